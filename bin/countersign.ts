@@ -1,0 +1,34 @@
+#!/usr/bin/env node
+import { Command, Option } from 'commander';
+import { addConfigCommands } from './config.js';
+import { failWith } from './failure.js';
+import { type StartFlags, start } from './start.js';
+import { readVersion } from './version.js';
+
+/** The command line. Errors are thrown, not printed, so that all end up as one line in `failWith`. */
+function buildProgram(): Command {
+  const program = new Command('countersign')
+    .description('An MQTT 5 broker whose publishers learn who got the message.')
+    .version(readVersion())
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
+  program
+    .command('start')
+    .description('run the broker until SIGTERM or SIGINT')
+    .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
+    .option('--port <port>', 'port to listen on, 0 for a free one (default: 1883)')
+    .option('--data <dir>', 'directory of the durable store (default: ./countersign-data)')
+    .addOption(new Option('--memory', 'keep everything in memory only').conflicts('data'))
+    .option('--durability <when>', 'when to acknowledge: flushed or committed (default: flushed)')
+    .option('--config <file>', 'configuration file, YAML or JSON; environment and flags win over it')
+    .option('--log-level <level>', 'debug, info, warn, error or silent (default: info)')
+    .action((flags: StartFlags) => start(flags, process.env));
+  addConfigCommands(program);
+  return program;
+}
+
+try {
+  await buildProgram().parseAsync(process.argv);
+} catch (error) {
+  failWith(error);
+}

@@ -1,0 +1,129 @@
+import { isIPv6 } from 'node:net';
+import { type Logger, pino } from 'pino';
+import { loadSettings } from '../lib/config/load.js';
+import type { Settings } from '../lib/config/schema.js';
+import { Broker } from '../lib/index.js';
+import { readConfigurationFile } from './configuration-file.js';
+import { ExitCode, sayError } from './failure.js';
+import { readVersion } from './version.js';
+
+/** Flags of `countersign start` as the command line gives them. */
+export interface StartFlags {
+  readonly host?: string;
+  readonly port?: string;
+  readonly data?: string;
+  readonly memory?: boolean;
+  readonly durability?: string;
+  readonly config?: string;
+  readonly logLevel?: string;
+}
+
+/** How long an orderly stop may take before the process ends without it. */
+const stopDeadlineMs = 4500;
+/** How long the end may wait for the last log lines to be written. */
+const flushDeadlineMs = 300;
+/** A signal this soon after the first is the same one: on Ctrl-C npm passes on what the terminal already sent. */
+const sameSignalMs = 500;
+
+/** Runs a broker until a signal ends the process. Rejects if it cannot start. */
+export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): Promise<void> {
+  const settings = readSettings(flags, environment);
+  const { log, flush } = openLog(settings.logLevel);
+  const broker = new Broker({ ...settings, log });
+  const listening = broker.listen();
+  onSignals(async () => {
+    // A signal while starting waits for the start, which may fail: then that failure is the end.
+    await listening;
+    await broker.close();
+    await flush();
+    process.exit(ExitCode.ok);
+  });
+  onBugs(log, async () => {
+    await broker.close();
+    await flush();
+  });
+  try {
+    const { host, port } = await listening;
+    announce(settings, host, port);
+  } catch (error) {
+    await flush();
+    throw error;
+  }
+}
+
+function readSettings(flags: StartFlags, environment: NodeJS.ProcessEnv): Settings {
+  const { config, ...options } = flags;
+  const file = config === undefined ? undefined : readConfigurationFile(config);
+  // Who names a directory wants it used, whatever a weaker source says.
+  const flagOptions = options.data === undefined ? options : { ...options, memory: false };
+  return loadSettings({ file, environment, flags: flagOptions });
+}
+
+/** JSON lines on stderr, written in the background; `flush` waits for what is not written yet, but not for long. */
+function openLog(level: string): { log: Logger; flush: () => Promise<void> } {
+  const destination = pino.destination({ fd: 2, sync: false });
+  // A broken stderr is no reason to stop a broker, nor to stay: flushSync, which pino calls at the end of the process,
+  // tries for ever where a disk is full.
+  destination.on('error', () => {
+    destination.flushSync = () => undefined;
+  });
+  const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const flush = (): Promise<void> =>
+    new Promise((resolve) => {
+      setTimeout(resolve, flushDeadlineMs);
+      destination.flush(() => resolve());
+    });
+  return { log, flush };
+}
+
+function announce(settings: Settings, host: string, port: number): void {
+  const store = settings.memory ? 'memory' : `${settings.data} (${settings.durability})`;
+  const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  // Who started us may have closed stdout, which is no reason to stop.
+  process.stdout.on('error', () => undefined);
+  process.stdout.write(`countersign ${readVersion()} ready on mqtt://${address}, data in ${store}\n`);
+}
+
+/** First signal: an orderly stop, with a deadline. Second: the end. */
+function onSignals(stop: () => Promise<void>): void {
+  let firstAtMs = 0;
+  const onSignal = (): void => {
+    const nowMs = performance.now();
+    if (firstAtMs === 0) {
+      firstAtMs = nowMs;
+      endAfter(stopDeadlineMs, `could not stop within ${stopDeadlineMs / 1000} seconds`, ExitCode.failed);
+      stop().catch((error: unknown) => {
+        sayError(`could not stop in order: ${error instanceof Error ? error.message : String(error)}`);
+        process.exit(ExitCode.failed);
+      });
+    } else if (nowMs - firstAtMs > sameSignalMs) {
+      process.exit(ExitCode.failed);
+    }
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+/** An error that nothing caught is a bug: nothing in memory is trusted any more, so record it and end. */
+function onBugs(log: Logger, close: () => Promise<void>): void {
+  let isEnding = false;
+  const onBug = (error: unknown): void => {
+    if (isEnding) process.exit(ExitCode.bug);
+    isEnding = true;
+    log.fatal({ err: error }, 'a bug in countersign: stopping');
+    endAfter(stopDeadlineMs, 'could not close the store after an internal error', ExitCode.bug);
+    close().then(
+      () => process.exit(ExitCode.bug),
+      () => process.exit(ExitCode.bug),
+    );
+  };
+  process.on('uncaughtException', onBug);
+  process.on('unhandledRejection', onBug);
+}
+
+function endAfter(delayMs: number, message: string, exitCode: number): void {
+  setTimeout(() => {
+    sayError(message);
+    process.exit(exitCode);
+  }, delayMs).unref();
+}

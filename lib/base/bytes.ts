@@ -1,0 +1,114 @@
+/** Appends fields to a growing buffer, for values packed by hand. */
+export class ByteWriter {
+  private buffer = Buffer.allocUnsafe(128);
+  private length = 0;
+
+  u8(value: number): this {
+    this.reserve(1);
+    this.buffer[this.length++] = value;
+    return this;
+  }
+
+  /** A whole number from 0 to 2^53-1, seven bits a byte. */
+  varint(value: number): this {
+    this.reserve(8);
+    let rest = value;
+    while (rest > 0x7f) {
+      this.buffer[this.length++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    this.buffer[this.length++] = rest;
+    return this;
+  }
+
+  /** Bytes of a length that the reader knows. */
+  raw(bytes: Uint8Array): this {
+    this.reserve(bytes.length);
+    this.buffer.set(bytes, this.length);
+    this.length += bytes.length;
+    return this;
+  }
+
+  bytes(bytes: Uint8Array): this {
+    return this.varint(bytes.length).raw(bytes);
+  }
+
+  string(text: string): this {
+    return this.bytes(Buffer.from(text));
+  }
+
+  optionalString(text: string | null): this {
+    return text === null ? this.u8(0) : this.u8(1).string(text);
+  }
+
+  optionalBytes(bytes: Uint8Array | null): this {
+    return bytes === null ? this.u8(0) : this.u8(1).bytes(bytes);
+  }
+
+  /** A copy of what was written; the writer starts anew. */
+  finish(): Buffer {
+    const result = Buffer.from(this.buffer.subarray(0, this.length));
+    this.length = 0;
+    return result;
+  }
+
+  private reserve(count: number): void {
+    if (this.length + count <= this.buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(this.buffer.length * 2, this.length + count));
+    larger.set(this.buffer.subarray(0, this.length));
+    this.buffer = larger;
+  }
+}
+
+/** Reads what a `ByteWriter` wrote. Throws RangeError past the end. */
+export class ByteReader {
+  private readonly buffer: Buffer;
+  private position = 0;
+
+  constructor(buffer: Buffer) {
+    this.buffer = buffer;
+  }
+
+  get atEnd(): boolean {
+    return this.position >= this.buffer.length;
+  }
+
+  u8(): number {
+    return this.buffer.readUInt8(this.position++);
+  }
+
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (;;) {
+      const byte = this.buffer.readUInt8(this.position++);
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+      scale *= 128;
+      if (scale > 2 ** 53) throw new RangeError('a number longer than 53 bits');
+    }
+  }
+
+  raw(length: number): Buffer {
+    if (this.position + length > this.buffer.length) throw new RangeError('a field longer than its record');
+    const bytes = this.buffer.subarray(this.position, this.position + length);
+    this.position += length;
+    return bytes;
+  }
+
+  bytes(): Buffer {
+    return this.raw(this.varint());
+  }
+
+  string(): string {
+    return this.bytes().toString();
+  }
+
+  optionalString(): string | null {
+    return this.u8() === 0 ? null : this.string();
+  }
+
+  optionalBytes(): Buffer | null {
+    return this.u8() === 0 ? null : this.bytes();
+  }
+}

@@ -1,0 +1,169 @@
+import type { Clock } from '../base/clock.js';
+import { ProtocolError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { SequenceSource } from '../base/sequence.js';
+import type { ConnectPacket, DisconnectPacket, SubscribePacket, UnsubscribePacket } from '../codec/control-packets.js';
+import type { PublishView } from '../codec/publish.js';
+import type { Settings } from '../config/schema.js';
+import { Cause } from '../receipts/causes.js';
+import { Tracker } from '../receipts/tracker.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import { PacketType } from '../spec/packet-types.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import type { Store } from '../store/store.js';
+import type { Context } from './context.js';
+import { FanOut } from './fan-out.js';
+import { Metrics } from './metrics.js';
+import { Offers } from './offers.js';
+import { OnAck } from './on-ack.js';
+import { type Accepted, OnConnect, type Refusal } from './on-connect.js';
+import { OnPublish } from './on-publish.js';
+import { OnSubscribe } from './on-subscribe.js';
+import { Persistence } from './persistence.js';
+import { ReceiptDelivery } from './receipt-delivery.js';
+import { recover } from './recovery.js';
+import { Retained } from './retained.js';
+import { Routes } from './routes.js';
+import { SendWindow } from './send-window.js';
+import { SessionLifecycle } from './session-lifecycle.js';
+import { StoredTimers } from './stored-timers.js';
+import { Subscriptions } from './subscriptions.js';
+import { Timers } from './timers.js';
+import { Turns } from './turn.js';
+import { Wills } from './wills.js';
+
+/**
+ * The broker without sockets: owns sessions, topic indexes and timers over a store, and takes decoded packets from
+ * links. Every method that takes input decides at once and adds to the turn under way.
+ */
+export class BrokerCore {
+  readonly context: Context;
+  private readonly receipts: ReceiptDelivery;
+  private readonly fanOut: FanOut;
+  private readonly onPublish: OnPublish;
+  private readonly onAck: OnAck;
+  private readonly onSubscribe: OnSubscribe;
+  private readonly onConnect: OnConnect;
+  private readonly lifecycle: SessionLifecycle;
+  private readonly window: SendWindow;
+  private readonly retained: Retained;
+  private readonly wills: Wills;
+  private readonly subscriptions: Subscriptions;
+  private readonly storedTimers: StoredTimers;
+
+  constructor(settings: Settings, store: Store, clock: Clock, log: Log) {
+    const persistence = new Persistence(store);
+    const turns = new Turns(clock, store);
+    const sequences = new SequenceSource(clock, persistence.sequenceFloor);
+    const tracker = new Tracker(store, clock, settings.nodeNumber, (facts, reference, row) => {
+      this.receipts.emit(facts, reference, row);
+    });
+    const context: Context = {
+      ...{ settings, clock, log, turns, persistence, sequences, tracker },
+      metrics: new Metrics(),
+      timers: new Timers(clock),
+      routes: new Routes(),
+      sessions: new Map(),
+      storedSessions: new Map(),
+    };
+    this.context = context;
+    const offers = new Offers(context);
+    this.receipts = new ReceiptDelivery(context, offers);
+    this.fanOut = new FanOut(context, offers);
+    this.retained = new Retained(context, offers);
+    this.window = new SendWindow(context);
+    this.onPublish = new OnPublish(context, this.fanOut, this.retained);
+    this.wills = new Wills(context, this.onPublish);
+    this.subscriptions = new Subscriptions(context, this.receipts);
+    this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions);
+    this.onAck = new OnAck(context, this.window);
+    this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained);
+    this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.onPublish);
+    this.storedTimers = new StoredTimers(context, this.retained);
+    turns.beforeSeal = () => persistence.reserveSequences(sequences.current);
+    store.onHealthChange = (error) => this.onStoreHealth(error);
+  }
+
+  /** Brings back what the store holds. Call once, before the first link. */
+  start(): void {
+    const { lifecycle, subscriptions, retained, wills } = this;
+    recover(this.context, { lifecycle, subscriptions, retained, wills });
+    this.storedTimers.start();
+    this.context.turns.begin();
+  }
+
+  /** Commits what is decided and stops the timers; links are the caller's to close, before. */
+  stop(): void {
+    this.context.timers.stop();
+    this.context.turns.sealNow();
+  }
+
+  /** A CONNECT whose client is who it says. Answers it, unless it is refused. */
+  connect(link: Link, packet: ConnectPacket, userName: string | null): Accepted | Refusal {
+    this.context.turns.begin();
+    const refusal = this.onConnect.check(packet);
+    return refusal ?? this.onConnect.accept(link, packet, userName);
+  }
+
+  publish(session: Session, link: Link, view: PublishView, topicName: string): void {
+    this.context.turns.begin();
+    this.onPublish.publish(session, link, view, topicName);
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP from a subscriber, PUBREL from a publisher. */
+  acknowledge(
+    session: Session,
+    link: Link,
+    packetType: number,
+    packetId: number,
+    reasonCode: number,
+    reasonString: string | null,
+  ): void {
+    this.context.turns.begin();
+    if (packetType === PacketType.pubrel) this.onAck.release(session, link, packetId);
+    else this.onAck.acknowledge(session, link, packetType, packetId, reasonCode, reasonString);
+    if (this.retained.replaying > 0) this.retained.goOn(session);
+  }
+
+  subscribe(session: Session, link: Link, packet: SubscribePacket): void {
+    this.context.turns.begin();
+    this.onSubscribe.subscribe(session, link, packet);
+  }
+
+  unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {
+    this.context.turns.begin();
+    this.onSubscribe.unsubscribe(session, link, packet);
+  }
+
+  /** The client says goodbye; its connection is about to end. @see MQTT 5 §3.14.4 */
+  disconnect(session: Session, packet: DisconnectPacket): void {
+    const { sessionExpirySeconds, reasonCode } = packet;
+    if (sessionExpirySeconds !== null) {
+      if (sessionExpirySeconds > 0 && session.requestedExpirySeconds === 0) {
+        throw new ProtocolError(ReasonCode.protocolError, 'a session expiry after CONNECT had none, §3.14.2.2.2');
+      }
+      session.expirySeconds = Math.min(sessionExpirySeconds, this.context.settings.maximumSessionExpiry);
+    }
+    this.connectionGone(session, reasonCode !== ReasonCode.success);
+  }
+
+  /** A session's connection is gone. @param withWill false if the client dropped its will */
+  connectionGone(session: Session, withWill: boolean): void {
+    this.context.turns.begin();
+    this.lifecycle.connectionGone(session, withWill, Cause.disconnected);
+  }
+
+  /** A link that was slow takes output again. */
+  drained(session: Session): void {
+    this.context.turns.begin();
+    this.window.refill(session);
+    this.retained.goOn(session);
+  }
+
+  private onStoreHealth(error: Error | null): void {
+    const { log } = this.context;
+    if (error === null) log.info({}, 'the store records again: QoS 1 and 2 are accepted');
+    else log.error({ error: error.message }, 'the store can not record: QoS 1 and 2 are refused until it can');
+  }
+}

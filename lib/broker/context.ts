@@ -1,0 +1,29 @@
+import type { Clock } from '../base/clock.js';
+import type { Log } from '../base/log.js';
+import type { SequenceSource } from '../base/sequence.js';
+import type { Settings } from '../config/schema.js';
+import type { Tracker } from '../receipts/tracker.js';
+import type { Session } from '../session/session.js';
+import type { Metrics } from './metrics.js';
+import type { Persistence } from './persistence.js';
+import type { Routes } from './routes.js';
+import type { Timers } from './timers.js';
+import type { Turns } from './turn.js';
+
+/** What the parts of one broker share. Made once by `BrokerCore`; nothing in it is global. */
+export interface Context {
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly turns: Turns;
+  readonly timers: Timers;
+  readonly persistence: Persistence;
+  readonly sequences: SequenceSource;
+  readonly routes: Routes;
+  /** All sessions by client identifier. [MQTT-3.1.3-2] */
+  readonly sessions: Map<string, Session>;
+  /** Sessions that are stored, by number. */
+  readonly storedSessions: Map<number, Session>;
+  readonly tracker: Tracker;
+}

@@ -1,0 +1,81 @@
+import { DeliveryKind } from '../session/delivery.js';
+import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import type { SharedGroup } from '../topic/shared-groups.js';
+import type { Context } from './context.js';
+import { type Carriage, type Offers, plainCarriage } from './offers.js';
+import type { Outgoing } from './outgoing.js';
+import { targetOf } from './routes.js';
+
+function trackedCarriage(record: Buffer): Carriage {
+  return { kind: DeliveryKind.tracked, sequence: 0, reference: record, group: null };
+}
+
+/** Takes one message to everyone who subscribes to its topic. */
+export class FanOut {
+  private readonly context: Context;
+  private readonly offers: Offers;
+
+  constructor(context: Context, offers: Offers) {
+    this.context = context;
+    this.offers = offers;
+  }
+
+  /**
+   * Offers the message to each matching session once, and to one member of each matching shared group.
+   * @param publisher the session that published, or null for the broker and the embedding program
+   * @param record key of the tracked message's record, or null
+   * @returns how many recipients it was offered to: the cohort
+   */
+  publish(out: Outgoing, publisher: Session | null, record: Buffer | null): number {
+    const route = this.context.routes.route(out.topicName);
+    const carriage = record === null ? plainCarriage : trackedCarriage(record);
+    let matched = 0;
+    for (const target of route.targets) {
+      const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]
+      if (granted === null) continue;
+      matched++;
+      if (record !== null) this.context.tracker.join(record, out.sequence, target.session, null);
+      this.offers.offer(granted, out, carriage);
+    }
+    for (const group of route.groups) {
+      const member = this.choose(group, out);
+      if (member === null && record === null) continue;
+      matched++;
+      if (record !== null) this.context.tracker.join(record, out.sequence, member?.session ?? null, group.name);
+      if (member !== null) this.offerToMember(member, out, group.name, record);
+    }
+    if (out.references > 0) this.context.persistence.putMessage(out.message(), out.references);
+    return matched;
+  }
+
+  /** Offers a delivery that another member of the group left behind; false if the group has no member for it. */
+  redispatch(group: string, out: Outgoing, record: Buffer | null): boolean {
+    const shared = this.context.routes.group(group);
+    const member = shared === null ? null : this.choose(shared, out);
+    if (member === null) return false;
+    this.offerToMember(member, out, group, record);
+    return true;
+  }
+
+  private offerToMember(member: Subscription, out: Outgoing, group: string, record: Buffer | null): void {
+    // A member may get the message by a subscription of its own too: the group's copy has its own place in the queue.
+    const kind = record === null ? DeliveryKind.message : DeliveryKind.tracked;
+    const carriage: Carriage = { kind, sequence: this.context.sequences.next(), reference: record, group };
+    this.offers.offer(targetOf(member.session, [member]), out, carriage);
+  }
+
+  /** The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it. */
+  private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
+    const { routes } = this.context;
+    const ready = routes.choose(group, (member) => {
+      const { link, sendQuota } = member.session;
+      return link !== null && !link.slow && (out.qos === 0 || member.qos === 0 || sendQuota > 0);
+    });
+    return (
+      ready ??
+      routes.choose(group, (member) => member.session.link !== null) ??
+      routes.choose(group, (member) => out.qos > 0 && member.qos > 0)
+    );
+  }
+}

@@ -1,0 +1,190 @@
+import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
+import { Cause } from '../receipts/causes.js';
+import { transientReference } from '../receipts/tracker.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import type { Session } from '../session/session.js';
+import type { QoS } from '../spec/packet-types.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import type { Context } from './context.js';
+import type { Outgoing } from './outgoing.js';
+import type { Target } from './routes.js';
+import { fittingFrame, publishFirstByte, queueLength } from './send-window.js';
+
+/** What kind of delivery an offer makes; shared by all recipients of a message but those of shared groups. */
+export interface Carriage {
+  readonly kind: DeliveryKind;
+  /** Place in the session's queue; 0 for the message's own sequence. */
+  readonly sequence: number;
+  /** Key of the record (tracked) or of the receipt. */
+  readonly reference: Buffer | null;
+  /** Full name of the shared subscription, or null. */
+  readonly group: string | null;
+}
+
+/** An untracked message under its own number: almost all of them. */
+export const plainCarriage: Carriage = { kind: DeliveryKind.message, sequence: 0, reference: null, group: null };
+
+/** Offers messages to sessions: each is sent at once, queued or refused, as the delivery table has it. */
+export class Offers {
+  private readonly context: Context;
+
+  constructor(context: Context) {
+    this.context = context;
+  }
+
+  /** Offers a message to one session. */
+  offer(target: Target, out: Outgoing, carriage: Carriage): void {
+    const qos: QoS = out.qos < target.qos ? out.qos : target.qos; // [MQTT-3.8.4-8]
+    if (qos === 0) this.offerQos0(target, out, carriage);
+    else this.offerAcknowledged(target, out, carriage, qos);
+  }
+
+  private offerQos0(target: Target, out: Outgoing, carriage: Carriage): void {
+    const { session } = target;
+    const { link } = session;
+    if (link === null) {
+      if (this.context.settings.queueQos0Messages && session.stored && carriage.kind !== DeliveryKind.receipt) {
+        this.enqueue(target, out, carriage, 0);
+        return;
+      }
+      this.context.metrics.droppedOffline++;
+      this.refuse(session, out, carriage, Cause.offline);
+      return;
+    }
+    if (link.slow) {
+      this.context.metrics.droppedSlow++;
+      this.refuse(session, out, carriage, Cause.slow);
+      return;
+    }
+    const frame = fittingFrame(this.context, link, out, false, target.subscriptionIds);
+    if (frame === null) {
+      this.refuse(session, out, carriage, Cause.tooLarge);
+      return;
+    }
+    this.tell(session, out, carriage, Outcome.sent, null);
+    const firstByte = publishFirstByte(0, this.retainFlag(target, out));
+    this.context.turns.publish(link, frame, firstByte, 0, carriage.kind !== DeliveryKind.message);
+  }
+
+  private offerAcknowledged(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): void {
+    const { session } = target;
+    const { link } = session;
+    if (link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0) {
+      this.enqueue(target, out, carriage, qos);
+      return;
+    }
+    const frame = fittingFrame(this.context, link, out, true, target.subscriptionIds);
+    if (frame === null) {
+      this.refuse(session, out, carriage, Cause.tooLarge);
+      return;
+    }
+    // A plain delivery needs no object: the message's own sequence says it all.
+    const detail = carriage === plainCarriage ? null : this.delivery(target, out, carriage, qos);
+    const sequence = detail === null ? out.sequence : detail.sequence;
+    const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
+    const state = nextState(step(DeliveryState.new, event));
+    const packetId = session.outbound.take(state, sequence, detail);
+    session.sendQuota--;
+    const retain = this.retainFlag(target, out);
+    if (session.stored) {
+      if (carriage.kind !== DeliveryKind.receipt) out.references++;
+      const { subscriptionIds } = target;
+      const { kind, reference, group } = carriage;
+      const messageSequence = out.sequence;
+      this.context.persistence.putNewDelivery(session.number, {
+        ...{ sequence, messageSequence, state, packetId, qos, retain, subscriptionIds, kind, reference, group },
+      });
+    } else {
+      this.putTransientRow(session, sequence, out, carriage);
+    }
+    if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
+      this.context.tracker.sent(carriage.reference, out.sequence, session, carriage.group, qos);
+    }
+    // What must not be repeated leaves once it is recorded.
+    const waits = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
+    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, waits);
+  }
+
+  /** Puts a delivery at the end of the session's queue, or refuses it if that is full. */
+  private enqueue(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): void {
+    const { settings, metrics, persistence, tracker } = this.context;
+    const { session } = target;
+    const length = queueLength(this.context, session);
+    const { queue } = session;
+    const { maximumQueuedMessages, maximumQueuedBytes } = settings;
+    const full =
+      (maximumQueuedMessages > 0 && length >= maximumQueuedMessages) ||
+      (maximumQueuedBytes > 0 && queue.bytes + out.payloadLength > maximumQueuedBytes);
+    if (full && carriage.kind !== DeliveryKind.receipt) {
+      metrics.droppedQueueFull++;
+      this.refuse(session, out, carriage, Cause.queueFull);
+      return;
+    }
+    const delivery = this.delivery(target, out, carriage, qos);
+    queue.bytes += out.payloadLength;
+    queue.append(delivery, session.stored);
+    if (session.stored) {
+      if (carriage.kind !== DeliveryKind.receipt) out.references++;
+      persistence.putNewDelivery(session.number, { ...delivery, state: DeliveryState.queued, packetId: 0 });
+      if (out.expiryAtMs > 0) persistence.putDeliveryExpiry(out.expiryAtMs, session.number, delivery.sequence);
+    } else {
+      this.putTransientRow(session, delivery.sequence, out, carriage);
+    }
+    if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
+      tracker.queued(carriage.reference, out.sequence, session, carriage.group, qos, session.link === null);
+    }
+  }
+
+  /** A delivery of a tracked message to a session that is not stored leaves a row that only a restart reads. */
+  private putTransientRow(session: Session, sequence: number, out: Outgoing, carriage: Carriage): void {
+    if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
+    const reference = transientReference(carriage.reference, session, carriage.group);
+    this.context.persistence.putNewDelivery(session.number, {
+      ...{ sequence, messageSequence: out.sequence, state: DeliveryState.queued, packetId: 0, qos: 0 as const },
+      ...{ retain: false, subscriptionIds: null },
+      ...{ kind: carriage.kind, reference, group: carriage.group },
+    });
+  }
+
+  private delivery(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): Delivery {
+    const { session, subscriptionIds } = target;
+    const inMemory = !session.stored || session.link !== null;
+    return {
+      sequence: carriage.sequence === 0 ? out.sequence : carriage.sequence,
+      messageSequence: out.sequence,
+      kind: carriage.kind,
+      message: inMemory && carriage.kind !== DeliveryKind.receipt ? out.message() : null,
+      qos,
+      retain: this.retainFlag(target, out),
+      subscriptionIds,
+      group: carriage.group,
+      reference: carriage.reference,
+    };
+  }
+
+  /** [MQTT-3.3.1-12] [MQTT-3.3.1-13] */
+  private retainFlag(target: Target, out: Outgoing): boolean {
+    return target.retainAsPublished && out.retain;
+  }
+
+  private refuse(session: Session, out: Outgoing, carriage: Carriage, cause: Cause): void {
+    this.tell(session, out, carriage, outcomeOf(step(DeliveryState.new, DeliveryEvent.refuse)), cause);
+  }
+
+  private tell(session: Session, out: Outgoing, carriage: Carriage, outcome: Outcome, cause: Cause | null): void {
+    if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
+    this.context.tracker.outcome(carriage.reference, out.sequence, session, carriage.group, {
+      outcome,
+      reasonCode: reasonOfCause(cause),
+      cause,
+      reasonString: null,
+    });
+  }
+}
+
+/** The reason code that receipts give with a cause of the broker's own. */
+export function reasonOfCause(cause: Cause | null): number {
+  if (cause === Cause.queueFull) return ReasonCode.quotaExceeded;
+  if (cause === Cause.tooLarge) return ReasonCode.packetTooLarge;
+  return ReasonCode.success;
+}

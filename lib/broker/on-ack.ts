@@ -1,0 +1,110 @@
+import { ProtocolError } from '../base/errors.js';
+import { DeliveryEvent, Effect, effectsOf, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import { PacketType } from '../spec/packet-types.js';
+import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
+import type { Context } from './context.js';
+import { removeRow, type SendWindow } from './send-window.js';
+
+function eventOf(packetType: number, reasonCode: number): DeliveryEvent {
+  const failed = reasonCode >= firstFailureCode;
+  if (packetType === PacketType.puback) return failed ? DeliveryEvent.pubackFailure : DeliveryEvent.pubackSuccess;
+  if (packetType === PacketType.pubrec) return failed ? DeliveryEvent.pubrecFailure : DeliveryEvent.pubrecSuccess;
+  return DeliveryEvent.pubcomp;
+}
+
+/** The rules of PUBACK, PUBREC and PUBCOMP from a subscriber, and of PUBREL from a publisher. @see MQTT 5 §4.3 */
+export class OnAck {
+  private readonly context: Context;
+  private readonly window: SendWindow;
+
+  constructor(context: Context, window: SendWindow) {
+    this.context = context;
+    this.window = window;
+  }
+
+  /** A subscriber acknowledges a delivery. */
+  acknowledge(
+    session: Session,
+    link: Link,
+    packetType: number,
+    packetId: number,
+    reasonCode: number,
+    reasonString: string | null,
+  ): void {
+    const { outbound } = session;
+    const state = outbound.state(packetId);
+    const transition = step(state, eventOf(packetType, reasonCode));
+    const effects = effectsOf(transition);
+    if (effects & Effect.protocolError) {
+      throw new ProtocolError(
+        ReasonCode.protocolError,
+        `acknowledgement ${packetType} does not fit packet ${packetId}`,
+      );
+    }
+    if (effects & Effect.replyNotFound) {
+      this.context.turns.pubrel(link, packetId, ReasonCode.packetIdentifierNotFound, false);
+      return;
+    }
+    if (effects === Effect.none) return;
+    const sequence = outbound.sequence(packetId);
+    const delivery = outbound.detail(packetId);
+    if (effects & Effect.put) {
+      outbound.setState(packetId, nextState(transition));
+      if (session.stored) this.storeState(session, packetId, sequence, delivery);
+    }
+    if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
+    if (effects & Effect.free) {
+      outbound.release(packetId);
+      if (session.sendQuota < session.sendQuotaMax) session.sendQuota++; // [MQTT-4.9.0-2]
+    }
+    const outcome = outcomeOf(transition);
+    if (outcome !== Outcome.none && delivery !== null) this.tell(session, delivery, outcome, reasonCode, reasonString);
+    // PUBREL says that the broker has forgotten the message's body: only once that is recorded. [MQTT-4.3.3-4]
+    if (effects & Effect.pubrel) this.context.turns.pubrel(link, packetId, ReasonCode.success, session.stored);
+    if (effects & Effect.free && session.queueLength + (session.resendIds?.length ?? 0) > 0)
+      this.window.refill(session);
+  }
+
+  /** A publisher releases a QoS 2 packet identifier. [MQTT-4.3.3-11] */
+  release(session: Session, link: Link, packetId: number): void {
+    const held = session.inboundCount > 0 && session.inbound.release(packetId);
+    if (held && session.stored) this.context.persistence.deleteInbound(session.number, packetId);
+    const reasonCode = held ? ReasonCode.success : ReasonCode.packetIdentifierNotFound;
+    // PUBCOMP frees the identifier at the client: a restart must not find it held.
+    this.context.turns.answer(link, PacketType.pubcomp, packetId, reasonCode, null, held && session.stored);
+  }
+
+  private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {
+    this.context.persistence.putDelivery(session.number, {
+      sequence,
+      messageSequence: delivery === null ? sequence : delivery.messageSequence,
+      state: session.outbound.state(packetId),
+      packetId,
+      qos: 2,
+      retain: delivery?.retain ?? false,
+      subscriptionIds: delivery?.subscriptionIds ?? null,
+      kind: delivery?.kind ?? DeliveryKind.message,
+      reference: delivery?.reference ?? null,
+      group: delivery?.group ?? null,
+    });
+  }
+
+  private tell(
+    session: Session,
+    delivery: Delivery,
+    outcome: Outcome,
+    reasonCode: number,
+    reasonString: string | null,
+  ): void {
+    if (delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
+    this.context.tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
+      outcome,
+      reasonCode,
+      cause: null,
+      reasonString,
+    });
+  }
+}

@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto';
+import { encodeConnack } from '../codec/connack.js';
+import type { ConnackProperties, ConnectPacket, WillRequest } from '../codec/control-packets.js';
+import { Cause } from '../receipts/causes.js';
+import { isReceiptsTopic } from '../receipts/names.js';
+import { noRequest, parseRequest } from '../receipts/request.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import { countLevels } from '../topic/names.js';
+import type { Context } from './context.js';
+import type { OnPublish } from './on-publish.js';
+import type { SendWindow } from './send-window.js';
+import type { SessionLifecycle } from './session-lifecycle.js';
+import type { Wills } from './wills.js';
+
+/** A CONNECT that the broker does not accept. */
+export interface Refusal {
+  readonly reasonCode: number;
+  readonly reason: string;
+}
+
+/** An accepted CONNECT. */
+export interface Accepted {
+  readonly session: Session;
+  /** Keep alive in force, seconds; 0 for none. */
+  readonly keepAliveSeconds: number;
+}
+
+const refuse = (reasonCode: number, reason: string): Refusal => ({ reasonCode, reason });
+
+/** The rules of CONNECT. @see MQTT 5 §3.1.4 */
+export class OnConnect {
+  private readonly context: Context;
+  private readonly lifecycle: SessionLifecycle;
+  private readonly wills: Wills;
+  private readonly window: SendWindow;
+  private readonly onPublish: OnPublish;
+
+  constructor(context: Context, lifecycle: SessionLifecycle, wills: Wills, window: SendWindow, onPublish: OnPublish) {
+    this.context = context;
+    this.lifecycle = lifecycle;
+    this.wills = wills;
+    this.window = window;
+    this.onPublish = onPublish;
+  }
+
+  /** What is wrong with a CONNECT whatever its credentials; null if nothing is. [MQTT-3.1.4-2] */
+  check(packet: ConnectPacket): Refusal | null {
+    const { settings } = this.context;
+    if (packet.authenticationMethod !== null) {
+      return refuse(ReasonCode.badAuthenticationMethod, 'no enhanced authentication is configured'); // [MQTT-4.12.0-1]
+    }
+    if (packet.clientId === '') {
+      // [MQTT-3.1.3-6] 3.1.1 may leave its identifier out with CleanSession only, 3.1 never
+      const allowed = packet.version === 5 || (packet.version === 4 && packet.cleanStart);
+      if (!allowed || !settings.allowEmptyClientId) {
+        return refuse(ReasonCode.clientIdentifierNotValid, 'an empty client identifier: give one');
+      }
+    }
+    if (Buffer.byteLength(packet.clientId) > settings.maximumClientIdLength) {
+      const limit = settings.maximumClientIdLength;
+      return refuse(ReasonCode.clientIdentifierNotValid, `a client identifier may have ${limit} bytes`); // [MQTT-3.1.3-8]
+    }
+    return packet.will === null ? null : this.checkWill(packet.will);
+  }
+
+  private checkWill(will: WillRequest): Refusal | null {
+    const { settings } = this.context;
+    if (will.qos > settings.maximumQos) return refuse(ReasonCode.qosNotSupported, 'the will is above Maximum QoS'); // [MQTT-3.2.2-12]
+    if (will.retain && !settings.retainAvailable) {
+      return refuse(ReasonCode.retainNotSupported, 'a retained will with Retain Available 0'); // [MQTT-3.2.2-13]
+    }
+    if (countLevels(will.topicName) > settings.maximumTopicLevels) {
+      return refuse(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);
+    }
+    if (will.topicName.startsWith('$SYS/') || (settings.receipts.enabled && isReceiptsTopic(will.topicName))) {
+      return refuse(ReasonCode.notAuthorized, `nothing under ${will.topicName.split('/')[0]}/ can be published`);
+    }
+    if (!settings.receipts.enabled) return null;
+    const asks = will.userProperties.some(([name]) => name.startsWith('receipt'));
+    const request = asks ? parseRequest(will.userProperties, will.qos, true) : noRequest;
+    const decided = typeof request === 'string' ? request : this.onPublish.applyRules(request, will.topicName);
+    return typeof decided === 'string' ? refuse(ReasonCode.implementationSpecificError, decided) : null;
+  }
+
+  /** Begins or resumes the client's session and answers CONNACK; or says why not. */
+  accept(link: Link, packet: ConnectPacket, userName: string | null): Accepted | Refusal {
+    const { settings, sessions, persistence, turns } = this.context;
+    const before = persistence.uncommitted;
+    const clientId = packet.clientId === '' ? this.assignClientId() : packet.clientId;
+    const known = sessions.get(clientId);
+    // Receipts belong to identifier and user: nobody gets at another user's by taking over its identifier.
+    if (known !== undefined && known.userName !== userName) {
+      return refuse(ReasonCode.notAuthorized, "the client identifier is in use by another user's session");
+    }
+    if (known === undefined && sessions.size >= settings.maximumSessions) {
+      return refuse(ReasonCode.quotaExceeded, 'the broker has no room for more sessions');
+    }
+    const requested = packet.sessionExpirySeconds ?? 0;
+    const expirySeconds = Math.min(requested, settings.maximumSessionExpiry);
+    if (expirySeconds > 0 && !persistence.healthy) {
+      return refuse(ReasonCode.serverUnavailable, 'the store can not record sessions now');
+    }
+    const resumed = known === undefined ? null : this.takeOver(known, packet.cleanStart);
+    const session = resumed ?? this.lifecycle.begin(clientId, userName, packet.version, expirySeconds);
+    this.attach(session, link, packet, expirySeconds, requested);
+    if (session.stored) persistence.putSession(session);
+
+    const keepAliveSeconds = this.keepAlive(packet);
+    const properties = this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds);
+    const fields = { sessionPresent: resumed !== null, reasonCode: ReasonCode.success, properties };
+    const connack = encodeConnack(fields, packet.version, packet.maximumPacketSize);
+    if (connack !== null) turns.bytes(link, connack, persistence.uncommitted !== before);
+    // CONNACK comes before everything else. [MQTT-3.2.0-1]
+    if (persistence.uncommitted !== before) link.publishGate = link.answerGate;
+    if (resumed !== null) this.resume(session);
+    return { session, keepAliveSeconds };
+  }
+
+  /** Ends the old connection, and the old session unless it goes on; returns it if it does. [MQTT-3.1.4-3] */
+  private takeOver(known: Session, cleanStart: boolean): Session | null {
+    const { link } = known;
+    const keeps = !cleanStart && known.expirySeconds > 0;
+    if (link !== null) {
+      this.context.metrics.takeovers++;
+      known.link = null;
+      link.close(ReasonCode.sessionTakenOver, 'the client connected again');
+      // A will without delay goes out: the old connection closed without DISCONNECT. [MQTT-3.1.2-8]
+      if (known.will !== null && known.will.delaySeconds === 0) this.wills.publishNow(known);
+    }
+    if (keeps) {
+      this.wills.cancel(known); // [MQTT-3.1.3-9]
+      this.context.timers.cancel(known.expiryTimer);
+      return known;
+    }
+    let cause: Cause = Cause.cleanStart;
+    if (!cleanStart) cause = Cause.takenOver;
+    this.lifecycle.end(known, cause); // [MQTT-3.1.2-4] [MQTT-3.1.4-4]
+    return null;
+  }
+
+  private attach(session: Session, link: Link, packet: ConnectPacket, expirySeconds: number, requested: number): void {
+    session.link = link;
+    session.version = packet.version;
+    session.expirySeconds = expirySeconds;
+    session.requestedExpirySeconds = requested;
+    session.disconnectedAtMs = 0;
+    session.expiryTimer = null;
+    session.sendQuotaMax = Math.min(packet.receiveMaximum, this.context.settings.maximumInflightMessages);
+    session.sendQuota = session.sendQuotaMax; // [MQTT-4.9.0-1]
+    session.will = packet.will;
+  }
+
+  private resume(session: Session): void {
+    if (session.restored) {
+      session.restored = false;
+      for (const { packetId, reasonCode, sequence, matched } of this.context.persistence.readInbound(session.number)) {
+        session.inbound.hold(packetId, { reasonCode, sequence, matched });
+      }
+    }
+    this.window.resume(session);
+  }
+
+  private keepAlive(packet: ConnectPacket): number {
+    const { maximumKeepAlive } = this.context.settings;
+    const asked = packet.keepAliveSeconds;
+    // A limit can not be announced to 3.x: there the client's own value holds. [MQTT-3.2.2-22]
+    if (packet.version !== 5 || maximumKeepAlive >= 65_535) return asked;
+    return asked === 0 || asked > maximumKeepAlive ? maximumKeepAlive : asked;
+  }
+
+  private connackProperties(
+    packet: ConnectPacket,
+    clientId: string,
+    expirySeconds: number,
+    requested: number,
+    keepAliveSeconds: number,
+  ): ConnackProperties {
+    const { settings } = this.context;
+    const unless = <T>(value: T, usual: T): T | undefined => (value === usual ? undefined : value);
+    return {
+      assignedClientId: packet.clientId === '' ? clientId : undefined, // [MQTT-3.1.3-7]
+      sessionExpirySeconds: unless(expirySeconds, requested),
+      serverKeepAlive: unless(keepAliveSeconds, packet.keepAliveSeconds), // [MQTT-3.2.2-21]
+      receiveMaximum: unless(settings.receiveMaximum, 65_535),
+      maximumPacketSize: settings.maximumPacketSize,
+      topicAliasMaximum: unless(settings.topicAliasMaximum, 0),
+      maximumQos: settings.maximumQos === 2 ? undefined : settings.maximumQos, // [MQTT-3.2.2-9]
+      retainAvailable: unless(settings.retainAvailable, true),
+      wildcardSubscriptionAvailable: unless(settings.wildcardSubscriptionAvailable, true),
+      subscriptionIdentifiersAvailable: unless(settings.subscriptionIdentifiersAvailable, true),
+      sharedSubscriptionAvailable: unless(settings.sharedSubscriptionAvailable, true),
+    };
+  }
+
+  /** [MQTT-3.2.2-16] */
+  private assignClientId(): string {
+    return `auto-${randomUUID()}`;
+  }
+}

@@ -1,0 +1,249 @@
+import { ProtocolError } from '../base/errors.js';
+import type { Message } from '../base/message.js';
+import { encodeAckWithProperties } from '../codec/acks.js';
+import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
+import { isReceiptsTopic } from '../receipts/names.js';
+import { noRequest, parseRequest, type ReceiptRequest, type Requested } from '../receipts/request.js';
+import type { Publisher } from '../receipts/tracker.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import { PacketType } from '../spec/packet-types.js';
+import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
+import { filterMatches } from '../topic/names.js';
+import type { Context } from './context.js';
+import type { FanOut } from './fan-out.js';
+import { Outgoing } from './outgoing.js';
+import type { Retained } from './retained.js';
+
+/** What the broker answers a PUBLISH with. */
+export interface Answer {
+  readonly reasonCode: number;
+  readonly reasonString: string | null;
+  /** Sequence of the tracked message, 0 if it is not tracked. */
+  readonly sequence: number;
+  readonly matched: number;
+}
+
+/** What a tracked message's publisher or a rule asked for. */
+export interface Tracking {
+  readonly requested: Requested;
+  readonly deadlineSeconds: number;
+  readonly hold: boolean;
+  /** True if the publisher itself asked. */
+  readonly asked: boolean;
+}
+
+const accepted: Answer = { reasonCode: ReasonCode.success, reasonString: null, sequence: 0, matched: 0 };
+const unmatched: Answer = { ...accepted, reasonCode: ReasonCode.noMatchingSubscribers };
+
+const refused = (reasonCode: number, reasonString: string): Answer => ({ ...accepted, reasonCode, reasonString });
+
+/** The rules of PUBLISH, and of messages that the broker itself publishes. @see MQTT 5 §3.3 */
+export class OnPublish {
+  private readonly context: Context;
+  private readonly fanOut: FanOut;
+  private readonly retained: Retained;
+  private readonly out = new Outgoing();
+
+  constructor(context: Context, fanOut: FanOut, retained: Retained) {
+    this.context = context;
+    this.fanOut = fanOut;
+    this.retained = retained;
+  }
+
+  /** A client publishes. `topicName` is the view's topic with its alias resolved. */
+  publish(session: Session, link: Link, view: PublishView, topicName: string): void {
+    const { metrics, persistence } = this.context;
+    metrics.publishesReceived++;
+    this.checkAnnounced(view);
+    if (view.qos === 2) {
+      this.publishQos2(session, link, view, topicName);
+      return;
+    }
+    if (view.qos === 1) this.countUnanswered(session, link);
+    const before = persistence.uncommitted;
+    const answer = this.take(session, link, view, topicName);
+    if (answer.reasonCode >= firstFailureCode) metrics.publishesRefused++;
+    if (view.qos === 0) return;
+    link.unansweredPublishes++;
+    this.answer(link, PacketType.puback, view.packetId, answer, persistence.uncommitted !== before);
+  }
+
+  private publishQos2(session: Session, link: Link, view: PublishView, topicName: string): void {
+    const { packetId } = view;
+    const held = session.inboundCount > 0 ? session.inbound.find(packetId) : undefined;
+    if (held !== undefined) {
+      // [MQTT-4.3.3-10] a repeat gets its answer again and goes nowhere
+      this.answer(link, PacketType.pubrec, packetId, { ...held, reasonString: null }, false);
+      return;
+    }
+    this.countUnanswered(session, link);
+    const { persistence } = this.context;
+    const before = persistence.uncommitted;
+    const answer = this.take(session, link, view, topicName);
+    if (answer.reasonCode >= firstFailureCode) {
+      this.context.metrics.publishesRefused++;
+      // [MQTT-4.3.3-9] a refused identifier is free at once; 3.x knows no refusal and runs the whole flow
+      if (link.version === 5) {
+        this.answer(link, PacketType.pubrec, packetId, answer, false);
+        return;
+      }
+    }
+    const { reasonCode, sequence, matched } = answer;
+    session.inbound.hold(packetId, { reasonCode, sequence, matched });
+    if (session.stored) persistence.putInbound(session.number, { packetId, reasonCode, sequence, matched, kind: 0 });
+    this.answer(link, PacketType.pubrec, packetId, answer, persistence.uncommitted !== before);
+  }
+
+  /** [MQTT-3.3.4-7] counts what the client has open; only what CONNACK announced is enforced, so not for 3.x. */
+  private countUnanswered(session: Session, link: Link): void {
+    if (link.version !== 5) return;
+    if (link.unansweredPublishes + session.inboundCount >= this.context.settings.receiveMaximum) {
+      throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'more QoS 1 and 2 publishes than Receive Maximum');
+    }
+  }
+
+  private checkAnnounced(view: PublishView): void {
+    const { maximumQos, retainAvailable } = this.context.settings;
+    if (view.qos > maximumQos) throw new ProtocolError(ReasonCode.qosNotSupported, 'QoS above Maximum QoS, §3.2.2.3.4'); // [MQTT-3.2.2-11]
+    if (view.retain && !retainAvailable) {
+      throw new ProtocolError(ReasonCode.retainNotSupported, 'RETAIN with Retain Available 0, §3.2.2.3.5'); // [MQTT-3.2.2-14]
+    }
+  }
+
+  /** Everything but the answer: checks, receipts, fan-out, retained store. */
+  private take(session: Session, link: Link, view: PublishView, topicName: string): Answer {
+    const { settings, persistence, sequences, clock } = this.context;
+    if (view.qos > 0 && !persistence.healthy) {
+      return refused(
+        ReasonCode.unspecifiedError,
+        'the store can not record messages now: try again later, or at QoS 0',
+      );
+    }
+    if (topicName.charCodeAt(0) === 0x24) {
+      const answer = this.takeReserved(topicName);
+      if (answer !== null) return answer;
+    }
+    if (tooManyLevels(topicName, settings.maximumTopicLevels)) {
+      return refused(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);
+    }
+    let tracking: Tracking | null = null;
+    if (settings.receipts.enabled && (view.hasReceiptProperty || settings.tracking.length > 0)) {
+      const decided = this.trackingOf(view, topicName);
+      if (typeof decided === 'string') {
+        this.context.metrics.receiptRequestsRefused++;
+        this.context.log.info({ client: session.clientId, topic: topicName }, `receipt request refused: ${decided}`);
+        if (view.qos > 0) return refused(ReasonCode.implementationSpecificError, decided);
+        if (decided.startsWith('receipt-id')) return refused(ReasonCode.implementationSpecificError, decided);
+      } else tracking = decided;
+    }
+    if (view.retain && !this.retained.hasRoomFor(topicName)) {
+      return refused(ReasonCode.quotaExceeded, 'the broker keeps no more retained messages');
+    }
+    const { out } = this;
+    out.fromView(view, link.version === 5, topicName, session.clientId, clock.now(), sequences.next());
+    return this.distribute(
+      out,
+      session,
+      { clientId: session.clientId, userName: session.userName, byServer: false },
+      tracking,
+    );
+  }
+
+  /** Takes a message of the broker's own: a will, `$SYS`, or one of the embedding program. */
+  publishMessage(message: Message, publisher: Publisher, session: Session | null, tracking: Tracking | null): Answer {
+    const out = new Outgoing();
+    out.fromMessage({ ...message, tracked: tracking !== null }, this.context.clock.now());
+    return this.distribute(out, session, publisher, tracking);
+  }
+
+  private distribute(out: Outgoing, session: Session | null, publisher: Publisher, tracking: Tracking | null): Answer {
+    const { settings, tracker } = this.context;
+    let record: Buffer | null = null;
+    if (tracking !== null) {
+      out.tracked = true;
+      out.receiptProperty = tracker.receiptProperty(out.sequence);
+      const { topicName, qos } = out;
+      const correlationData = readCorrelationData(out.forwardedProperties());
+      const kept = correlationData === null ? null : Buffer.from(correlationData);
+      record = tracker.begin(
+        out.sequence,
+        publisher,
+        { topicName, qos, correlationData: kept },
+        tracking.requested,
+        tracking.deadlineSeconds,
+      );
+    }
+    if (out.retain) this.retained.store(out);
+    let matched = this.fanOut.publish(out, session, record);
+    if (record !== null && tracking !== null) {
+      matched = tracker.accept(record, out.sequence);
+      const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);
+      const reasonCode = empty ? ReasonCode.noMatchingSubscribers : ReasonCode.success;
+      return { reasonCode, reasonString: null, sequence: out.sequence, matched };
+    }
+    return matched === 0 && settings.noMatchingSubscribers ? unmatched : accepted;
+  }
+
+  /** What to track, null for nothing, or what is wrong with the request. */
+  private trackingOf(view: PublishView, topicName: string): Tracking | null | string {
+    const request = view.hasReceiptProperty
+      ? parseRequest(readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd), view.qos, false)
+      : noRequest;
+    return typeof request === 'string' ? request : this.applyRules(request, topicName);
+  }
+
+  /** The publisher's request beside the rules of the configuration: its own wins unless a rule is forced. */
+  applyRules(request: ReceiptRequest, topicName: string): Tracking | null | string {
+    const rule = this.context.settings.tracking.find(({ filter }) => filterMatches(filter, topicName));
+    const { receipt, deadlineSeconds, hold } = request;
+    const requested = rule !== undefined && (rule.force || receipt === null) ? rule.receipt : receipt;
+    if (requested === null || requested === 'none') {
+      if (deadlineSeconds > 0 || hold) {
+        return 'receipt-deadline and receipt-hold need a receipt: add receipt delivered or processed';
+      }
+      return null;
+    }
+    return { requested, deadlineSeconds, hold, asked: receipt !== null && receipt !== 'none' };
+  }
+
+  /** Topics that are the broker's own. */
+  private takeReserved(topicName: string): Answer | null {
+    if (this.context.settings.receipts.enabled && isReceiptsTopic(topicName)) {
+      return refused(ReasonCode.notAuthorized, 'nothing under $receipts/ can be published');
+    }
+    if (topicName.startsWith('$SYS/')) return refused(ReasonCode.notAuthorized, '$SYS is published by the broker');
+    return null;
+  }
+
+  /** @param waits true if the message put something in the store: then the answer follows its commit */
+  private answer(link: Link, packetType: number, packetId: number, answer: Answer, waits: boolean): void {
+    const version5 = link.version === 5;
+    const encoded = version5 ? this.answerProperties(link, packetType, packetId, answer) : null;
+    const reasonCode = version5 ? answer.reasonCode : ReasonCode.success;
+    this.context.turns.answer(link, packetType, packetId, reasonCode, encoded, waits);
+  }
+
+  /** The whole packet if it has properties that the client takes, else null. [MQTT-3.4.2-2] [MQTT-3.1.2-29] */
+  private answerProperties(link: Link, packetType: number, packetId: number, answer: Answer): Buffer | null {
+    if (!link.problemInformation || (answer.sequence === 0 && answer.reasonString === null)) return null;
+    const userProperties: [string, string][] = [];
+    if (answer.sequence !== 0) {
+      userProperties.push(['receipt-id', this.context.tracker.id(answer.sequence)]);
+      userProperties.push(['receipt-matched', String(answer.matched)]);
+    }
+    const { reasonCode, reasonString } = answer;
+    const encoded = encodeAckWithProperties(packetType, packetId, reasonCode, reasonString, userProperties);
+    return link.maximumPacketSize > 0 && encoded.length > link.maximumPacketSize ? null : encoded;
+  }
+}
+
+/** Counts levels only as far as it must. */
+function tooManyLevels(topicName: string, maximum: number): boolean {
+  if (topicName.length < maximum) return false;
+  let levels = 1;
+  for (let at = topicName.indexOf('/'); at !== -1; at = topicName.indexOf('/', at + 1)) {
+    if (++levels > maximum) return true;
+  }
+  return false;
+}

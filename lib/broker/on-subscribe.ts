@@ -1,0 +1,115 @@
+import { ProtocolError } from '../base/errors.js';
+import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/control-packets.js';
+import { encodeSuback, encodeUnsuback } from '../codec/subscribe.js';
+import { isReceiptsTopic } from '../receipts/names.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import type { QoS } from '../spec/packet-types.js';
+import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
+import { countLevels, hasWildcard, isTopicFilter, parseSharedFilter } from '../topic/names.js';
+import type { Context } from './context.js';
+import { ownReceiptsPrefix } from './receipt-delivery.js';
+import type { Retained } from './retained.js';
+import { plainFilter, type Subscriptions } from './subscriptions.js';
+
+/** The rules of SUBSCRIBE and UNSUBSCRIBE. @see MQTT 5 §3.8, §3.10 */
+export class OnSubscribe {
+  private readonly context: Context;
+  private readonly subscriptions: Subscriptions;
+  private readonly retained: Retained;
+
+  constructor(context: Context, subscriptions: Subscriptions, retained: Retained) {
+    this.context = context;
+    this.subscriptions = subscriptions;
+    this.retained = retained;
+  }
+
+  subscribe(session: Session, link: Link, packet: SubscribePacket): void {
+    const { turns, settings, persistence } = this.context;
+    if (packet.subscriptionId !== 0 && !settings.subscriptionIdentifiersAvailable) {
+      throw new ProtocolError(ReasonCode.subscriptionIdentifiersNotSupported, 'Subscription Identifier, §3.2.2.3.12');
+    }
+    // All filters are checked before any takes effect: a malformed packet changes nothing.
+    for (const request of packet.subscriptions) this.check(request);
+    const before = persistence.uncommitted;
+    const reasonCodes: number[] = [];
+    const replays: Subscription[] = [];
+    for (const request of packet.subscriptions) {
+      const refusal = this.refusal(session, request);
+      if (refusal !== null) {
+        reasonCodes.push(refusal);
+        continue;
+      }
+      const subscription = this.subscriptionOf(session, request, packet.subscriptionId);
+      const isNew = !session.subscriptions.has(request.topicFilter);
+      this.subscriptions.add(subscription);
+      reasonCodes.push(subscription.qos); // [MQTT-3.9.3-1]
+      if (this.wantsRetained(request, isNew)) replays.push(subscription);
+    }
+    const waits = persistence.uncommitted !== before;
+    const refused = reasonCodes.some((code) => code >= firstFailureCode);
+    const reason = refused && link.problemInformation ? 'a filter was refused: see its reason code' : null;
+    turns.bytes(link, encodeSuback(packet.packetId, reasonCodes, link.version, reason, link.maximumPacketSize), waits);
+    // What is retained follows SUBACK.
+    if (waits && replays.length > 0) link.publishGate = turns.number;
+    for (const subscription of replays) this.retained.replay(subscription);
+  }
+
+  unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {
+    const { turns, persistence } = this.context;
+    const before = persistence.uncommitted;
+    const reasonCodes = packet.topicFilters.map((topicFilter) =>
+      this.subscriptions.remove(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
+    );
+    const unsuback = encodeUnsuback(packet.packetId, reasonCodes, link.version, null, link.maximumPacketSize);
+    turns.bytes(link, unsuback, persistence.uncommitted !== before); // [MQTT-3.10.4-4]
+  }
+
+  private check(request: SubscriptionRequest): void {
+    const { settings } = this.context;
+    const { topicFilter } = request;
+    const shared = parseSharedFilter(topicFilter);
+    // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+    if (shared === 'invalid' || !isTopicFilter(topicFilter)) {
+      throw new ProtocolError(ReasonCode.malformedPacket, 'a topic filter with a wildcard or share name out of place');
+    }
+    if (shared !== null && request.noLocal) {
+      throw new ProtocolError(ReasonCode.protocolError, 'No Local on a shared subscription'); // [MQTT-3.8.3-4]
+    }
+    if (shared !== null && !settings.sharedSubscriptionAvailable) {
+      throw new ProtocolError(ReasonCode.sharedSubscriptionsNotSupported, 'a shared subscription, §3.2.2.3.13');
+    }
+    if (!settings.wildcardSubscriptionAvailable && hasWildcard(plainFilter(topicFilter))) {
+      throw new ProtocolError(ReasonCode.wildcardSubscriptionsNotSupported, 'a filter with a wildcard, §3.2.2.3.11');
+    }
+  }
+
+  private refusal(session: Session, request: SubscriptionRequest): number | null {
+    const { settings, persistence } = this.context;
+    const filter = plainFilter(request.topicFilter);
+    if (session.stored && !persistence.healthy) return ReasonCode.unspecifiedError;
+    if (countLevels(filter) > settings.maximumTopicLevels) return ReasonCode.topicFilterInvalid;
+    if (settings.receipts.enabled && isReceiptsTopic(filter)) {
+      const own = filter.startsWith(ownReceiptsPrefix) && filter === request.topicFilter;
+      if (!own) return ReasonCode.notAuthorized;
+    }
+    const { subscriptions } = session;
+    const full = subscriptions.size >= settings.maximumSubscriptionsPerSession;
+    if (full && !subscriptions.has(request.topicFilter)) return ReasonCode.quotaExceeded;
+    return null;
+  }
+
+  private subscriptionOf(session: Session, request: SubscriptionRequest, subscriptionId: number): Subscription {
+    const { maximumQos } = this.context.settings;
+    const { topicFilter, noLocal, retainAsPublished, retainHandling } = request;
+    const qos = Math.min(request.qos, maximumQos) as QoS; // [MQTT-3.2.2-10]
+    return { session, topicFilter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId };
+  }
+
+  /** [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; never for shared subscriptions. */
+  private wantsRetained(request: SubscriptionRequest, isNew: boolean): boolean {
+    if (parseSharedFilter(request.topicFilter) !== null) return false;
+    return request.retainHandling === 0 || (request.retainHandling === 1 && isNew);
+  }
+}

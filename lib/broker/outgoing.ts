@@ -1,0 +1,189 @@
+import type { Message } from '../base/message.js';
+import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
+import type { QoS } from '../spec/packet-types.js';
+
+const noBytes = Buffer.alloc(0);
+
+/**
+ * One message on its way out to any number of sessions. Its frame is encoded once per layout (version, packet
+ * identifier or not, subscription identifiers) and shared; a frame that needs no change is the publisher's own bytes.
+ * One object is reused for message after message: nothing of it may be kept but what `message()` and `frame()` return.
+ */
+export class Outgoing {
+  topicName = '';
+  qos: QoS = 0;
+  retain = false;
+  publisherId = '';
+  /** Seconds left of the message's life, -1 for unlimited. */
+  expirySeconds = -1;
+  expiryAtMs = 0;
+  tracked = false;
+  /** `receipt-id` user property in wire form, appended after the publisher's own. */
+  receiptProperty: Buffer | null = null;
+  /** Deliveries and other rows of the store that refer to the message. */
+  references = 0;
+  sequence = 0;
+
+  private source: Buffer = noBytes;
+  private sourceVersion5 = false;
+  private sourceFrameStart = -1;
+  private sourceEnd = 0;
+  private topicStart = 0;
+  private topicEnd = 0;
+  private payloadStart = 0;
+  private rewritten = false;
+  private view: PublishView | null = null;
+  private properties: Buffer | null = null;
+  private topicBytes: Buffer | null = null;
+  private kept: Message | null = null;
+  private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
+  private bare: (PublishFrame | null)[] = [null, null];
+  private identifiedBy: readonly number[] | null = null;
+  private readonly identified: (PublishFrame | null)[] = [null, null];
+
+  /** Takes a PUBLISH as it came. `view` must stay as it is until the next `from…`. */
+  fromView(
+    view: PublishView,
+    version5: boolean,
+    topicName: string,
+    publisherId: string,
+    now: number,
+    sequence: number,
+  ): void {
+    this.reset(topicName, view.qos, view.retain, publisherId, sequence);
+    this.source = view.buffer;
+    this.view = view;
+    this.sourceVersion5 = version5;
+    this.rewritten = view.mustRewriteProperties;
+    this.sourceFrameStart = this.rewritten || view.topicEnd === view.topicStart ? -1 : view.frameStart;
+    this.sourceEnd = view.end;
+    this.topicStart = view.topicStart;
+    this.topicEnd = view.topicEnd;
+    this.payloadStart = view.payloadStart;
+    this.expirySeconds = view.messageExpirySeconds;
+    this.expiryAtMs = view.messageExpirySeconds < 0 ? 0 : now + view.messageExpirySeconds * 1000;
+    if (view.propertiesStart === view.propertiesEnd) this.properties = noBytes;
+  }
+
+  /** Takes a message that the broker holds. */
+  fromMessage(message: Message, now: number): void {
+    this.reset(message.topicName, message.qos, message.retain, message.publisherId, message.sequence);
+    this.kept = message;
+    this.sourceFrameStart = -1;
+    this.properties = message.properties;
+    this.tracked = message.tracked;
+    this.expiryAtMs = message.expiryAtMs;
+    // [MQTT-3.3.2-6] what is left, rounded up so that a live message never goes out as expired.
+    this.expirySeconds = message.expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((message.expiryAtMs - now) / 1000));
+  }
+
+  private reset(topicName: string, qos: QoS, retain: boolean, publisherId: string, sequence: number): void {
+    this.topicName = topicName;
+    this.qos = qos;
+    this.retain = retain;
+    this.publisherId = publisherId;
+    this.sequence = sequence;
+    this.tracked = false;
+    this.receiptProperty = null;
+    this.references = 0;
+    this.view = null;
+    this.properties = null;
+    this.topicBytes = null;
+    this.kept = null;
+    this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
+    this.bare[0] = this.bare[1] = null;
+    this.identifiedBy = null;
+  }
+
+  /** Length of the payload in bytes. */
+  get payloadLength(): number {
+    return this.kept === null ? this.sourceEnd - this.payloadStart : this.kept.payload.length;
+  }
+
+  get payload(): Buffer {
+    return this.kept === null ? this.source.subarray(this.payloadStart, this.sourceEnd) : this.kept.payload;
+  }
+
+  /** Forwarded properties in wire form. */
+  forwardedProperties(): Buffer {
+    if (this.properties === null) this.properties = this.view === null ? noBytes : forwardableProperties(this.view);
+    return this.properties;
+  }
+
+  /** The message as an object of its own, made at first need; bytes are copied out of the receive buffer. */
+  message(): Message {
+    if (this.kept !== null) return this.kept;
+    this.kept = {
+      sequence: this.sequence,
+      topicName: this.topicName,
+      payload: Buffer.from(this.source.subarray(this.payloadStart, this.sourceEnd)),
+      properties: this.forwardedProperties().length === 0 ? noBytes : Buffer.from(this.forwardedProperties()),
+      qos: this.qos,
+      retain: this.retain,
+      expiryAtMs: this.expiryAtMs,
+      publisherId: this.publisherId,
+      tracked: this.tracked,
+    };
+    return this.kept;
+  }
+
+  /** The PUBLISH for one layout; first byte and packet identifier are patched where it is copied. */
+  frame(version5: boolean, withPacketId: boolean, subscriptionIds: readonly number[] | null): PublishFrame {
+    if (version5 && subscriptionIds !== null) return this.identifiedFrame(withPacketId, subscriptionIds);
+    const layout = (version5 ? 2 : 0) | (withPacketId ? 1 : 0);
+    const known = this.plain[layout];
+    if (known) return known;
+    const frame = this.asReceived(version5, withPacketId) ?? this.encode(version5, withPacketId, null, true);
+    this.plain[layout] = frame;
+    return frame;
+  }
+
+  /** The same without `receipt-id`, for a client whose Maximum Packet Size that alone would exceed. */
+  frameWithoutReceipt(withPacketId: boolean, subscriptionIds: readonly number[] | null): PublishFrame {
+    if (subscriptionIds !== null) return this.encode(true, withPacketId, subscriptionIds, false);
+    const at = withPacketId ? 1 : 0;
+    this.bare[at] ??= this.encode(true, withPacketId, null, false);
+    return this.bare[at] as PublishFrame;
+  }
+
+  private identifiedFrame(withPacketId: boolean, subscriptionIds: readonly number[]): PublishFrame {
+    if (this.identifiedBy !== subscriptionIds) {
+      this.identifiedBy = subscriptionIds;
+      this.identified[0] = this.identified[1] = null;
+    }
+    const at = withPacketId ? 1 : 0;
+    this.identified[at] ??= this.encode(true, withPacketId, subscriptionIds, true);
+    return this.identified[at] as PublishFrame;
+  }
+
+  private asReceived(version5: boolean, withPacketId: boolean): PublishFrame | null {
+    if (this.sourceFrameStart < 0 || version5 !== this.sourceVersion5) return null;
+    if (withPacketId !== this.qos > 0 || (version5 && this.receiptProperty !== null)) return null;
+    return new PublishFrame(this.source, this.sourceFrameStart, this.sourceEnd, withPacketId ? this.topicEnd : -1);
+  }
+
+  private encode(
+    version5: boolean,
+    withPacketId: boolean,
+    subscriptionIds: readonly number[] | null,
+    withReceipt: boolean,
+  ): PublishFrame {
+    this.topicBytes ??=
+      this.kept === null && this.topicEnd > this.topicStart
+        ? this.source.subarray(this.topicStart, this.topicEnd)
+        : Buffer.from(this.topicName);
+    return encodePublishFrame(
+      {
+        topic: this.topicBytes,
+        properties: this.forwardedProperties(),
+        messageExpirySeconds: this.expirySeconds,
+        subscriptionIds,
+        extraUserProperties: withReceipt ? this.receiptProperty : null,
+        topicAlias: 0,
+        payload: this.payload,
+      },
+      version5,
+      withPacketId,
+    );
+  }
+}

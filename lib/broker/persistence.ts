@@ -1,0 +1,348 @@
+import type { Message } from '../base/message.js';
+import { sequenceReserveBlock } from '../base/sequence.js';
+import { DeliveryState } from '../delivery/table.js';
+import { type Cause, causesByNumber } from '../receipts/causes.js';
+import type { Delivery, DeliveryKind } from '../session/delivery.js';
+import { type Session, transientSessionBase } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import { MessageReferences } from '../store/message-references.js';
+import {
+  decodeDelivery,
+  decodeInbound,
+  decodeMessage,
+  decodeNumber,
+  decodeRetained,
+  encodeDelivery,
+  encodeInbound,
+  encodeNumber,
+  encodeRetained,
+  type StoredDelivery,
+  type StoredInbound,
+  type StoredRetained,
+} from '../store/records.js';
+import {
+  deliveryKey,
+  deliveryRange,
+  inboundKey,
+  inboundRange,
+  messageKey,
+  metaKey,
+  readDeliveryKey,
+  readInboundKey,
+  readSessionKey,
+  readTimerKey,
+  retainedKey,
+  retiredKey,
+  sessionKey,
+  subscriptionKey,
+  subscriptionRange,
+  timerKey,
+  timersDueRange,
+} from '../store/records-keys.js';
+import {
+  decodeSession,
+  decodeSubscription,
+  encodeSession,
+  encodeSubscription,
+  type StoredSession,
+  type StoredSubscription,
+} from '../store/records-session.js';
+import { type Store, type StoreEntry, Table } from '../store/store.js';
+
+/** Rows read at a time where a whole table is read. */
+const pageRows = 1000;
+const sessionNumberBlock = 1000;
+const noBytes = Buffer.alloc(0);
+
+/** What a timer row is about. Stored: append only. */
+export const TimerKind = { deliveryExpiry: 0, retainedExpiry: 1, recordDeadline: 2, recordPending: 3, recordPrune: 4 };
+
+/** A delivery as the store has it: its state, and no message yet. */
+export interface StoredRow extends Delivery {
+  readonly state: DeliveryState;
+  readonly packetId: number;
+}
+
+/** What a retired session's sweep needs to know. */
+export interface Retired {
+  readonly number: number;
+  readonly clientId: string;
+  readonly userName: string | null;
+  readonly cause: Cause;
+}
+
+/** The broker's rows in the store, in the broker's words. */
+export class Persistence {
+  readonly store: Store;
+  private readonly references: MessageReferences;
+  private sessionNumber: number;
+  private sessionNumbersReserved: number;
+  private sequencesReserved: number;
+  /** Told of every timer put, so that its owner can wake up in time. */
+  onTimer: (dueMs: number) => void = () => undefined;
+
+  constructor(store: Store) {
+    this.store = store;
+    this.references = new MessageReferences(store);
+    this.sessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
+    this.sequencesReserved = this.readNumber('sequences-reserved');
+  }
+
+  /** Puts and deletes of the open turn: unchanged means that nothing was recorded in between. */
+  get uncommitted(): number {
+    return this.store.uncommitted;
+  }
+
+  /** False while the store can not commit. */
+  get healthy(): boolean {
+    return this.store.healthy;
+  }
+
+  /** No sequence at or below this was given out before. */
+  get sequenceFloor(): number {
+    return this.sequencesReserved;
+  }
+
+  /** Sees to it that `sequence` is below what a restart begins from. */
+  reserveSequences(sequence: number): void {
+    if (sequence < this.sequencesReserved) return;
+    this.sequencesReserved = sequence + sequenceReserveBlock;
+    this.store.put(Table.meta, metaKey('sequences-reserved'), encodeNumber(this.sequencesReserved));
+  }
+
+  nextSessionNumber(): number {
+    this.sessionNumber++;
+    if (this.sessionNumber > this.sessionNumbersReserved) {
+      this.sessionNumbersReserved = this.sessionNumber + sessionNumberBlock;
+      this.store.put(Table.meta, metaKey('sessions-reserved'), encodeNumber(this.sessionNumbersReserved));
+    }
+    return this.sessionNumber;
+  }
+
+  putSession(session: Session): void {
+    const { number, clientId, userName, expirySeconds, disconnectedAtMs, version, will, willDueAtMs } = session;
+    const stored = { number, clientId, userName, expirySeconds, disconnectedAtMs, will, willDueAtMs };
+    this.store.put(Table.sessions, sessionKey(number), encodeSession({ ...stored, protocolVersion: version }));
+  }
+
+  /** The session is gone at once; its deliveries go slice by slice until `forgetRetired`. */
+  retireSession(session: Session, cause: Cause): void {
+    const key = sessionKey(session.number);
+    const { number, clientId, userName, version } = session;
+    const end = { expirySeconds: causesByNumber.indexOf(cause), disconnectedAtMs: 0, will: null, willDueAtMs: 0 };
+    this.store.delete(Table.sessions, key);
+    this.store.put(
+      Table.retired,
+      retiredKey(number),
+      encodeSession({ number, clientId, userName, protocolVersion: version, ...end }),
+    );
+    for (const { topicFilter } of session.subscriptions.values()) {
+      this.store.delete(Table.subscriptions, subscriptionKey(number, topicFilter));
+    }
+    const { start, end: last } = inboundRange(number);
+    for (const entry of this.store.range(Table.inbound, start, last, 0x10000)) {
+      this.store.delete(Table.inbound, entry.key);
+    }
+  }
+
+  forgetRetired(number: number): void {
+    this.store.delete(Table.retired, retiredKey(number));
+  }
+
+  putSubscription(subscription: Subscription): void {
+    const key = subscriptionKey(subscription.session.number, subscription.topicFilter);
+    this.store.put(Table.subscriptions, key, encodeSubscription(subscription));
+  }
+
+  deleteSubscription(session: number, topicFilter: string): void {
+    this.store.delete(Table.subscriptions, subscriptionKey(session, topicFilter));
+  }
+
+  putNewDelivery(session: number, delivery: StoredDelivery): void {
+    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), encodeDelivery(delivery));
+  }
+
+  putDelivery(session: number, delivery: StoredDelivery): void {
+    this.store.put(Table.deliveries, deliveryKey(session, delivery.sequence), encodeDelivery(delivery));
+  }
+
+  deleteDelivery(session: number, sequence: number): void {
+    this.store.delete(Table.deliveries, deliveryKey(session, sequence));
+  }
+
+  /** Deliveries of a session after a sequence, in order. */
+  readDeliveries(session: number, after: number, limit: number): StoredRow[] {
+    const { start, end } = deliveryRange(session, after);
+    return this.store.range(Table.deliveries, start, end, limit).map(rowOf);
+  }
+
+  /** Waiting deliveries of a session after a sequence, in order. */
+  readQueued(session: number, after: number, limit: number): StoredRow[] {
+    return this.readDeliveries(session, after, limit).filter((row) => row.state === DeliveryState.queued);
+  }
+
+  /** Deliveries that were sent and not finished: they come before all that wait. */
+  readInflight(session: number): StoredRow[] {
+    const inflight: StoredRow[] = [];
+    for (let after = 0; ; ) {
+      const rows = this.readDeliveries(session, after, pageRows);
+      for (const row of rows) {
+        if (row.state === DeliveryState.queued) return inflight;
+        inflight.push(row);
+      }
+      const last = rows[rows.length - 1];
+      if (last === undefined || rows.length < pageRows) return inflight;
+      after = last.sequence;
+    }
+  }
+
+  /** How many deliveries wait for a session, and the sequence before the first of them. */
+  countQueued(session: number): { queued: number; before: number } {
+    const inflight = this.readInflight(session);
+    const before = inflight[inflight.length - 1]?.sequence ?? 0;
+    const { start, end } = deliveryRange(session, before);
+    return { queued: this.store.countRange(Table.deliveries, start, end, Number.MAX_SAFE_INTEGER), before };
+  }
+
+  putMessage(message: Message, references: number): void {
+    this.references.putMessage(message, references);
+  }
+
+  /** Adds references to a message that may or may not be stored already. */
+  keepMessage(message: Message, references: number): void {
+    if (this.store.get(Table.messages, messageKey(message.sequence)) === null) this.putMessage(message, references);
+    else this.references.add(message.sequence, references);
+  }
+
+  addReferences(sequence: number, references: number): void {
+    this.references.add(sequence, references);
+  }
+
+  releaseMessage(sequence: number): void {
+    this.references.release(sequence);
+  }
+
+  readMessage(sequence: number): Message | null {
+    const value = this.store.get(Table.messages, messageKey(sequence));
+    return value === null ? null : decodeMessage(sequence, value);
+  }
+
+  putInbound(session: number, inbound: StoredInbound): void {
+    this.store.put(Table.inbound, inboundKey(session, inbound.packetId), encodeInbound(inbound));
+  }
+
+  deleteInbound(session: number, packetId: number): void {
+    this.store.delete(Table.inbound, inboundKey(session, packetId));
+  }
+
+  readInbound(session: number): StoredInbound[] {
+    const { start, end } = inboundRange(session);
+    return this.store
+      .range(Table.inbound, start, end, 0x10000)
+      .map(({ key, value }) => decodeInbound(readInboundKey(key).packetId, value));
+  }
+
+  putRetained(topicName: string, sequence: number, expiryAtMs: number): void {
+    this.store.put(Table.retained, retainedKey(topicName), encodeRetained({ topicName, sequence, expiryAtMs }));
+    if (expiryAtMs > 0) this.putTimer(expiryAtMs, TimerKind.retainedExpiry, messageKey(sequence));
+  }
+
+  deleteRetained(topicName: string): void {
+    this.store.delete(Table.retained, retainedKey(topicName));
+  }
+
+  putDeliveryExpiry(expiryAtMs: number, session: number, sequence: number): void {
+    this.putTimer(expiryAtMs, TimerKind.deliveryExpiry, deliveryKey(session, sequence));
+  }
+
+  deleteDeliveryExpiry(expiryAtMs: number, session: number, sequence: number): void {
+    this.deleteTimer(expiryAtMs, TimerKind.deliveryExpiry, deliveryKey(session, sequence));
+  }
+
+  putTimer(dueMs: number, kind: number, reference: Buffer): void {
+    this.store.put(Table.timers, timerKey(dueMs, kind, reference), noBytes);
+    this.onTimer(dueMs);
+  }
+
+  deleteTimer(dueMs: number, kind: number, reference: Buffer): void {
+    this.store.delete(Table.timers, timerKey(dueMs, kind, reference));
+  }
+
+  /** Takes the timers that are due, at most `limit`, off the store. */
+  takeDueTimers(nowMs: number, limit: number): { kind: number; dueMs: number; reference: Buffer }[] {
+    const { start, end } = timersDueRange(nowMs);
+    return this.store.range(Table.timers, start, end, limit).map(({ key }) => {
+      this.store.delete(Table.timers, key);
+      return readTimerKey(key);
+    });
+  }
+
+  /** When the next timer is due, or null if there is none. */
+  nextTimerDue(): number | null {
+    const [first] = this.store.range(Table.timers, noBytes, null, 1);
+    return first === undefined ? null : readTimerKey(first.key).dueMs;
+  }
+
+  /** A delivery by its key in a timer. */
+  readTimedDelivery(reference: Buffer): { session: number; row: StoredRow } | null {
+    const value = this.store.get(Table.deliveries, reference);
+    if (value === null) return null;
+    return { session: readDeliveryKey(reference).session, row: rowOf({ key: reference, value }) };
+  }
+
+  *sessions(): Generator<StoredSession> {
+    for (const { key, value } of this.all(Table.sessions)) yield decodeSession(readSessionKey(key), value);
+  }
+
+  subscriptions(session: number): StoredSubscription[] {
+    const { start, end } = subscriptionRange(session);
+    return this.store
+      .range(Table.subscriptions, start, end, Number.MAX_SAFE_INTEGER)
+      .map(({ value }) => decodeSubscription(value));
+  }
+
+  *retained(): Generator<StoredRetained> {
+    for (const { value } of this.all(Table.retained)) yield decodeRetained(value);
+  }
+
+  *retired(): Generator<Retired> {
+    for (const { key, value } of this.all(Table.retired)) {
+      const { number, clientId, userName, expirySeconds } = decodeSession(readSessionKey(key), value);
+      yield { number, clientId, userName, cause: causesByNumber[expirySeconds] ?? 'deleted' };
+    }
+  }
+
+  /** Rows that deliveries of tracked messages to sessions without expiry left behind. */
+  *transientDeliveries(): Generator<{ session: number; row: StoredRow }> {
+    for (const entry of this.all(Table.deliveries, sessionKey(transientSessionBase))) {
+      yield { session: readDeliveryKey(entry.key).session, row: rowOf(entry) };
+    }
+  }
+
+  /** All rows of a table from a key on, page by page; rows may be deleted meanwhile. */
+  private *all(table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
+    let start = from;
+    for (;;) {
+      const page = this.store.range(table, start, null, pageRows);
+      yield* page;
+      const last = page[page.length - 1];
+      if (last === undefined || page.length < pageRows) return;
+      start = Buffer.concat([last.key, Buffer.of(0)]);
+    }
+  }
+
+  private readNumber(name: string): number {
+    const value = this.store.get(Table.meta, metaKey(name));
+    return value === null ? 0 : decodeNumber(value);
+  }
+}
+
+function rowOf({ key, value }: StoreEntry): StoredRow {
+  const stored = decodeDelivery(readDeliveryKey(key).sequence, value);
+  return {
+    ...stored,
+    state: stored.state as DeliveryState,
+    kind: stored.kind as DeliveryKind,
+    message: null,
+  };
+}

@@ -1,0 +1,67 @@
+import { DeliveryState } from '../delivery/table.js';
+import { Cause } from '../receipts/causes.js';
+import { Session } from '../session/session.js';
+import type { ProtocolVersion } from '../spec/packet-types.js';
+import type { Context } from './context.js';
+import type { Retained } from './retained.js';
+import type { SessionLifecycle } from './session-lifecycle.js';
+import type { Subscriptions } from './subscriptions.js';
+import type { Wills } from './wills.js';
+
+interface Parts {
+  readonly lifecycle: SessionLifecycle;
+  readonly subscriptions: Subscriptions;
+  readonly retained: Retained;
+  readonly wills: Wills;
+}
+
+/** Brings back what the store holds at the start of a broker. Message bodies and queues stay where they are. */
+export function recover(context: Context, parts: Parts): void {
+  const { persistence } = context;
+  for (const { topicName, sequence } of persistence.retained()) parts.retained.load(topicName, sequence);
+  for (const stored of [...persistence.sessions()]) {
+    const { number, clientId, userName, expirySeconds, protocolVersion } = stored;
+    const session = new Session(number, clientId, userName, true, protocolVersion as ProtocolVersion, expirySeconds);
+    session.will = stored.will;
+    session.restored = true;
+    session.disconnectedAtMs = stored.disconnectedAtMs;
+    context.sessions.set(clientId, session);
+    context.storedSessions.set(number, session);
+    for (const subscription of persistence.subscriptions(number)) {
+      const retainHandling = subscription.retainHandling as 0 | 1 | 2;
+      parts.subscriptions.restore({ session, ...subscription, retainHandling });
+    }
+    goOn(context, parts, session, stored.willDueAtMs);
+  }
+  sweep(context, parts.lifecycle);
+}
+
+/** A session that was connected when the broker died is as if its connection had just been lost. */
+function goOn(context: Context, parts: Parts, session: Session, willDueAtMs: number): void {
+  const wasConnected = session.disconnectedAtMs === 0;
+  if (wasConnected) {
+    session.disconnectedAtMs = context.clock.now();
+    if (session.expirySeconds === 0) {
+      parts.lifecycle.end(session, Cause.brokerRestart);
+      return;
+    }
+    parts.wills.connectionLost(session);
+    context.persistence.putSession(session);
+  } else if (session.will !== null && willDueAtMs > 0) {
+    parts.wills.arm(session, willDueAtMs);
+  }
+  parts.lifecycle.armExpiry(session);
+}
+
+/** Ends what sessions left behind that are no more. */
+function sweep(context: Context, lifecycle: SessionLifecycle): void {
+  const { persistence, tracker } = context;
+  for (const { number, clientId, userName, cause } of [...persistence.retired()]) {
+    lifecycle.sweepStored(number, clientId, userName, cause);
+  }
+  for (const { session, row } of persistence.transientDeliveries()) {
+    persistence.deleteDelivery(session, row.sequence);
+    if (row.reference === null || row.state !== DeliveryState.queued) continue;
+    tracker.lose(row.reference, row.messageSequence, Cause.brokerRestart);
+  }
+}

@@ -1,0 +1,120 @@
+import { DeliveryKind } from '../session/delivery.js';
+import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import type { RetainedCursor } from '../topic/retained-index.js';
+import { RetainedIndex } from '../topic/retained-index.js';
+import type { Context } from './context.js';
+import type { Offers } from './offers.js';
+import { Outgoing } from './outgoing.js';
+import { targetOf } from './routes.js';
+
+/** Retained messages replayed to one subscriber before others get their turn again. */
+const replaySlice = 64;
+
+/** Keeps the retained messages and replays them to subscribers. @see MQTT 5 §3.3.1.3 */
+export class Retained {
+  private readonly context: Context;
+  private readonly offers: Offers;
+  private readonly index = new RetainedIndex();
+  private readonly out = new Outgoing();
+  /** Replays under way, by session. */
+  private readonly replays = new Map<Session, { subscription: Subscription; cursor: RetainedCursor }[]>();
+
+  constructor(context: Context, offers: Offers) {
+    this.context = context;
+    this.offers = offers;
+  }
+
+  /** Number of retained messages. */
+  get size(): number {
+    return this.index.size;
+  }
+
+  /** Sessions with a replay under way. */
+  get replaying(): number {
+    return this.replays.size;
+  }
+
+  /** Takes one that the store held at the start. */
+  load(topicName: string, sequence: number): void {
+    this.index.set(topicName, sequence);
+  }
+
+  /** True if one more topic can have a retained message. */
+  hasRoomFor(topicName: string): boolean {
+    const maximum = this.context.settings.maximumRetainedMessages;
+    return maximum === 0 || this.index.size < maximum || this.index.get(topicName) !== undefined;
+  }
+
+  /** Stores the message for its topic in place of the one before; an empty payload clears it. [MQTT-3.3.1-5] */
+  store(out: Outgoing): void {
+    const { persistence } = this.context;
+    const before = this.index.get(out.topicName);
+    if (out.payloadLength === 0) {
+      if (before === undefined) return; // [MQTT-3.3.1-7]
+      this.index.delete(out.topicName); // [MQTT-3.3.1-6]
+      persistence.deleteRetained(out.topicName);
+    } else {
+      this.index.set(out.topicName, out.sequence);
+      out.references++;
+      persistence.putRetained(out.topicName, out.sequence, out.expiryAtMs);
+    }
+    if (before !== undefined) persistence.releaseMessage(before);
+  }
+
+  /** Begins to send a new subscription what is retained, as fast as the subscriber takes it. [MQTT-3.3.1-9] */
+  replay(subscription: Subscription): void {
+    const { session } = subscription;
+    const cursor = this.index.match(subscription.topicFilter);
+    const underWay = this.replays.get(session);
+    if (underWay !== undefined) {
+      underWay.push({ subscription, cursor });
+      return;
+    }
+    this.replays.set(session, [{ subscription, cursor }]);
+    this.goOn(session);
+  }
+
+  /** Sends the next slice of a session's replays if its connection takes it. Called when there is room again. */
+  goOn(session: Session): void {
+    const underWay = this.replays.get(session);
+    if (underWay === undefined) return;
+    if (session.ended || (session.link === null && !session.stored)) this.replays.delete(session);
+    if (session.ended || session.link === null) return;
+    const found: { topicName: string; sequence: number }[] = [];
+    let first = underWay[0];
+    while (first !== undefined && !session.link.slow && session.queueLength < replaySlice) {
+      found.length = 0;
+      const more = first.cursor.next(replaySlice, found);
+      for (const { sequence } of found) this.send(first.subscription, sequence);
+      if (!more) underWay.shift();
+      first = underWay[0];
+    }
+    if (first === undefined) this.replays.delete(session);
+  }
+
+  private send(subscription: Subscription, sequence: number): void {
+    const { persistence, clock, sequences } = this.context;
+    const message = persistence.readMessage(sequence);
+    if (message === null) return;
+    if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
+      this.forget(message.topicName, sequence);
+      return;
+    }
+    // A replay is a delivery of its own, not the repeat of an earlier one: it gets its own place in the queue.
+    this.out.fromMessage({ ...message, tracked: false }, clock.now());
+    this.out.retain = true;
+    const target = { ...targetOf(subscription.session, [subscription]), retainAsPublished: true };
+    const carriage = { kind: DeliveryKind.message, sequence: sequences.next(), reference: null, group: null };
+    this.offers.offer(target, this.out, carriage);
+    if (this.out.references > 0) persistence.addReferences(sequence, this.out.references);
+  }
+
+  /** Removes an expired message unless a newer one took its place. */
+  forget(topicName: string, sequence: number): void {
+    if (this.index.get(topicName) !== sequence) return;
+    this.index.delete(topicName);
+    this.context.persistence.deleteRetained(topicName);
+    this.context.persistence.releaseMessage(sequence);
+  }
+}

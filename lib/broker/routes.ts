@@ -1,0 +1,117 @@
+import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import type { QoS } from '../spec/packet-types.js';
+import { FilterTrie } from '../topic/filter-trie.js';
+import { parseSharedFilter } from '../topic/names.js';
+import { type SharedGroup, SharedGroups } from '../topic/shared-groups.js';
+
+/** How one session gets a message: its matching subscriptions merged into one copy. [MQTT-3.3.4-2] */
+export interface Target {
+  readonly session: Session;
+  /** The highest QoS granted. */
+  readonly qos: QoS;
+  readonly retainAsPublished: boolean;
+  /** Identifiers of all matching subscriptions that have one. [MQTT-3.3.4-4] */
+  readonly subscriptionIds: readonly number[] | null;
+  /** How the session gets messages of its own: null if No Local excludes them. [MQTT-3.8.3-3] */
+  readonly own: Target | null;
+}
+
+/** Everyone a topic name goes to. */
+export interface Route {
+  readonly generation: number;
+  readonly targets: readonly Target[];
+  readonly groups: readonly SharedGroup<Subscription>[];
+}
+
+const cachedRoutesMax = 10_000;
+
+function merge(session: Session, subscriptions: readonly Subscription[], own: Target | null | 'self'): Target {
+  let qos: QoS = 0;
+  let retainAsPublished = false;
+  let subscriptionIds: number[] | null = null;
+  for (const subscription of subscriptions) {
+    if (subscription.qos > qos) qos = subscription.qos;
+    if (subscription.retainAsPublished) retainAsPublished = true;
+    if (subscription.subscriptionId === 0) continue;
+    subscriptionIds ??= [];
+    subscriptionIds.push(subscription.subscriptionId);
+  }
+  const target = { session, qos, retainAsPublished, subscriptionIds, own: null as Target | null };
+  target.own = own === 'self' ? target : own;
+  return target;
+}
+
+/** The target that a set of matching subscriptions of one session makes. */
+export function targetOf(session: Session, subscriptions: readonly Subscription[]): Target {
+  const notLocal = subscriptions.filter((subscription) => !subscription.noLocal);
+  if (notLocal.length === subscriptions.length) return merge(session, subscriptions, 'self');
+  return merge(session, subscriptions, notLocal.length === 0 ? null : merge(session, notLocal, 'self'));
+}
+
+/** All subscriptions of all sessions, and who a topic name goes to, cached until any subscription changes. */
+export class Routes {
+  private readonly filters = new FilterTrie<Subscription>();
+  private readonly groups = new SharedGroups<Subscription>();
+  private readonly cache = new Map<string, Route>();
+  private generation = 0;
+  private readonly matched: Subscription[] = [];
+
+  /** Number of subscriptions. */
+  get size(): number {
+    return this.filters.size + this.groups.size;
+  }
+
+  add(subscription: Subscription): void {
+    this.generation++;
+    const shared = parseSharedFilter(subscription.topicFilter);
+    if (shared === null || shared === 'invalid') this.filters.add(subscription.topicFilter, subscription);
+    else this.groups.join(shared, subscription);
+  }
+
+  remove(subscription: Subscription): void {
+    this.generation++;
+    const shared = parseSharedFilter(subscription.topicFilter);
+    if (shared === null || shared === 'invalid') this.filters.remove(subscription.topicFilter, subscription);
+    else this.groups.leave(shared, subscription);
+  }
+
+  /** The member of a shared group whose turn it is among those that `accepts` takes; null if there is none. */
+  choose(group: SharedGroup<Subscription>, accepts: (member: Subscription) => boolean): Subscription | null {
+    return this.groups.choose(group, accepts);
+  }
+
+  /** The group of this name while it has members. */
+  group(name: string): SharedGroup<Subscription> | null {
+    const shared = parseSharedFilter(name);
+    return shared === null || shared === 'invalid' ? null : this.groups.get(shared);
+  }
+
+  route(topicName: string): Route {
+    const cached = this.cache.get(topicName);
+    if (cached !== undefined && cached.generation === this.generation) return cached;
+    const route = this.match(topicName);
+    // A full cache is emptied: cheaper than order of use, and rare.
+    if (cached === undefined && this.cache.size >= cachedRoutesMax) this.cache.clear();
+    this.cache.set(topicName, route);
+    return route;
+  }
+
+  private match(topicName: string): Route {
+    const matched = this.matched;
+    matched.length = 0;
+    this.filters.match(topicName, matched);
+    const groups: SharedGroup<Subscription>[] = [];
+    this.groups.match(topicName, groups);
+    const bySession = new Map<Session, Subscription[]>();
+    for (const subscription of matched) {
+      const known = bySession.get(subscription.session);
+      if (known === undefined) bySession.set(subscription.session, [subscription]);
+      else known.push(subscription);
+    }
+    matched.length = 0;
+    const targets: Target[] = [];
+    for (const [session, subscriptions] of bySession) targets.push(targetOf(session, subscriptions));
+    return { generation: this.generation, targets, groups };
+  }
+}

@@ -1,0 +1,238 @@
+import type { Message } from '../base/message.js';
+import type { PublishFrame } from '../codec/publish.js';
+import {
+  DeliveryEvent,
+  DeliveryState,
+  Effect,
+  effectsOf,
+  nextState,
+  Outcome,
+  outcomeOf,
+  step,
+} from '../delivery/table.js';
+import { Cause } from '../receipts/causes.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import type { Link } from '../session/link.js';
+import type { Session } from '../session/session.js';
+import type { QoS } from '../spec/packet-types.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import type { Context } from './context.js';
+import { Outgoing } from './outgoing.js';
+
+/** Rows read from a stored queue at a time. */
+const queueSlice = 128;
+
+const dupBit = 8;
+
+/** First byte of a PUBLISH that is not a repeat. */
+export function publishFirstByte(qos: QoS, retain: boolean): number {
+  return 0x30 | (qos << 1) | (retain ? 1 : 0);
+}
+
+/** Deliveries waiting in a session's queue; counted in the store when it is first asked after a start. */
+export function queueLength(context: Context, session: Session): number {
+  if (!session.queueKnown) {
+    session.queueKnown = true;
+    const counted = context.persistence.countQueued(session.number);
+    if (counted.queued > 0) session.queue.leaveToStore(counted.queued, counted.before);
+  }
+  return session.queueLength;
+}
+
+/** The frame for a link, or null if it is larger than its client takes. [MQTT-3.1.2-24] */
+export function fittingFrame(
+  context: Context,
+  link: Link,
+  out: Outgoing,
+  withPacketId: boolean,
+  subscriptionIds: readonly number[] | null,
+): PublishFrame | null {
+  const version5 = link.version === 5;
+  const frame = out.frame(version5, withPacketId, subscriptionIds);
+  const limit = link.maximumPacketSize;
+  if (limit === 0 || frame.end - frame.start <= limit) return frame;
+  if (version5 && out.receiptProperty !== null) {
+    const bare = out.frameWithoutReceipt(withPacketId, subscriptionIds);
+    if (bare.end - bare.start <= limit) return bare;
+  }
+  context.metrics.droppedTooLarge++; // [MQTT-3.1.2-25]
+  return null;
+}
+
+/** Takes a finished delivery off the store: its row and its hold on the message. */
+export function removeRow(context: Context, session: Session, sequence: number, detail: Delivery | null): void {
+  const { persistence } = context;
+  if (session.stored) {
+    persistence.deleteDelivery(session.number, sequence);
+    if (detail === null) persistence.releaseMessage(sequence);
+    else if (detail.kind !== DeliveryKind.receipt) persistence.releaseMessage(detail.messageSequence);
+  } else if (detail !== null && detail.kind === DeliveryKind.tracked) {
+    persistence.deleteDelivery(session.number, sequence);
+  }
+}
+
+/** Sends what waits: a session's queue as its window has room, and open flows when it comes back. */
+export class SendWindow {
+  private readonly context: Context;
+  /** Encodes what comes out of queues; separate from the message being fanned out. */
+  private readonly out = new Outgoing();
+
+  constructor(context: Context) {
+    this.context = context;
+  }
+
+  /** Sends from the queue while the client has quota and its connection keeps up. [MQTT-3.3.4-9] */
+  refill(session: Session): void {
+    const link = session.link;
+    if (link === null) return;
+    if (session.resendIds !== null) this.resend(session, link);
+    while (!link.slow && !link.closed && queueLength(this.context, session) > 0) {
+      const delivery = session.queue.first() ?? this.readOn(session);
+      if (delivery === null) return;
+      if (delivery.qos > 0 && session.sendQuota === 0) return;
+      this.sendQueued(session, link, delivery);
+    }
+  }
+
+  /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */
+  resume(session: Session): void {
+    const { persistence } = this.context;
+    session.clearOutbound();
+    session.resendIds = null;
+    if (!session.stored) return;
+    queueLength(this.context, session);
+    const inflight = persistence.readInflight(session.number);
+    for (const row of inflight) session.outbound.restore(row.packetId, row.state, row.sequence, row);
+    session.resendIds = inflight.map((row) => row.packetId);
+    this.refill(session);
+  }
+
+  /** Repeats open flows as far as the quota goes; those of PUBREL do not need any. */
+  private resend(session: Session, link: Link): void {
+    const ids = session.resendIds ?? [];
+    const { outbound } = session;
+    let at = 0;
+    for (; at < ids.length; at++) {
+      const packetId = ids[at] as number;
+      const transition = step(outbound.state(packetId), DeliveryEvent.resume);
+      const effects = effectsOf(transition);
+      if (effects & Effect.pubrel) this.context.turns.pubrel(link, packetId, ReasonCode.success, false);
+      if (!(effects & Effect.send)) continue;
+      if (session.sendQuota === 0) break;
+      this.repeat(session, link, packetId);
+    }
+    session.resendIds = at === ids.length ? null : ids.slice(at);
+  }
+
+  private repeat(session: Session, link: Link, packetId: number): void {
+    const { outbound } = session;
+    const delivery = outbound.detail(packetId);
+    const message = delivery === null ? null : this.bodyOf(delivery);
+    if (delivery === null || message === null) {
+      this.finishUnsent(session, packetId, DeliveryEvent.sessionEnd, Cause.deleted);
+      return;
+    }
+    this.prepare(message, delivery);
+    const frame = fittingFrame(this.context, link, this.out, true, delivery.subscriptionIds);
+    if (frame === null) {
+      this.finishUnsent(session, packetId, DeliveryEvent.tooLarge, Cause.tooLarge);
+      return;
+    }
+    session.sendQuota--;
+    // [MQTT-3.3.1-1] a repeat says so
+    const firstByte = publishFirstByte(delivery.qos, delivery.retain) | dupBit;
+    this.context.turns.publish(link, frame, firstByte, packetId, false);
+  }
+
+  /** Ends a flow that can not be repeated on this connection. */
+  private finishUnsent(session: Session, packetId: number, event: DeliveryEvent, cause: Cause): void {
+    const { outbound } = session;
+    const delivery = outbound.detail(packetId);
+    const sequence = outbound.sequence(packetId);
+    const transition = step(outbound.state(packetId), event);
+    outbound.release(packetId);
+    removeRow(this.context, session, sequence, delivery);
+    if (delivery !== null) this.tell(session, delivery, outcomeOf(transition), cause);
+  }
+
+  private sendQueued(session: Session, link: Link, delivery: Delivery): void {
+    const { context } = this;
+    const { turns, persistence, tracker, metrics, clock } = context;
+    session.queue.removeFirst();
+    const message = this.bodyOf(delivery);
+    if (message === null) {
+      removeRow(context, session, delivery.sequence, delivery);
+      return;
+    }
+    session.queue.bytes = Math.max(0, session.queue.bytes - message.payload.length);
+    // [MQTT-3.3.2-5] what expired before its first send is not sent
+    if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
+      metrics.expired++;
+      removeRow(context, session, delivery.sequence, delivery);
+      this.tell(session, delivery, outcomeOf(step(DeliveryState.queued, DeliveryEvent.expire)), null);
+      return;
+    }
+    this.prepare(message, delivery);
+    const frame = fittingFrame(context, link, this.out, delivery.qos > 0, delivery.subscriptionIds);
+    if (frame === null) {
+      removeRow(context, session, delivery.sequence, delivery);
+      this.tell(session, delivery, Outcome.dropped, Cause.tooLarge);
+      return;
+    }
+    const firstByte = publishFirstByte(delivery.qos, delivery.retain);
+    const record = delivery.kind === DeliveryKind.tracked ? delivery.reference : null;
+    if (delivery.qos === 0) {
+      removeRow(context, session, delivery.sequence, delivery);
+      this.tell(session, delivery, Outcome.sent, null);
+      turns.publish(link, frame, firstByte, 0, record !== null || delivery.kind === DeliveryKind.receipt);
+      return;
+    }
+    const event = delivery.qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
+    const state = nextState(step(DeliveryState.queued, event));
+    const packetId = session.outbound.take(state, delivery.sequence, delivery);
+    session.sendQuota--;
+    if (session.stored) {
+      delivery.message = null;
+      persistence.putDelivery(session.number, { ...delivery, state, packetId });
+      if (message.expiryAtMs > 0) {
+        persistence.deleteDeliveryExpiry(message.expiryAtMs, session.number, delivery.sequence);
+      }
+    }
+    if (record !== null) {
+      tracker.sent(record, delivery.messageSequence, session, delivery.group, delivery.qos);
+    }
+    const waits = record !== null || (session.stored && delivery.qos === 2);
+    turns.publish(link, frame, firstByte, packetId, waits);
+  }
+
+  private prepare(message: Message, delivery: Delivery): void {
+    this.out.fromMessage(message, this.context.clock.now());
+    if (delivery.kind === DeliveryKind.tracked) {
+      this.out.receiptProperty = this.context.tracker.receiptProperty(delivery.messageSequence);
+    }
+  }
+
+  private bodyOf(delivery: Delivery): Message | null {
+    if (delivery.message !== null) return delivery.message;
+    if (delivery.kind !== DeliveryKind.receipt) return this.context.persistence.readMessage(delivery.messageSequence);
+    return delivery.reference === null ? null : this.context.tracker.render(delivery.reference);
+  }
+
+  private tell(session: Session, delivery: Delivery, outcome: Outcome, cause: Cause | null): void {
+    if (delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
+    this.context.tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
+      outcome,
+      reasonCode: cause === Cause.tooLarge ? ReasonCode.packetTooLarge : ReasonCode.success,
+      cause,
+      reasonString: null,
+    });
+  }
+
+  /** Brings the next slice of a stored queue into memory and returns its first delivery. */
+  private readOn(session: Session): Delivery | null {
+    const { queue } = session;
+    if (queue.beyond === 0) return null;
+    queue.fill(this.context.persistence.readQueued(session.number, queue.cursor, queueSlice));
+    return queue.first();
+  }
+}

@@ -1,0 +1,223 @@
+import type { Clock } from '../base/clock.js';
+import type { PublishFrame } from '../codec/publish.js';
+import type { Link } from '../session/link.js';
+import { PacketType } from '../spec/packet-types.js';
+import type { Store } from '../store/store.js';
+
+/** Commits under way before further turns are gathered into one. */
+const commitsInFlightMax = 2;
+/** Puts and deletes waiting behind the commits under way from which on connections stop reading. */
+const waitingWritesMax = 100_000;
+
+const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3 } as const;
+type Operation = (typeof Operation)[keyof typeof Operation];
+
+/** What one turn releases once its commit is done, in order. Parallel arrays, reused: no object per packet. */
+class Released {
+  readonly operations: Operation[] = [];
+  readonly links: (Link | null)[] = [];
+  readonly contents: (PublishFrame | Buffer | (() => void) | null)[] = [];
+  readonly numbers: number[] = [];
+
+  add(operation: Operation, link: Link | null, content: PublishFrame | Buffer | (() => void) | null, n: number): void {
+    this.operations.push(operation);
+    this.links.push(link);
+    this.contents.push(content);
+    this.numbers.push(n);
+  }
+
+  clear(): void {
+    this.operations.length = 0;
+    this.links.length = 0;
+    this.contents.length = 0;
+    this.numbers.length = 0;
+  }
+}
+
+/** Anything that gathers output during a turn and writes it at its end. */
+export interface Flushable {
+  flush(): void;
+}
+
+/**
+ * The turn: everything decided in one iteration of the event loop is committed as one transaction; then what waited for
+ * the commit is released in order; then every touched socket is written once. While commits are under way, turns merge.
+ *
+ * Nothing is acknowledged or told in a receipt before it is recorded, and nothing that must not be repeated is sent
+ * before it is recorded: such output is given `afterCommit`. Output that need not wait still never overtakes what does
+ * on the same link (its gates).
+ */
+export class Turns {
+  private readonly clock: Clock;
+  private readonly store: Store;
+  private open = new Released();
+  private openNumber = 1;
+  private releasedNumber = 0;
+  private scheduled = false;
+  private readonly spare: Released[] = [];
+  private dirty: Flushable[] = [];
+  private flushing: Flushable[] = [];
+  private relief: (() => void)[] = [];
+  /** Called before a turn's puts are sealed, to add what every commit must hold. */
+  beforeSeal: () => void = () => undefined;
+
+  constructor(clock: Clock, store: Store) {
+    this.clock = clock;
+    this.store = store;
+  }
+
+  /** Number of the turn being gathered. */
+  get number(): number {
+    return this.openNumber;
+  }
+
+  /** The last turn whose commit is done. */
+  get released(): number {
+    return this.releasedNumber;
+  }
+
+  /** True while so much waits for the disk that input should pause. */
+  get congested(): boolean {
+    return this.store.uncommitted > waitingWritesMax;
+  }
+
+  /** Makes sure that this turn ends. Call it wherever input arrives: packets, timers, calls of the embedding program. */
+  begin(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.clock.endOfTurn(this.onEnd);
+  }
+
+  /** Has `target` flushed at the end of the turn, or of the release under way. */
+  flushLater(target: Flushable): void {
+    this.dirty.push(target);
+    this.begin();
+  }
+
+  /** Calls `callback` once when the congestion is over. */
+  onRelief(callback: () => void): void {
+    this.relief.push(callback);
+  }
+
+  publish(link: Link, frame: PublishFrame, firstByte: number, packetId: number, afterCommit: boolean): void {
+    if (!afterCommit && link.publishGate <= this.releasedNumber) {
+      link.sendPublish(frame, firstByte, packetId);
+      return;
+    }
+    link.publishGate = this.openNumber;
+    this.open.add(Operation.publish, link, frame, (firstByte << 16) | packetId);
+    this.begin();
+  }
+
+  /** PUBREL, which keeps its place among the PUBLISH packets. */
+  pubrel(link: Link, packetId: number, reasonCode: number, afterCommit: boolean): void {
+    if (!afterCommit && link.publishGate <= this.releasedNumber) {
+      link.sendAck(PacketType.pubrel, packetId, reasonCode, null);
+      return;
+    }
+    link.publishGate = this.openNumber;
+    this.open.add(Operation.ack, link, null, (PacketType.pubrel << 24) | (reasonCode << 16) | packetId);
+    this.begin();
+  }
+
+  /**
+   * PUBACK, PUBREC or PUBCOMP to a publisher, in the order of what they answer. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+   * @param encoded the packet's bytes if it has properties, else null
+   */
+  answer(
+    link: Link,
+    packetType: number,
+    packetId: number,
+    reasonCode: number,
+    encoded: Buffer | null,
+    afterCommit: boolean,
+  ): void {
+    if (!afterCommit && link.answerGate <= this.releasedNumber) {
+      link.sendAck(packetType, packetId, reasonCode, encoded);
+      return;
+    }
+    link.answerGate = this.openNumber;
+    this.open.add(Operation.ack, link, encoded, (packetType << 24) | (reasonCode << 16) | packetId);
+    this.begin();
+  }
+
+  /** Any other packet to a client. */
+  bytes(link: Link, bytes: Buffer, afterCommit: boolean): void {
+    if (!afterCommit && link.answerGate <= this.releasedNumber) {
+      link.sendBytes(bytes);
+      return;
+    }
+    link.answerGate = this.openNumber;
+    this.open.add(Operation.bytes, link, bytes, 0);
+    this.begin();
+  }
+
+  /** Calls `callback` in order with what else this turn releases. */
+  afterCommit(callback: () => void): void {
+    this.open.add(Operation.callback, null, callback, 0);
+    this.begin();
+  }
+
+  /** Ends the open turn now, whatever is under way: for the broker's stop. */
+  sealNow(): void {
+    this.seal();
+    this.flushDirty();
+  }
+
+  private readonly onEnd = (): void => {
+    this.scheduled = false;
+    if (this.store.commitsInFlight < commitsInFlightMax) this.seal();
+    this.flushDirty();
+  };
+
+  private seal(): void {
+    if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
+    this.beforeSeal();
+    const number = this.openNumber++;
+    const released = this.open;
+    this.open = this.spare.pop() ?? new Released();
+    this.store.commit(() => this.release(number, released));
+  }
+
+  private release(number: number, released: Released): void {
+    this.releasedNumber = number;
+    const { operations, links, contents, numbers } = released;
+    for (let at = 0; at < operations.length; at++) {
+      const link = links[at] as Link;
+      const n = numbers[at] as number;
+      switch (operations[at]) {
+        case Operation.publish:
+          if (!link.closed) link.sendPublish(contents[at] as PublishFrame, n >>> 16, n & 0xffff);
+          break;
+        case Operation.ack:
+          if (!link.closed) link.sendAck(n >>> 24, n & 0xffff, (n >>> 16) & 0xff, contents[at] as Buffer | null);
+          break;
+        case Operation.bytes:
+          if (!link.closed) link.sendBytes(contents[at] as Buffer);
+          break;
+        case Operation.callback:
+          (contents[at] as () => void)();
+          break;
+      }
+    }
+    released.clear();
+    if (this.spare.length < 4) this.spare.push(released);
+    this.begin();
+    if (this.relief.length > 0 && !this.congested) {
+      const callbacks = this.relief;
+      this.relief = [];
+      for (const callback of callbacks) callback();
+    }
+    this.flushDirty();
+  }
+
+  private flushDirty(): void {
+    while (this.dirty.length > 0) {
+      const targets = this.dirty;
+      this.dirty = this.flushing;
+      this.flushing = targets;
+      for (const target of targets) target.flush();
+      targets.length = 0;
+    }
+  }
+}

@@ -1,0 +1,403 @@
+import type { Duplex } from 'node:stream';
+import { ProtocolError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { BrokerCore } from '../broker/broker-core.js';
+import type { Accepted, Refusal } from '../broker/on-connect.js';
+import { AckView, decodeAck } from '../codec/acks.js';
+import { decodeAuth } from '../codec/auth.js';
+import { encodeConnack } from '../codec/connack.js';
+import { ConnectError, decodeConnect } from '../codec/connect.js';
+import type { ConnectPacket } from '../codec/control-packets.js';
+import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
+import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
+import { decodePingreq, pingresp } from '../codec/ping.js';
+import { decodePublish, type PublishFrame, PublishView } from '../codec/publish.js';
+import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
+import type { TopicCache } from '../codec/topic-cache.js';
+import type { Link } from '../session/link.js';
+import type { Session, TimerHandle } from '../session/session.js';
+import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
+import { describeReason, ReasonCode } from '../spec/reason-codes.js';
+import type { BufferPool } from './buffer-pool.js';
+import { Outbox } from './outbox.js';
+import { InboundTopicAliases } from './topic-aliases.js';
+
+/** How long a closing connection may take to deliver its last packet before the socket is cut. */
+const closeGraceMs = 2000;
+
+const Phase = { awaitingConnect: 0, connected: 1, closed: 2 } as const;
+type Phase = (typeof Phase)[keyof typeof Phase];
+
+/** What all connections of a broker share. */
+export interface ConnectionParts {
+  readonly core: BrokerCore;
+  readonly log: Log;
+  readonly pool: BufferPool;
+  readonly topics: TopicCache;
+  /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
+  readonly publishView: PublishView;
+  readonly ackView: AckView;
+  onClosed(connection: Connection): void;
+}
+
+export function sharedViews(): Pick<ConnectionParts, 'publishView' | 'ackView'> {
+  return { publishView: new PublishView(), ackView: new AckView() };
+}
+
+/**
+ * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
+ * as the socket: phase, keep alive, topic aliases, the client's limits.
+ */
+export class Connection implements Link, FrameSink {
+  version: ProtocolVersion = 5;
+  maximumPacketSize = 0;
+  problemInformation = true;
+  readonly address: string;
+  publishGate = 0;
+  answerGate = 0;
+  unansweredPublishes = 0;
+
+  private readonly parts: ConnectionParts;
+  private readonly stream: Duplex;
+  private readonly splitter: FrameSplitter;
+  private readonly outbox: Outbox;
+  private phase: Phase = Phase.awaitingConnect;
+  private session: Session | null = null;
+  private aliases: InboundTopicAliases | null = null;
+  private timer: TimerHandle | null = null;
+  private keepAliveMs = 0;
+  private lastPacketAtMs: number;
+  private dirty = false;
+  private waitsForDrain = false;
+  private waitsForRelief = false;
+  private clientId = '';
+  /** True once CONNACK has left. */
+  private greeted = false;
+
+  constructor(stream: Duplex, address: string, parts: ConnectionParts) {
+    const { settings, clock, timers, metrics } = parts.core.context;
+    this.stream = stream;
+    this.address = address;
+    this.parts = parts;
+    this.splitter = new FrameSplitter(settings.maximumPacketSize);
+    this.outbox = new Outbox(stream, parts.pool);
+    this.lastPacketAtMs = clock.now();
+    this.timer = timers.after(settings.connectTimeout * 1000, this.onConnectTimeout);
+    metrics.connectionsAccepted++;
+    metrics.connectionsOpen++;
+    stream.on('data', this.onData);
+    stream.on('drain', this.onDrain);
+    stream.on('error', this.onError);
+    stream.on('close', this.onStreamClosed);
+    stream.on('end', this.onEnd);
+  }
+
+  get closed(): boolean {
+    return this.phase === Phase.closed;
+  }
+
+  get slow(): boolean {
+    return this.outbox.pendingBytes > this.parts.core.context.settings.maximumOutboxBytes;
+  }
+
+  // ---- input ----
+
+  private readonly onData = (chunk: Buffer): void => {
+    if (this.phase === Phase.closed) return;
+    this.parts.core.context.metrics.bytesReceived += chunk.length;
+    this.guard(() => this.splitter.push(chunk, this));
+    this.pauseIfNeeded();
+  };
+
+  /** Everything a peer's input can throw ends here, with its connection. */
+  private guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof ProtocolError) this.onProtocolError(error);
+      else this.onBug(error);
+    }
+  }
+
+  onFrame(buffer: Buffer, frameStart: number, bodyStart: number, end: number): boolean {
+    if (this.phase === Phase.closed) return true;
+    const { core } = this.parts;
+    this.lastPacketAtMs = core.context.clock.now();
+    core.context.metrics.packetsReceived++;
+    if (this.phase === Phase.awaitingConnect) this.onFirstPacket(buffer, frameStart, bodyStart, end);
+    else this.onPacket(buffer, frameStart, bodyStart, end);
+    return true;
+  }
+
+  private onFirstPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
+    if (buffer[frameStart] >> 4 !== PacketType.connect) {
+      // [MQTT-3.1.0-1] nothing is answered: there is no protocol yet to answer in
+      this.drop('the first packet is not CONNECT');
+      return;
+    }
+    const packet = decodeConnect(buffer, frameStart, bodyStart, end);
+    this.version = packet.version;
+    this.maximumPacketSize = packet.maximumPacketSize;
+    this.problemInformation = packet.requestProblemInformation;
+    this.clientId = packet.clientId;
+    const decision = this.parts.core.connect(this, packet, packet.userName);
+    if ('session' in decision) this.onAccepted(packet, decision);
+    else this.refuse(decision, packet.version);
+  }
+
+  private onAccepted(packet: ConnectPacket, { session, keepAliveSeconds }: Accepted): void {
+    const { core, log } = this.parts;
+    const { settings, timers } = core.context;
+    this.session = session;
+    this.clientId = session.clientId;
+    this.phase = Phase.connected;
+    if (packet.version === 5) this.aliases = new InboundTopicAliases(settings.topicAliasMaximum);
+    timers.cancel(this.timer);
+    this.timer = null;
+    this.keepAliveMs = keepAliveSeconds * 1500; // [MQTT-3.1.2-22]
+    if (this.keepAliveMs > 0) this.armKeepAlive();
+    log.info({ client: session.clientId, address: this.address, version: packet.version }, 'connected');
+  }
+
+  private onPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
+    const session = this.session;
+    if (session === null) return;
+    const { core, ackView } = this.parts;
+    const packetType = buffer[frameStart] >> 4;
+    switch (packetType) {
+      case PacketType.publish:
+        this.onPublish(session, buffer, frameStart, bodyStart, end);
+        return;
+      case PacketType.puback:
+      case PacketType.pubrec:
+      case PacketType.pubrel:
+      case PacketType.pubcomp: {
+        decodeAck(ackView, buffer, packetType, buffer[frameStart], bodyStart, end, this.version);
+        const { packetId, reasonCode, reasonStringStart, reasonStringEnd } = ackView;
+        const reason = reasonStringEnd > 0 ? buffer.toString('utf8', reasonStringStart, reasonStringEnd) : null;
+        core.acknowledge(session, this, packetType, packetId, reasonCode, reason);
+        return;
+      }
+      case PacketType.subscribe:
+        core.subscribe(session, this, decodeSubscribe(buffer, frameStart, bodyStart, end, this.version));
+        return;
+      case PacketType.unsubscribe:
+        core.unsubscribe(session, this, decodeUnsubscribe(buffer, frameStart, bodyStart, end, this.version));
+        return;
+      case PacketType.pingreq:
+        decodePingreq(buffer, frameStart, bodyStart, end, this.version);
+        core.context.turns.begin();
+        this.sendBytes(pingresp); // [MQTT-3.12.4-1]
+        return;
+      case PacketType.disconnect:
+        this.onDisconnect(session, buffer, frameStart, bodyStart, end);
+        return;
+      case PacketType.auth:
+        if (this.version !== 5) throw new ProtocolError(ReasonCode.malformedPacket, 'packet type 15 in MQTT 3');
+        decodeAuth(buffer, frameStart, bodyStart, end, this.version);
+        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT'); // [MQTT-4.12.0-7]
+      case PacketType.connect:
+        throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
+      default:
+        throw new ProtocolError(ReasonCode.malformedPacket, `packet type ${packetType} from a client`);
+    }
+  }
+
+  private onPublish(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
+    const { core, publishView, topics } = this.parts;
+    decodePublish(publishView, buffer, frameStart, bodyStart, end, this.version);
+    let topicName = topics.lookup(buffer, publishView.topicStart, publishView.topicEnd);
+    if (publishView.topicAlias > 0 && this.aliases !== null) {
+      topicName = this.aliases.resolve(publishView.topicAlias, topicName);
+    }
+    core.publish(session, this, publishView, topicName);
+  }
+
+  private onDisconnect(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
+    const packet = decodeDisconnect(buffer, frameStart, bodyStart, end, this.version);
+    this.parts.core.disconnect(session, packet);
+    this.session = null;
+    this.parts.log.info({ client: this.clientId, reason: describeReason(packet.reasonCode) }, 'disconnected');
+    this.finish(); // [MQTT-3.14.4-2]
+  }
+
+  /** Stops reading while too much waits for the disk, or for this client to read. */
+  private pauseIfNeeded(): void {
+    if (this.phase === Phase.closed) return;
+    const { core } = this.parts;
+    const { turns, metrics } = core.context;
+    if (turns.congested && !this.waitsForRelief) {
+      this.waitsForRelief = true;
+      metrics.readPauses++;
+      this.stream.pause();
+      turns.onRelief(() => {
+        this.waitsForRelief = false;
+        this.resumeIfPossible();
+      });
+    }
+    if (this.slow && !this.waitsForDrain) {
+      this.waitsForDrain = true;
+      metrics.readPauses++;
+      this.stream.pause();
+    }
+  }
+
+  private resumeIfPossible(): void {
+    if (!this.waitsForRelief && !this.waitsForDrain && this.phase !== Phase.closed) this.stream.resume();
+  }
+
+  private readonly onDrain = (): void => {
+    this.waitsForDrain = false;
+    this.resumeIfPossible();
+    if (this.session !== null) this.parts.core.drained(this.session);
+  };
+
+  // ---- time ----
+
+  private readonly onConnectTimeout = (): void => this.drop('no CONNECT in time');
+
+  private armKeepAlive(): void {
+    this.timer = this.parts.core.context.timers.at(this.lastPacketAtMs + this.keepAliveMs, this.onKeepAlive);
+  }
+
+  private readonly onKeepAlive = (): void => {
+    if (this.phase !== Phase.connected) return;
+    const silentMs = this.parts.core.context.clock.now() - this.lastPacketAtMs;
+    // Input that the broker itself does not read now is no silence of the client.
+    const paused = this.waitsForDrain || this.waitsForRelief;
+    if (silentMs >= this.keepAliveMs && !paused) {
+      this.close(ReasonCode.keepAliveTimeout, 'no packet for one and a half times the keep alive');
+    } else if (paused && silentMs >= this.keepAliveMs) {
+      this.lastPacketAtMs += silentMs;
+      this.armKeepAlive();
+    } else this.armKeepAlive();
+  };
+
+  // ---- output ----
+
+  sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void {
+    if (this.phase === Phase.closed) return;
+    this.outbox.publish(frame, firstByte, packetId);
+    this.parts.core.context.metrics.publishesSent++;
+    this.touch();
+  }
+
+  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void {
+    if (packetType === PacketType.puback) this.unansweredPublishes--;
+    if (this.phase === Phase.closed) return;
+    if (encoded === null) this.outbox.ack(packetType, packetId, reasonCode, this.version);
+    else this.outbox.bytes(encoded);
+    this.touch();
+  }
+
+  sendBytes(bytes: Buffer): void {
+    if (this.phase === Phase.closed) return;
+    this.greeted = true;
+    this.outbox.bytes(bytes);
+    this.touch();
+  }
+
+  private touch(): void {
+    if (this.dirty) return;
+    this.dirty = true;
+    this.parts.core.context.turns.flushLater(this);
+  }
+
+  /** Writes what the turn gathered. */
+  flush(): void {
+    this.dirty = false;
+    const { outbox } = this;
+    const before = outbox.bytesWritten;
+    outbox.flush();
+    this.parts.core.context.metrics.bytesSent += outbox.bytesWritten - before;
+  }
+
+  // ---- the end ----
+
+  private onProtocolError(error: ProtocolError): void {
+    const { core, log } = this.parts;
+    core.context.metrics.protocolErrors++;
+    log.warn({ client: this.clientId, address: this.address }, `protocol error: ${error.describe()}`);
+    if (this.phase === Phase.connected) {
+      this.close(error.reasonCode, error.message);
+      return;
+    }
+    const version = error instanceof ConnectError ? error.version : 0;
+    if (version === 0) this.drop(error.message);
+    else this.refuse({ reasonCode: error.reasonCode, reason: error.message }, version);
+  }
+
+  private onBug(error: unknown): void {
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.parts.log.error({ client: this.clientId, error: detail }, 'a bug ended a connection: please report it');
+    if (this.phase === Phase.connected) this.close(ReasonCode.unspecifiedError, 'internal error');
+    else this.drop('internal error');
+  }
+
+  /** Answers CONNECT with a failure and closes. [MQTT-3.2.2-7] */
+  private refuse({ reasonCode, reason }: Refusal, version: ProtocolVersion): void {
+    const { core, log } = this.parts;
+    core.context.metrics.connectionsRefused++;
+    const code = describeReason(reasonCode);
+    log.warn({ client: this.clientId, address: this.address, reason }, `connection refused: ${code}`);
+    const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason } }; // [MQTT-3.2.2-6]
+    const connack = encodeConnack(fields, version, this.maximumPacketSize);
+    if (connack !== null) this.outbox.bytes(connack);
+    this.finish();
+  }
+
+  close(reasonCode: number, reason: string): void {
+    if (this.phase === Phase.closed) return;
+    const { core, log } = this.parts;
+    const { session } = this;
+    // [MQTT-3.14.0-1] no DISCONNECT before a CONNACK that still waits for its commit
+    if (this.phase === Phase.connected && this.version === 5 && this.greeted) {
+      const text = this.problemInformation ? reason : null;
+      this.outbox.bytes(encodeDisconnect(reasonCode, text, this.maximumPacketSize)); // [MQTT-4.13.1-1]
+    }
+    log.info({ client: this.clientId, address: this.address, reason }, `closed: ${describeReason(reasonCode)}`);
+    this.session = null;
+    // After a takeover the session is another connection's.
+    if (session !== null && session.link === this) core.connectionGone(session, true);
+    this.finish();
+  }
+
+  /** Closes without a packet. */
+  private drop(reason: string): void {
+    if (this.phase === Phase.closed) return;
+    this.parts.log.info({ address: this.address, reason }, 'closed before CONNECT was accepted');
+    this.finish();
+  }
+
+  /** Nothing more is read or decided; what is in the outbox still leaves, then the socket closes. */
+  private finish(): void {
+    const { timers } = this.parts.core.context;
+    this.phase = Phase.closed;
+    timers.cancel(this.timer);
+    this.timer = timers.after(closeGraceMs, () => this.stream.destroy());
+    this.outbox.flush();
+    this.stream.end();
+    this.stream.resume();
+  }
+
+  private readonly onEnd = (): void => {
+    if (this.phase !== Phase.closed) this.onStreamClosed();
+  };
+
+  private readonly onError = (): void => undefined;
+
+  private readonly onStreamClosed = (): void => {
+    const { core, onClosed, log } = this.parts;
+    core.context.timers.cancel(this.timer);
+    this.timer = null;
+    const { session } = this;
+    const wasOpen = this.phase !== Phase.closed;
+    this.phase = Phase.closed;
+    this.session = null;
+    this.outbox.discard();
+    if (wasOpen) log.info({ client: this.clientId, address: this.address }, 'connection lost');
+    if (session !== null && session.link === this) this.guard(() => core.connectionGone(session, true));
+    this.stream.destroy();
+    onClosed.call(this.parts, this);
+  };
+}

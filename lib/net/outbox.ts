@@ -1,0 +1,156 @@
+import type { Duplex } from 'node:stream';
+import { writeAck } from '../codec/acks.js';
+import type { PublishFrame } from '../codec/publish.js';
+import type { ProtocolVersion } from '../spec/packet-types.js';
+import { type BufferPool, outputBufferBytes } from './buffer-pool.js';
+
+/** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
+const sharedFrameBytes = 8 * 1024;
+/** Room that an acknowledgement needs at most. */
+const ackBytesMax = 5;
+
+/**
+ * One socket's outgoing bytes: packets are copied behind each other into a pooled buffer and written once per turn.
+ *
+ *     | chunk | chunk | … | buffer: packets …|  free  |
+ *       full buffers and large frames, in order
+ */
+export class Outbox {
+  private readonly stream: Duplex;
+  private readonly pool: BufferPool;
+  private buffer: Buffer | null = null;
+  private length = 0;
+  private chunks: Buffer[] | null = null;
+  private chunkBytes = 0;
+  private closed = false;
+  /** Bytes and packets written so far, for metrics. */
+  bytesWritten = 0;
+  packets = 0;
+
+  constructor(stream: Duplex, pool: BufferPool) {
+    this.stream = stream;
+    this.pool = pool;
+  }
+
+  /** Bytes not yet taken by the operating system. */
+  get pendingBytes(): number {
+    return this.chunkBytes + this.length + this.stream.writableLength;
+  }
+
+  /** True if there is something to flush. */
+  get hasOutput(): boolean {
+    return this.length > 0 || this.chunkBytes > 0;
+  }
+
+  /** Appends a PUBLISH with its own first byte and packet identifier. */
+  publish(frame: PublishFrame, firstByte: number, packetId: number): void {
+    const { bytes, start, end, packetIdAt } = frame;
+    const size = end - start;
+    this.packets++;
+    if (size >= sharedFrameBytes) {
+      this.publishShared(frame, firstByte, packetId);
+      return;
+    }
+    const at = this.reserve(size);
+    const buffer = this.buffer as Buffer;
+    bytes.copy(buffer, at, start, end);
+    buffer[at] = firstByte;
+    if (packetIdAt >= 0) {
+      const idAt = at + packetIdAt - start;
+      buffer[idAt] = packetId >>> 8;
+      buffer[idAt + 1] = packetId & 0xff;
+    }
+    this.length = at + size;
+  }
+
+  /** The head is copied and patched, the rest of the frame is shared. */
+  private publishShared(frame: PublishFrame, firstByte: number, packetId: number): void {
+    const { bytes, start, end, packetIdAt } = frame;
+    const headEnd = packetIdAt >= 0 ? packetIdAt + 2 : start + 1;
+    const head = Buffer.from(bytes.subarray(start, headEnd));
+    head[0] = firstByte;
+    if (packetIdAt >= 0) head.writeUInt16BE(packetId, packetIdAt - start);
+    this.append(head);
+    this.append(bytes.subarray(headEnd, end));
+  }
+
+  ack(packetType: number, packetId: number, reasonCode: number, version: ProtocolVersion): void {
+    this.packets++;
+    const at = this.reserve(ackBytesMax);
+    this.length = writeAck(this.buffer as Buffer, at, packetType, packetId, reasonCode, version);
+  }
+
+  /** Appends whole packets. */
+  bytes(packets: Buffer): void {
+    this.packets++;
+    if (packets.length >= sharedFrameBytes) {
+      this.append(packets);
+      return;
+    }
+    const at = this.reserve(packets.length);
+    packets.copy(this.buffer as Buffer, at);
+    this.length = at + packets.length;
+  }
+
+  /** Writes everything to the socket. */
+  flush(): void {
+    const { stream } = this;
+    if (this.closed || stream.destroyed || !this.hasOutput) return;
+    this.bytesWritten += this.chunkBytes + this.length;
+    const { chunks, buffer } = this;
+    if (chunks !== null) {
+      this.chunks = null;
+      this.chunkBytes = 0;
+      stream.cork();
+      for (const chunk of chunks) stream.write(chunk);
+    }
+    if (this.length > 0 && buffer !== null) {
+      stream.write(buffer.subarray(0, this.length));
+      this.length = 0;
+      this.buffer = null;
+      // The kernel has taken all of it: the buffer is free at once. Otherwise the socket keeps it.
+      if (stream.writableLength === 0) this.pool.give(buffer);
+    }
+    if (chunks !== null) stream.uncork();
+  }
+
+  /** Drops what was not flushed. */
+  discard(): void {
+    this.closed = true;
+    if (this.buffer !== null) this.pool.give(this.buffer);
+    this.buffer = null;
+    this.length = 0;
+    this.chunks = null;
+    this.chunkBytes = 0;
+  }
+
+  /** Makes room for `size` bytes, less than a buffer, and returns where they begin. */
+  private reserve(size: number): number {
+    if (this.buffer === null) {
+      this.buffer = this.pool.take();
+      this.length = 0;
+    } else if (this.length + size > outputBufferBytes) {
+      this.appendBuffer();
+      this.buffer = this.pool.take();
+    }
+    return this.length;
+  }
+
+  private append(chunk: Buffer): void {
+    this.appendBuffer();
+    this.push(chunk);
+  }
+
+  private appendBuffer(): void {
+    if (this.buffer === null || this.length === 0) return;
+    this.push(this.buffer.subarray(0, this.length));
+    this.buffer = null;
+    this.length = 0;
+  }
+
+  private push(chunk: Buffer): void {
+    this.chunks ??= [];
+    this.chunks.push(chunk);
+    this.chunkBytes += chunk.length;
+  }
+}

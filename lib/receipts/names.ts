@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto';
+
+/** Everything about receipts lives under this topic prefix. */
+export const receiptsPrefix = '$receipts/';
+
+const segmentBytesMax = 512;
+const keptBytes = 400;
+/** Bytes of an identity's hash: too many for anyone to find two names with the same. */
+export const identityKeyBytes = 12;
+
+/** True for topic names and filters under `$receipts/`. */
+export function isReceiptsTopic(topic: string): boolean {
+  return topic.startsWith(receiptsPrefix) || topic === '$receipts';
+}
+
+function percent(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
+}
+
+/**
+ * A client identifier as one topic level: `%`, `/`, `+`, `#` and a leading `$` or `~` are percent-encoded, so that no
+ * two clients share a segment and none looks like `~` or `$server`. Long ones are cut and marked with a hash.
+ */
+export function encodeSegment(name: string): string {
+  const encoded = name.replace(/[%/+#]/g, percent).replace(/^[$~]/, percent);
+  const bytes = Buffer.from(encoded);
+  if (bytes.length <= segmentBytesMax) return encoded;
+  let end = keptBytes;
+  while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 32);
+  return `${bytes.toString('utf8', 0, end)}%~${hash}`;
+}
+
+/** A shared group's segment: its full name with the first four characters encoded, so that no client can look like it. */
+export function encodeGroupSegment(group: string): string {
+  const head = [...group.slice(0, 4)].map(percent).join('');
+  return head + encodeSegment(`x${group.slice(4)}`).slice(1);
+}
+
+/** Name of the embedding program among publishers. */
+export const serverSegment = '$server';
+
+/** Key of a client in records: by identifier and user name, both of which own a record. */
+export function clientIdentityKey(clientId: string, userName: string | null): Buffer {
+  const hash = createHash('sha256');
+  hash.update(userName === null ? 'c' : 'u');
+  hash.update(Buffer.from(clientId)).update('\0');
+  if (userName !== null) hash.update(Buffer.from(userName));
+  return hash.digest().subarray(0, identityKeyBytes);
+}
+
+/** Key of a shared group in records. */
+export function groupIdentityKey(group: string): Buffer {
+  return createHash('sha256').update('g').update(group).digest().subarray(0, identityKeyBytes);
+}
+
+/** Key of the embedding program in records. */
+export const serverIdentityKey = createHash('sha256').update('s').digest().subarray(0, identityKeyBytes);

@@ -1,0 +1,121 @@
+import type { Message } from '../base/message.js';
+import { PropertyId } from '../spec/properties.js';
+import { encodeGroupSegment, encodeSegment, serverSegment } from './names.js';
+import type { Facts, Row, Tally } from './record.js';
+import { ReceiptKind, type ReceiptReference } from './reference.js';
+import { ReceiptState, stateNames } from './states.js';
+
+const contentType = Buffer.from('application/json');
+
+/** Properties of every receipt: payload format 1, content type, and the message's own correlation data. */
+function receiptProperties(correlationData: Buffer | null): Buffer {
+  const length = 2 + 3 + contentType.length + (correlationData === null ? 0 : 3 + correlationData.length);
+  const bytes = Buffer.allocUnsafe(length);
+  let at = 0;
+  bytes[at++] = PropertyId.payloadFormatIndicator;
+  bytes[at++] = 1;
+  bytes[at++] = PropertyId.contentType;
+  at = bytes.writeUInt16BE(contentType.length, at);
+  at += contentType.copy(bytes, at);
+  if (correlationData !== null) {
+    bytes[at++] = PropertyId.correlationData;
+    at = bytes.writeUInt16BE(correlationData.length, at);
+    correlationData.copy(bytes, at);
+  }
+  return bytes;
+}
+
+/** Segment of a recipient in receipt topics. */
+export function recipientSegment(row: Pick<Row, 'to' | 'group'>): string {
+  return row.group === null ? encodeSegment(row.to) : encodeGroupSegment(row.group);
+}
+
+/** Segment of a publisher in receipt topics. */
+export function publisherSegment(facts: Facts): string {
+  return facts.byServer ? serverSegment : encodeSegment(facts.publisherId);
+}
+
+/** When the delivery came into the state that a receipt tells. */
+function stateAtMs(row: Row, state: ReceiptState): number {
+  if (state === ReceiptState.queued) return row.queuedAtMs;
+  if (state === ReceiptState.sent) return row.sentAtMs;
+  if (state === ReceiptState.delivered) return row.deliveredAtMs;
+  return row.endedAtMs;
+}
+
+/** Body of a receipt. @see receipts contract, "Packets" */
+function receiptBody(id: string, facts: Facts, row: Row, state: ReceiptState): object {
+  const isLast = state === row.state;
+  const body: Record<string, unknown> = {
+    id,
+    topic: facts.topicName,
+    to: row.to,
+    state: stateNames[state],
+    qos: row.qos,
+    reason: isLast ? row.reasonCode : 0,
+    at: stateAtMs(row, state),
+  };
+  if (row.sentAtMs > 0 && state !== ReceiptState.queued) body.sentAt = row.sentAtMs;
+  if (row.deliveredAtMs > 0 && state > ReceiptState.delivered) body.deliveredAt = row.deliveredAtMs;
+  body.matched = facts.matched;
+  if (row.group !== null) body.group = row.group;
+  if (!isLast) return body;
+  if (row.cause !== null) body.cause = row.cause;
+  if (row.reasonString !== null) body.reasonString = row.reasonString;
+  if (row.answer !== null) addAnswer(body, row.answer);
+  if (row.answerCut) body.answerCut = true;
+  return body;
+}
+
+function addAnswer(body: Record<string, unknown>, answer: Buffer): void {
+  const text = answer.toString('utf8');
+  if (Buffer.from(text).equals(answer)) body.answer = text;
+  else body.answerBase64 = answer.toString('base64');
+}
+
+function tallyBody(id: string, facts: Facts, tally: Tally, kind: ReceiptKind): object {
+  const { topicName: topic, matched } = facts;
+  if (kind === ReceiptKind.firstTally) {
+    const counts = { processed: 0, delivered: 0, sent: 0, failed: 0, pending: matched };
+    return { id, topic, matched, ...counts, final: matched === 0, at: facts.acceptedAtMs };
+  }
+  const { processed, delivered, sent, failed, pending } = tally;
+  const final = pending === 0;
+  const at = final ? tally.finalAtMs : tally.overdueAtMs || facts.acceptedAtMs;
+  const body: Record<string, unknown> = { id, topic, matched, processed, delivered, sent, failed, pending, final, at };
+  if (kind === ReceiptKind.overdueTally) body.overdue = true;
+  if (tally.failures.length > 0) {
+    body.failures = tally.failures.map((failure) => ({
+      to: failure.to,
+      state: stateNames[failure.state],
+      reason: failure.reasonCode,
+      ...(failure.cause === null ? {} : { cause: failure.cause }),
+    }));
+  }
+  return body;
+}
+
+/** The PUBLISH a reference stands for. `row` is null for tallies. */
+export function receiptMessage(
+  reference: ReceiptReference,
+  id: string,
+  facts: Facts,
+  tally: Tally,
+  row: Row | null,
+): Message {
+  const publisher = reference.foreign ? publisherSegment(facts) : '~';
+  const recipient = row === null ? '' : `/${recipientSegment(row)}`;
+  const body =
+    row === null ? tallyBody(id, facts, tally, reference.kind) : receiptBody(id, facts, row, reference.state);
+  return {
+    sequence: 0,
+    topicName: `$receipts/${publisher}/${id}${recipient}`,
+    payload: Buffer.from(JSON.stringify(body)),
+    properties: receiptProperties(facts.correlationData),
+    qos: 2,
+    retain: reference.replay,
+    expiryAtMs: 0,
+    publisherId: '',
+    tracked: false,
+  };
+}

@@ -1,0 +1,48 @@
+import { identityKeyBytes } from './names.js';
+import type { ReceiptState } from './states.js';
+
+/** What a receipt packet tells. Stored in queued deliveries: append only. */
+export const ReceiptKind = { firstTally: 0, finalTally: 1, overdueTally: 2, delivery: 3, currentTally: 4 } as const;
+export type ReceiptKind = (typeof ReceiptKind)[keyof typeof ReceiptKind];
+
+/**
+ * A receipt on its way, as a reference into the record: its body is written when it is sent. The times and reasons of
+ * each state stay in the record, so it tells the same however long it waited.
+ */
+export interface ReceiptReference {
+  readonly kind: ReceiptKind;
+  /** True if the topic names the publisher instead of `~`. */
+  readonly foreign: boolean;
+  /** True for a replay of what was recorded before the subscription. */
+  readonly replay: boolean;
+  readonly publisherKey: Buffer;
+  readonly sequence: number;
+  readonly state: ReceiptState;
+  /** null for tallies. */
+  readonly recipientKey: Buffer | null;
+}
+
+export function encodeReference(reference: ReceiptReference): Buffer {
+  const { recipientKey } = reference;
+  const bytes = Buffer.allocUnsafe(10 + identityKeyBytes * (recipientKey === null ? 1 : 2));
+  bytes[0] = reference.kind | (reference.foreign ? 0x40 : 0) | (reference.replay ? 0x80 : 0);
+  bytes[1] = reference.state;
+  bytes.writeUInt32BE(Math.floor(reference.sequence / 0x100000000), 2);
+  bytes.writeUInt32BE(reference.sequence >>> 0, 6);
+  bytes.set(reference.publisherKey, 10);
+  if (recipientKey !== null) bytes.set(recipientKey, 10 + identityKeyBytes);
+  return bytes;
+}
+
+export function decodeReference(bytes: Buffer): ReceiptReference {
+  const first = bytes.readUInt8(0);
+  return {
+    kind: (first & 0x3f) as ReceiptKind,
+    foreign: (first & 0x40) !== 0,
+    replay: (first & 0x80) !== 0,
+    state: bytes.readUInt8(1) as ReceiptState,
+    sequence: bytes.readUInt32BE(2) * 0x100000000 + bytes.readUInt32BE(6),
+    publisherKey: bytes.subarray(10, 10 + identityKeyBytes),
+    recipientKey: bytes.length > 10 + identityKeyBytes ? bytes.subarray(10 + identityKeyBytes) : null,
+  };
+}

@@ -1,0 +1,83 @@
+import { CountersignError } from './base/errors.js';
+import { type Log, silentLog } from './base/log.js';
+import { systemClock } from './base/system-clock.js';
+import { BrokerCore } from './broker/broker-core.js';
+import type { Metrics } from './broker/metrics.js';
+import { TopicCache } from './codec/topic-cache.js';
+import { type BrokerOptions, parseOptions, type Settings } from './config/schema.js';
+import { BufferPool } from './net/buffer-pool.js';
+import { sharedViews } from './net/connection.js';
+import { type Address, Listener } from './net/listener.js';
+import { LmdbStore } from './store/lmdb-store.js';
+import { MemoryStore } from './store/memory-store.js';
+import type { Store } from './store/store.js';
+
+const cachedTopics = 4096;
+
+/**
+ * An MQTT broker. Several in one process share nothing.
+ *
+ * ```ts
+ * const broker = new Broker({ port: 1883, data: './data' });
+ * await broker.listen();
+ * …
+ * await broker.close();
+ * ```
+ */
+export class Broker {
+  /** Options as they are in force. */
+  readonly settings: Settings;
+  private readonly log: Log;
+  private state: 'new' | 'open' | 'closed' = 'new';
+  private store: Store | null = null;
+  private core: BrokerCore | null = null;
+  private listener: Listener | null = null;
+
+  /** @throws CountersignError ERR_COUNTERSIGN_CONFIG that names each wrong option and what is allowed */
+  constructor(options: BrokerOptions & { readonly log?: Log } = {}) {
+    const { log, ...rest } = options;
+    this.settings = parseOptions(rest, '');
+    this.log = log ?? silentLog;
+  }
+
+  /** Counters since the start. */
+  get metrics(): Readonly<Metrics> {
+    if (this.core === null) throw new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker is not listening');
+    return this.core.context.metrics;
+  }
+
+  /**
+   * Opens the store, brings back what it holds, and begins to listen.
+   * @returns the address, with the port that was taken where `port` is 0
+   * @throws CountersignError ERR_COUNTERSIGN_DATA_… or ERR_COUNTERSIGN_LISTEN
+   */
+  async listen(address: Partial<Address> = {}): Promise<Address> {
+    if (this.state !== 'new') {
+      throw new CountersignError('ERR_COUNTERSIGN_STATE', `the broker is ${this.state}: make a new one`);
+    }
+    this.state = 'open';
+    const { settings, log } = this;
+    const { memory, data, durability } = settings;
+    this.store = memory ? new MemoryStore() : await LmdbStore.open({ directory: data, durability, clock: systemClock });
+    try {
+      const core = new BrokerCore(settings, this.store, systemClock, log);
+      core.start();
+      this.core = core;
+      const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
+      this.listener = new Listener(parts, settings.maximumConnections);
+      return await this.listener.listen(address.host ?? settings.host, address.port ?? settings.port);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Stops accepting, sends clients away (0x8B), commits and closes the store. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    await this.listener?.close();
+    this.core?.stop();
+    await this.store?.close();
+  }
+}

@@ -1,0 +1,100 @@
+import type { Delivery } from './delivery.js';
+
+/** Deliveries kept in memory per queue before the rest of it lives in the store alone. */
+const mirrorMax = 512;
+
+/**
+ * The deliveries a session has not sent yet, oldest first. For a session that is stored, every one is also a row in the
+ * store, and only the front of a long queue is in memory:
+ *
+ *     | items (in memory) | beyond: rows after `cursor` in the store |
+ *
+ * A session that is not stored has items only. Limits are the caller's.
+ */
+export class DeliveryQueue {
+  private items: Delivery[] = [];
+  private head = 0;
+  /** Rows in the store behind the items. */
+  private beyondCount = 0;
+  /** Sequence of the last delivery taken into `items`; rows beyond it follow. */
+  private cursorSequence = 0;
+  /** Payload bytes of everything in the queue that was queued by this process. */
+  bytes = 0;
+
+  get length(): number {
+    return this.items.length - this.head + this.beyondCount;
+  }
+
+  get beyond(): number {
+    return this.beyondCount;
+  }
+
+  get cursor(): number {
+    return this.cursorSequence;
+  }
+
+  /** @param stored true if the delivery has a row, so that memory need not keep it */
+  append(delivery: Delivery, stored: boolean): void {
+    if (stored && (this.beyondCount > 0 || this.items.length - this.head >= mirrorMax)) {
+      this.beyondCount++;
+      return;
+    }
+    this.items.push(delivery);
+    this.cursorSequence = delivery.sequence;
+  }
+
+  /** The oldest delivery in memory, or null: then `beyond` says whether to read on. */
+  first(): Delivery | null {
+    return this.head < this.items.length ? (this.items[this.head] as Delivery) : null;
+  }
+
+  removeFirst(): void {
+    this.head++;
+    if (this.head === this.items.length) {
+      this.items = [];
+      this.head = 0;
+    } else if (this.head > 1024 && this.head * 2 > this.items.length) {
+      this.items = this.items.slice(this.head);
+      this.head = 0;
+    }
+  }
+
+  /** Takes what was read from the store behind the cursor. */
+  fill(deliveries: readonly Delivery[]): void {
+    if (deliveries.length === 0) {
+      this.beyondCount = 0;
+      return;
+    }
+    for (const delivery of deliveries) this.items.push(delivery);
+    this.beyondCount = Math.max(0, this.beyondCount - deliveries.length);
+    this.cursorSequence = (deliveries[deliveries.length - 1] as Delivery).sequence;
+  }
+
+  /** Forgets what is in memory; the `count` rows after `cursor` in the store are the queue. */
+  leaveToStore(count: number, cursor: number): void {
+    this.items = [];
+    this.head = 0;
+    this.beyondCount = count;
+    this.cursorSequence = cursor;
+  }
+
+  /** A row behind the cursor has gone (expired); the queue is shorter by it. */
+  removedBeyond(): void {
+    if (this.beyondCount > 0) this.beyondCount--;
+  }
+
+  /** Takes one delivery out of memory wherever it stands; false if it is not there. */
+  remove(sequence: number): boolean {
+    for (let at = this.head; at < this.items.length; at++) {
+      if ((this.items[at] as Delivery).sequence !== sequence) continue;
+      this.items.splice(at, 1);
+      return true;
+    }
+    return false;
+  }
+
+  /** Everything in memory, oldest first. */
+  inMemory(): Delivery[] {
+    return this.items.slice(this.head);
+  }
+}

@@ -1,0 +1,35 @@
+import type { PublishFrame } from '../codec/publish.js';
+import type { ProtocolVersion } from '../spec/packet-types.js';
+
+/**
+ * A session's port to its client: one network connection, seen from above. Implemented by `net/connection` and by the
+ * simulator. Nothing here is recorded or decided; bytes given to a link leave with its next flush, in order.
+ */
+export interface Link {
+  readonly version: ProtocolVersion;
+  /** The client's Maximum Packet Size, 0 for none. [MQTT-3.1.2-24] */
+  readonly maximumPacketSize: number;
+  /** False if the client asked for no reason strings and user properties. [MQTT-3.1.2-29] */
+  readonly problemInformation: boolean;
+  /** Remote address for logs. */
+  readonly address: string;
+  /** True from the moment nothing more can be sent; sends are then ignored. */
+  readonly closed: boolean;
+  /** Turn whose commit must come before further PUBLISH and PUBREL packets on this link; 0 for none. */
+  publishGate: number;
+  /** The same for acknowledgements and other answers. */
+  answerGate: number;
+  /** QoS 1 publishes of the client that are not yet answered; part of its Receive Maximum. */
+  unansweredPublishes: number;
+  /** True while the unsent bytes exceed the byte cap: QoS 0 is dropped, QoS 1 and 2 wait. */
+  readonly slow: boolean;
+
+  /** Sends a PUBLISH: the frame's bytes with this first byte and, unless 0, this packet identifier. */
+  sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void;
+  /** Sends PUBACK, PUBREC, PUBREL or PUBCOMP; `encoded` is the whole packet where it has properties. */
+  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void;
+  /** Sends encoded packets. */
+  sendBytes(bytes: Buffer): void;
+  /** Ends the connection; to an MQTT 5 client a DISCONNECT with this reason goes first. */
+  close(reasonCode: number, reason: string): void;
+}

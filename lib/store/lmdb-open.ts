@@ -1,0 +1,236 @@
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  truncateSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { CountersignError } from '../base/errors.js';
+import { Table, tableNames } from './store.js';
+
+/** Version of the bytes in `records.ts`; a change to them that older code cannot read raises it. */
+export const storeFormat = '1';
+
+export type BinaryDatabase = Database<Buffer, Buffer>;
+
+/** An open data directory that belongs to this store alone. */
+export interface Environment {
+  /** Absolute path without symbolic links. */
+  readonly directory: string;
+  readonly root: RootDatabase<Buffer, Buffer>;
+  /** By number of the table. */
+  readonly tables: readonly BinaryDatabase[];
+}
+
+/** Directories that this process has open: LMDB would share one environment between two stores. */
+const openDirectories = new Set<string>();
+const formatKey = Buffer.from('format');
+const dataFile = 'data.mdb';
+const ownFiles = new Set([dataFile, 'lock.mdb', 'lost+found']);
+const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+
+/**
+ * Opens or creates a data directory.
+ * @param mapSizeBytes address space to reserve; only a first size, LMDB enlarges it when it must
+ * @throws CountersignError with code ERR_COUNTERSIGN_DATA_LOCKED, _UNWRITABLE, _CORRUPT or _FORMAT
+ */
+export async function openEnvironment(givenDirectory: string, mapSizeBytes: number): Promise<Environment> {
+  const directory = prepareDirectory(givenDirectory);
+  if (openDirectories.has(directory)) throw lockedError(directory, 'this process');
+  openDirectories.add(directory);
+  let root: RootDatabase<Buffer, Buffer> | null = null;
+  try {
+    checkFiles(directory);
+    root = openRoot(directory, mapSizeBytes);
+    checkOnlyReader(directory, root);
+    extendToLastPage(directory);
+    return { directory, root, tables: await openTables(directory, root) };
+  } catch (error) {
+    await root?.close();
+    openDirectories.delete(directory);
+    throw error;
+  }
+}
+
+/** Lets this process open the directory again. */
+export function forgetDirectory(directory: string): void {
+  openDirectories.delete(directory);
+}
+
+function prepareDirectory(directory: string): string {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    const file = join(directory, dataFile);
+    if (existsSync(file)) accessSync(file, constants.R_OK | constants.W_OK);
+    return realpathSync(directory);
+  } catch (error) {
+    throw unwritableError(directory, error);
+  }
+}
+
+/** Refuses what is plainly not a data directory of ours before LMDB maps it: a mapping cannot be trusted to fail well. */
+function checkFiles(directory: string): void {
+  const foreign = readdirSync(directory).filter((name) => !ownFiles.has(name) && !name.startsWith('.'));
+  if (foreign.length > 0) {
+    const named = foreign.slice(0, 3).join(', ') + (foreign.length > 3 ? ', …' : '');
+    throw corruptError(directory, `it holds files of something else (${named}); name an empty or a new directory`);
+  }
+  const file = readMeta(directory);
+  if (file === null || file.sizeBytes === 0) return;
+  if (!file.valid) throw corruptError(directory, `${dataFile} is not an LMDB file or its first pages are damaged`);
+  const lastRoot = Math.max(...file.rootPages);
+  if ((lastRoot + 1) * file.pageBytes > file.sizeBytes) {
+    throw corruptError(directory, `${dataFile} is cut off: ${file.sizeBytes} bytes, its root is page ${lastRoot}`);
+  }
+}
+
+interface MetaPage {
+  readonly sizeBytes: number;
+  readonly valid: boolean;
+  readonly pageBytes: number;
+  readonly rootPages: readonly number[];
+  readonly lastPage: number;
+}
+
+const metaMagic = 0xbeefc0de;
+const noPage = 0xffffffffffffffffn;
+
+/**
+ * The newer of the two meta pages of LMDB's data file; null without a file. Fields of a meta page, little endian:
+ * ```
+ *   24 magic u32   48 page size u32   88 root of free pages u64   136 root of names u64   144 last page u64   152 turn u64
+ * ```
+ */
+function readMeta(directory: string): MetaPage | null {
+  const path = join(directory, dataFile);
+  if (!existsSync(path)) return null;
+  const file = openSync(path, 'r');
+  try {
+    const sizeBytes = fstatSync(file).size;
+    const invalid = { sizeBytes, valid: false, pageBytes: 0, rootPages: [], lastPage: 0 };
+    const first = Buffer.alloc(160);
+    readSync(file, first, 0, 160, 0);
+    const pageBytes = first.readUInt32LE(48);
+    const isPageSize = pageBytes >= 256 && pageBytes <= 65_536 && Number.isInteger(Math.log2(pageBytes));
+    if (first.readUInt32LE(24) !== metaMagic || !isPageSize) return invalid;
+    const second = Buffer.alloc(160);
+    readSync(file, second, 0, 160, pageBytes);
+    if (second.readUInt32LE(24) !== metaMagic) return invalid;
+    const newer = second.readBigUInt64LE(152) > first.readBigUInt64LE(152) ? second : first;
+    const rootPages = [newer.readBigUInt64LE(88), newer.readBigUInt64LE(136)].map((page) =>
+      page === noPage ? 0 : Number(page),
+    );
+    return { sizeBytes, valid: true, pageBytes, rootPages, lastPage: Number(newer.readBigUInt64LE(144)) };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openRoot(directory: string, mapSizeBytes: number): RootDatabase<Buffer, Buffer> {
+  try {
+    return open<Buffer, Buffer>({
+      path: directory,
+      noSubdir: false,
+      mapSize: mapSizeBytes,
+      maxDbs: tableNames.length + 4,
+      ...binary,
+    });
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    // LMDB's own codes are negative; others are errno.
+    if (typeof code === 'number' && code > 0) throw unwritableError(directory, error);
+    throw corruptError(directory, `LMDB cannot open it (${describe(error)})`, error);
+  }
+}
+
+/**
+ * Makes sure that no other process has the directory open. LMDB holds a kernel lock while open and empties its table of
+ * readers when it opens alone; each store keeps a reader's slot from here on. So any slot but ours is a live process,
+ * and nothing is left over when one is killed. Of two that start at once, both may be refused, never none.
+ */
+function checkOnlyReader(directory: string, root: RootDatabase<Buffer, Buffer>): void {
+  root.get(formatKey);
+  const readers = root.readerList().match(/^\s*\d+ .*$/gm) ?? [];
+  if (readers.length <= 1) return;
+  const others = readers.map((line) => line.trim().split(' ')[0]).filter((pid) => pid !== String(process.pid));
+  throw lockedError(directory, others.length > 0 ? `process ${others.join(', ')}` : 'another process');
+}
+
+/** Pages at the end may never have been written; reading them through the map must not fault. */
+function extendToLastPage(directory: string): void {
+  const meta = readMeta(directory);
+  if (meta === null || !meta.valid) return;
+  const bytes = (meta.lastPage + 1) * meta.pageBytes;
+  if (meta.sizeBytes < bytes) truncateSync(join(directory, dataFile), bytes);
+}
+
+async function openTables(directory: string, root: RootDatabase<Buffer, Buffer>): Promise<BinaryDatabase[]> {
+  const present = Array.from(root.getKeys(), (key) => Buffer.from(key).toString('latin1').replace(/\0$/, ''));
+  if (present.length > 0 && !present.includes(tableNames[Table.meta])) {
+    throw corruptError(
+      directory,
+      `its LMDB file belongs to another program (tables ${present.slice(0, 3).join(', ')})`,
+    );
+  }
+  const openTable = (name: string): BinaryDatabase => root.openDB<Buffer, Buffer>({ name, ...binary });
+  const meta = openTable(tableNames[Table.meta]);
+  const found = meta.get(formatKey);
+  if (found !== undefined && found.toString('latin1') !== storeFormat) {
+    throw formatError(directory, found.toString('latin1'));
+  }
+  const tables = tableNames.map((name, table) => (table === Table.meta ? meta : openTable(name)));
+  if (found !== undefined) return tables;
+  // A first start may have died between creating the tables and naming the format: then all are empty.
+  const foreign = present.filter((name) => !(tableNames as readonly string[]).includes(name));
+  if (foreign.length > 0 || tables.some((table) => table.getKeysCount({ limit: 1 }) > 0)) {
+    throw corruptError(directory, 'its tables hold rows and no format version');
+  }
+  await meta.put(formatKey, Buffer.from(storeFormat, 'latin1'));
+  await root.flushed;
+  return tables;
+}
+
+function lockedError(directory: string, holder: string): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_LOCKED',
+    `data directory ${directory} is in use by ${holder}; stop that first, or give this broker a directory of its own`,
+  );
+}
+
+function unwritableError(directory: string, cause: unknown): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_UNWRITABLE',
+    `data directory ${directory} cannot be created, read and written (${describe(cause)}); ` +
+      'make it belong to the user that runs the broker, or name another',
+    { cause },
+  );
+}
+
+function corruptError(directory: string, what: string, cause?: unknown): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_CORRUPT',
+    `data directory ${directory} is not usable: ${what}. Nothing in it was changed; restore a copy or name another`,
+    { cause },
+  );
+}
+
+function formatError(directory: string, found: string): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_FORMAT',
+    `data directory ${directory} has format ${JSON.stringify(found.slice(0, 20))}, this version knows ${storeFormat} only; ` +
+      'run the version that wrote it, or start on a new directory: this version has no migration from that format',
+  );
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

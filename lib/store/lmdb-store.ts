@@ -1,0 +1,361 @@
+import { statfsSync } from 'node:fs';
+import { assert } from '../base/assert.js';
+import type { Clock, Wakeup } from '../base/clock.js';
+import { CountersignError } from '../base/errors.js';
+import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
+import { keyText, Overlay, type OverlayEntry } from './overlay.js';
+import type { Store, StoreEntry, Table } from './store.js';
+
+/** Address space reserved for the map; the file grows only as it is used. */
+const defaultMapSizeBytes = 64 * 2 ** 30;
+const retryAfterMs = 1_000;
+/** A transaction that is committed and not on the disk after this long makes the store unwell. */
+const flushPatienceMs = 30_000;
+/** Sealed batches are merged into one transaction up to about this many keys and bytes; one batch is never split. */
+const transactionKeysMax = 20_000;
+const transactionBytesMax = 32 * 2 ** 20;
+/** Transactions handed to LMDB and not yet durable. The second begins when the first has committed, not before. */
+const transactionsInFlightMax = 2;
+
+export interface LmdbStoreOptions {
+  /** Created if absent; belongs to one store at a time. */
+  readonly directory: string;
+  readonly durability: 'flushed' | 'committed';
+  readonly clock: Clock;
+  /** Address space to reserve for the map; default 64 GiB. Not a limit: LMDB enlarges the map when it is full. */
+  readonly mapSizeBytes?: number;
+}
+
+interface Batch {
+  readonly number: number;
+  readonly entries: readonly OverlayEntry[];
+  readonly done: () => void;
+}
+
+interface Transaction {
+  readonly batches: readonly Batch[];
+  isFlushed: boolean;
+  wakeup: Wakeup | null;
+}
+
+/**
+ * The store on disk: one LMDB environment, one database a table, a batch never split over transactions.
+ * ```
+ *   put -> overlay (unsealed) -commit()-> waiting -> committing -> flushing -> done()
+ *                                  ^                     |
+ *                                  +---- retry ----------+  failed: nothing is dropped
+ * ```
+ */
+export class LmdbStore implements Store {
+  readonly durability: 'flushed' | 'committed';
+  readonly directory: string;
+  healthy = true;
+  onHealthChange: ((error: Error | null) => void) | null = null;
+  private readonly environment: Environment;
+  private readonly tables: readonly BinaryDatabase[];
+  private readonly clock: Clock;
+  private readonly overlay = new Overlay();
+  private waiting: Batch[] = [];
+  private committing: Transaction | null = null;
+  private readonly flushing: Transaction[] = [];
+  private retry: Wakeup | null = null;
+  private lastError: Error | null = null;
+  private inFlight = 0;
+  /** While unwell: well again once this batch is durable. */
+  private unwellUntil = 0;
+  private closing: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  private isClosed = false;
+
+  /**
+   * Opens or creates the data directory.
+   * @throws CountersignError with code ERR_COUNTERSIGN_DATA_LOCKED, _UNWRITABLE, _CORRUPT or _FORMAT
+   */
+  static async open(options: LmdbStoreOptions): Promise<LmdbStore> {
+    const environment = await openEnvironment(options.directory, options.mapSizeBytes ?? defaultMapSizeBytes);
+    return new LmdbStore(environment, options);
+  }
+
+  private constructor(environment: Environment, options: LmdbStoreOptions) {
+    this.environment = environment;
+    this.directory = environment.directory;
+    this.tables = environment.tables;
+    this.durability = options.durability;
+    this.clock = options.clock;
+  }
+
+  get uncommitted(): number {
+    return this.overlay.uncommitted;
+  }
+
+  get commitsInFlight(): number {
+    return this.inFlight;
+  }
+
+  get(table: Table, key: Buffer): Buffer | null {
+    const entry = this.overlay.get(table, key);
+    if (entry !== undefined) return entry.value;
+    const value = this.tables[table].getBinary(key);
+    return value === undefined ? null : asBuffer(value);
+  }
+
+  range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
+    const found: StoreEntry[] = [];
+    if (limit <= 0) return found;
+    const overlaid = this.overlay.range(table, start, end);
+    let index = 0;
+    for (const { key, value } of this.tables[table].getRange({ start, ...(end === null ? {} : { end }) })) {
+      let isOverlaid = false;
+      if (index < overlaid.length) {
+        const text = keyText(key);
+        while (index < overlaid.length && overlaid[index].text <= text) {
+          const entry = overlaid[index++];
+          if (entry.text === text) isOverlaid = true;
+          if (entry.value !== null) found.push({ key: entry.key, value: entry.value });
+          if (found.length === limit) return found;
+        }
+      }
+      if (!isOverlaid) found.push({ key: asBuffer(key), value: asBuffer(value) });
+      if (found.length === limit) return found;
+    }
+    for (; index < overlaid.length && found.length < limit; index++) {
+      const { key, value } = overlaid[index];
+      if (value !== null) found.push({ key, value });
+    }
+    return found;
+  }
+
+  countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
+    if (limit <= 0) return 0;
+    const overlaid = this.overlay.range(table, start, end);
+    const atMost = limit + overlaid.length;
+    let count = this.tables[table].getKeysCount({ start, limit: atMost, ...(end === null ? {} : { end }) });
+    if (count === atMost) return limit;
+    for (const entry of overlaid) {
+      const isOnDisk = !entry.absentOnDisk && this.tables[table].doesExist(entry.key);
+      count += (entry.value === null ? 0 : 1) - (isOnDisk ? 1 : 0);
+    }
+    return Math.min(count, limit);
+  }
+
+  put(table: Table, key: Buffer, value: Buffer): void {
+    this.overlay.put(table, key, value, false);
+  }
+
+  putNew(table: Table, key: Buffer, value: Buffer): void {
+    this.overlay.put(table, key, value, true);
+  }
+
+  delete(table: Table, key: Buffer): void {
+    this.overlay.put(table, key, null, false);
+  }
+
+  commit(done: () => void): void {
+    assert(!this.isClosed, 'nothing is committed to a closed store');
+    this.seal(done);
+  }
+
+  close(): Promise<void> {
+    assert(this.closing === null, 'a store is closed once');
+    if (this.uncommitted > 0) this.seal(nothing);
+    return new Promise((resolve, reject) => {
+      this.closing = { resolve, reject };
+      // Unwell: one last attempt, which ends in `release` or in `turnUnwell`.
+      if (this.retry !== null) this.retryNow();
+      else this.finishClosing();
+    });
+  }
+
+  private seal(done: () => void): void {
+    const entries = this.overlay.seal();
+    this.waiting.push({ number: this.overlay.lastSealed, entries, done });
+    this.inFlight++;
+    this.startTransaction();
+  }
+
+  /** Hands the waiting batches to LMDB as one transaction, unless enough are under way. */
+  private startTransaction(): void {
+    if (this.waiting.length === 0 || this.committing !== null || this.retry !== null || this.isClosed) return;
+    if (this.flushing.length >= transactionsInFlightMax) return;
+    const transaction: Transaction = { batches: this.takeBatches(), isFlushed: false, wakeup: null };
+    this.committing = transaction;
+    const committed = this.write(transaction.batches);
+    const flushed = this.durability === 'flushed' && committed !== null ? this.environment.root.flushed : null;
+    // Never settles when the commit fails; `committed` rejects then.
+    flushed?.then(
+      () => this.onFlushed(transaction),
+      (error: unknown) => this.turnUnwell(transaction, error),
+    );
+    (committed ?? Promise.resolve()).then(
+      () => this.onCommitted(transaction, flushed === null),
+      (error: unknown) => this.onCommitFailed(transaction, error),
+    );
+  }
+
+  private takeBatches(): Batch[] {
+    let keys = 0;
+    let bytes = 0;
+    let count = 0;
+    while (count < this.waiting.length && keys < transactionKeysMax && bytes < transactionBytesMax) {
+      const batch = this.waiting[count++];
+      keys += batch.entries.length;
+      for (const entry of batch.entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
+    }
+    return this.waiting.splice(0, count);
+  }
+
+  /**
+   * Puts the batches within this call, so within one turn, which lmdb-js makes one transaction. Of a key that several
+   * batches write, only the last is put; a key that came and went is not written at all.
+   * @returns a promise of the commit; null if there was nothing to write
+   */
+  private write(batches: readonly Batch[]): Promise<unknown> | null {
+    const last = batches[batches.length - 1].number;
+    let promise: Promise<unknown> | null = null;
+    for (const batch of batches) {
+      for (const entry of batch.entries) {
+        const next = entry.next;
+        if (next !== null && next.batch <= last) {
+          if (entry.absentOnDisk) next.absentOnDisk = true;
+          continue;
+        }
+        if (entry.value === null && entry.absentOnDisk) continue;
+        entry.absentOnDisk = false;
+        const database = this.tables[entry.table];
+        const written = entry.value === null ? database.remove(entry.key) : database.put(entry.key, entry.value);
+        if (written === promise) continue;
+        // A large transaction gets a second promise when lmdb-js starts to write it.
+        promise?.catch(nothing);
+        promise = written;
+      }
+    }
+    // lmdb-js makes one more promise when the turn ends, which it keeps to itself: no rejection may go unhandled.
+    if (promise !== null) setImmediate(handleCommitted, this.environment.root);
+    return promise;
+  }
+
+  private onCommitted(transaction: Transaction, isDurable: boolean): void {
+    this.committing = null;
+    // Reads must see the transaction before the overlay forgets it.
+    this.environment.root.resetReadTxn();
+    for (const batch of transaction.batches) this.overlay.forget(batch.entries);
+    this.flushing.push(transaction);
+    if (isDurable) transaction.isFlushed = true;
+    if (!transaction.isFlushed) {
+      const giveUp = () => this.turnUnwell(transaction, notFlushedError(this.directory));
+      transaction.wakeup = this.clock.after(flushPatienceMs, giveUp);
+    }
+    this.startTransaction();
+    this.release();
+  }
+
+  private onFlushed(transaction: Transaction): void {
+    transaction.isFlushed = true;
+    if (transaction.wakeup !== null) this.clock.cancel(transaction.wakeup);
+    // May come before the turn of an earlier one, or before this one's own commit is told.
+    if (this.committing !== transaction) this.release();
+  }
+
+  /** Tells durable batches, in the order of commits. */
+  private release(): void {
+    const ready: Batch[] = [];
+    while (this.flushing.length > 0 && this.flushing[0].isFlushed) {
+      ready.push(...(this.flushing.shift()?.batches ?? []));
+    }
+    if (ready.length === 0) return;
+    if (!this.healthy && ready[ready.length - 1].number >= this.unwellUntil) this.turnWell();
+    this.startTransaction();
+    for (const batch of ready) {
+      this.inFlight--;
+      batch.done();
+    }
+    this.finishClosing();
+  }
+
+  private onCommitFailed(transaction: Transaction, error: unknown): void {
+    this.committing = null;
+    this.waiting.unshift(...transaction.batches);
+    this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
+    const detail = (error as { commitError?: Promise<unknown> }).commitError;
+    if (detail === undefined) this.turnUnwell(transaction, error);
+    else detail.then(nothing, (cause: unknown) => this.turnUnwell(transaction, cause));
+  }
+
+  private retryNow(): void {
+    if (this.retry !== null) this.clock.cancel(this.retry);
+    this.retry = null;
+    this.startTransaction();
+  }
+
+  private turnUnwell(transaction: Transaction, cause: unknown): void {
+    this.unwellUntil = Math.max(this.unwellUntil, transaction.batches[transaction.batches.length - 1].number);
+    this.lastError = cause instanceof CountersignError ? cause : writeError(this.directory, cause);
+    const wasHealthy = this.healthy;
+    this.healthy = false;
+    if (wasHealthy) this.onHealthChange?.(this.lastError);
+    this.finishClosing();
+  }
+
+  private turnWell(): void {
+    this.healthy = true;
+    this.lastError = null;
+    this.onHealthChange?.(null);
+  }
+
+  private finishClosing(): void {
+    const closing = this.closing;
+    if (closing === null || this.isClosed || (this.inFlight > 0 && this.healthy)) return;
+    const { resolve, reject } = closing;
+    this.isClosed = true;
+    if (this.retry !== null) this.clock.cancel(this.retry);
+    const error = this.lastError;
+    const closed = this.environment.root.close();
+    if (error === null) {
+      closed.then(() => {
+        forgetDirectory(this.directory);
+        resolve();
+      }, reject);
+      return;
+    }
+    // lmdb-js waits for the flush of a failed commit, which never comes: the directory stays locked by this process.
+    closed.then(() => forgetDirectory(this.directory), nothing);
+    reject(error);
+  }
+}
+
+function handleCommitted(root: Environment['root']): void {
+  root.committed.then(nothing, nothing);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function writeError(directory: string, cause: unknown): CountersignError {
+  const free = freeBytes(directory);
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_WRITE',
+    `cannot write to data directory ${directory}: ${reason}; ${free} bytes are free there. ` +
+      'Nothing is lost or acknowledged; writing is tried again every second',
+    { cause },
+  );
+}
+
+function notFlushedError(directory: string): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_WRITE',
+    `data directory ${directory}: the disk has not confirmed a write for ${flushPatienceMs / 1000} seconds; ` +
+      'check the disk, and restart the broker if it does not recover',
+  );
+}
+
+function freeBytes(directory: string): number | string {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize;
+  } catch (error) {
+    return `unknown (${error instanceof Error ? error.message : error})`;
+  }
+}
+
+function nothing(): void {}

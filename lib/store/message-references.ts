@@ -1,0 +1,72 @@
+import { assert } from '../base/assert.js';
+import type { Message } from '../base/message.js';
+import { decodeNumber, encodeMessage, encodeNumber } from './records.js';
+import { messageKey } from './records-keys.js';
+import { type Store, Table } from './store.js';
+
+/** Counts kept in the heap; beyond that they are read again from the store. */
+const cachedCountsMax = 100_000;
+
+/**
+ * How many deliveries, retained topics and records need a stored message: its row goes with the last of them. Most
+ * have one, and one costs nothing: only a higher count has a row, in table `references`.
+ */
+export class MessageReferences {
+  private readonly store: Store;
+  /** Of messages stored or counted lately, oldest first. */
+  private readonly counts = new Map<number, number>();
+
+  constructor(store: Store) {
+    this.store = store;
+  }
+
+  /**
+   * Stores a new message.
+   * @param references how many will be released, at least 1
+   */
+  putMessage(message: Message, references: number): void {
+    assert(references >= 1, 'a stored message has a reference');
+    this.store.putNew(Table.messages, messageKey(message.sequence), encodeMessage(message));
+    this.remember(message.sequence, references);
+    if (references > 1) this.store.putNew(Table.references, messageKey(message.sequence), encodeNumber(references));
+  }
+
+  /** @param count further references to a stored message */
+  add(sequence: number, count: number): void {
+    if (count === 0) return;
+    this.writeCount(sequence, this.count(sequence) + count);
+  }
+
+  /** Gives one reference back; the last deletes the message. */
+  release(sequence: number): void {
+    const left = this.count(sequence) - 1;
+    if (left > 0) {
+      this.writeCount(sequence, left);
+      return;
+    }
+    this.counts.delete(sequence);
+    this.store.delete(Table.messages, messageKey(sequence));
+  }
+
+  private count(sequence: number): number {
+    const cached = this.counts.get(sequence);
+    if (cached !== undefined) return cached;
+    const stored = this.store.get(Table.references, messageKey(sequence));
+    return stored === null ? 1 : decodeNumber(stored);
+  }
+
+  private writeCount(sequence: number, count: number): void {
+    this.remember(sequence, count);
+    if (count > 1) this.store.put(Table.references, messageKey(sequence), encodeNumber(count));
+    else this.store.delete(Table.references, messageKey(sequence));
+  }
+
+  private remember(sequence: number, count: number): void {
+    this.counts.set(sequence, count);
+    if (this.counts.size <= cachedCountsMax) return;
+    for (const oldest of this.counts.keys()) {
+      this.counts.delete(oldest);
+      return;
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import { CountersignError } from '../base/errors.js';
+
+const high32 = 2 ** 32;
+
+/** The error of a row whose bytes are not what this version writes. */
+export function corruptRecord(what: string): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_CORRUPT',
+    `a stored ${what} is damaged; restore the data directory from a copy`,
+  );
+}
+
+/** Writes an integer below 2^53 as 8 bytes that sort by value. */
+export function writeUint53(target: Buffer, value: number, offset: number): void {
+  target.writeUInt32BE(Math.floor(value / high32), offset);
+  target.writeUInt32BE(value % high32, offset + 4);
+}
+
+export function readUint53(source: Buffer, offset: number): number {
+  return source.readUInt32BE(offset) * high32 + source.readUInt32BE(offset + 4);
+}
+
+/** Fills a buffer of exactly the given size, big endian, in the order of calls. */
+export class RecordWriter {
+  readonly buffer: Buffer;
+  private offset = 0;
+
+  constructor(bytes: number) {
+    this.buffer = Buffer.allocUnsafe(bytes);
+  }
+
+  uint8(value: number): void {
+    this.offset = this.buffer.writeUInt8(value, this.offset);
+  }
+
+  uint16(value: number): void {
+    this.offset = this.buffer.writeUInt16BE(value, this.offset);
+  }
+
+  uint32(value: number): void {
+    this.offset = this.buffer.writeUInt32BE(value, this.offset);
+  }
+
+  uint53(value: number): void {
+    writeUint53(this.buffer, value, this.offset);
+    this.offset += 8;
+  }
+
+  bytes(value: Buffer): void {
+    this.buffer.set(value, this.offset);
+    this.offset += value.length;
+  }
+
+  /** @param bytes length of the text in UTF-8 */
+  text(value: string, bytes: number): void {
+    this.offset += this.buffer.write(value, this.offset, bytes, 'utf8');
+  }
+
+  /** The buffer, once it is full. */
+  finish(): Buffer {
+    if (this.offset !== this.buffer.length)
+      throw new Error(`assertion failed: a record fills its ${this.offset} bytes`);
+    return this.buffer;
+  }
+}
+
+/** Reads what `RecordWriter` wrote; whatever does not fit throws ERR_COUNTERSIGN_DATA_CORRUPT. */
+export class RecordReader {
+  private readonly buffer: Buffer;
+  private readonly what: string;
+  private offset = 0;
+
+  /** @param what name of the record for the error */
+  constructor(buffer: Buffer, what: string) {
+    this.buffer = buffer;
+    this.what = what;
+  }
+
+  uint8(): number {
+    return this.buffer[this.advance(1)];
+  }
+
+  uint16(): number {
+    return this.buffer.readUInt16BE(this.advance(2));
+  }
+
+  uint32(): number {
+    return this.buffer.readUInt32BE(this.advance(4));
+  }
+
+  uint53(): number {
+    const value = readUint53(this.buffer, this.advance(8));
+    this.require(value <= Number.MAX_SAFE_INTEGER);
+    return value;
+  }
+
+  /** A view. */
+  bytes(length: number): Buffer {
+    const start = this.advance(length);
+    return this.buffer.subarray(start, start + length);
+  }
+
+  text(length: number): string {
+    const start = this.advance(length);
+    return this.buffer.toString('utf8', start, start + length);
+  }
+
+  /** All that is left, a view. */
+  rest(): Buffer {
+    return this.bytes(this.buffer.length - this.offset);
+  }
+
+  /** Nothing may be left. */
+  end(): void {
+    this.require(this.offset === this.buffer.length);
+  }
+
+  require(condition: boolean): void {
+    if (!condition) throw corruptRecord(this.what);
+  }
+
+  private advance(length: number): number {
+    const start = this.offset;
+    this.require(start + length <= this.buffer.length);
+    this.offset = start + length;
+    return start;
+  }
+}

@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import { corruptRecord, readUint53, writeUint53 } from './record-bytes.js';
+
+/** Bounds for `Store.range`: `start <= key < end`. */
+export interface KeyRange {
+  readonly start: Buffer;
+  /** Null for no upper end. */
+  readonly end: Buffer | null;
+}
+
+/** Names up to this many bytes are keys as they are. */
+const nameBytesMax = 1_500;
+const namePrefixBytes = 400;
+const sequenceKeyBytes = 8;
+const deliveryKeyBytes = 12;
+const timerPrefixBytes = 7;
+
+/** All keys that start with `prefix`. */
+export function prefixRange(prefix: Buffer): KeyRange {
+  let length = prefix.length;
+  while (length > 0 && prefix[length - 1] === 0xff) length--;
+  if (length === 0) return { start: prefix, end: null };
+  const end = Buffer.from(prefix.subarray(0, length));
+  end[length - 1]++;
+  return { start: prefix, end };
+}
+
+/** A number below 2^32 as a key that sorts by value. */
+function uint32Key(value: number): Buffer {
+  const key = Buffer.allocUnsafe(4);
+  key.writeUInt32BE(value, 0);
+  return key;
+}
+
+/** Key of table `sessions`. */
+export function sessionKey(session: number): Buffer {
+  return uint32Key(session);
+}
+
+export function readSessionKey(key: Buffer): number {
+  if (key.length !== 4) throw corruptRecord('session key');
+  return key.readUInt32BE(0);
+}
+
+/** Key of table `retired`: numbers of sessions that have ended and are still to be swept. */
+export function retiredKey(session: number): Buffer {
+  return uint32Key(session);
+}
+
+/** Key of tables `messages` and `references`. */
+export function messageKey(sequence: number): Buffer {
+  const key = Buffer.allocUnsafe(sequenceKeyBytes);
+  writeUint53(key, sequence, 0);
+  return key;
+}
+
+export function readMessageKey(key: Buffer): number {
+  if (key.length !== sequenceKeyBytes) throw corruptRecord('message key');
+  return readUint53(key, 0);
+}
+
+/** Key of table `subscriptions`. A long filter is replaced by a prefix and a hash: the value has it in full. */
+export function subscriptionKey(session: number, topicFilter: string): Buffer {
+  return nameKey(topicFilter, 4, (key) => key.writeUInt32BE(session, 0));
+}
+
+/** All subscriptions of a session. */
+export function subscriptionRange(session: number): KeyRange {
+  return prefixRange(uint32Key(session));
+}
+
+/** Key of table `deliveries`: a session's queue and inflight window, in order. */
+export function deliveryKey(session: number, sequence: number): Buffer {
+  const key = Buffer.allocUnsafe(deliveryKeyBytes);
+  key.writeUInt32BE(session, 0);
+  writeUint53(key, sequence, 4);
+  return key;
+}
+
+export function readDeliveryKey(key: Buffer): { session: number; sequence: number } {
+  if (key.length !== deliveryKeyBytes) throw corruptRecord('delivery key');
+  return { session: key.readUInt32BE(0), sequence: readUint53(key, 4) };
+}
+
+/** Deliveries of a session with a greater sequence than `afterSequence`; -1 for all. */
+export function deliveryRange(session: number, afterSequence = -1): KeyRange {
+  return { start: deliveryKey(session, afterSequence + 1), end: prefixRange(uint32Key(session)).end };
+}
+
+/** Key of table `inbound`. */
+export function inboundKey(session: number, packetId: number): Buffer {
+  const key = Buffer.allocUnsafe(6);
+  key.writeUInt32BE(session, 0);
+  key.writeUInt16BE(packetId, 4);
+  return key;
+}
+
+export function readInboundKey(key: Buffer): { session: number; packetId: number } {
+  if (key.length !== 6) throw corruptRecord('inbound key');
+  return { session: key.readUInt32BE(0), packetId: key.readUInt16BE(4) };
+}
+
+/** All inbound packet identifiers of a session. */
+export function inboundRange(session: number): KeyRange {
+  return prefixRange(uint32Key(session));
+}
+
+/** Key of table `retained`. A long topic is replaced by a prefix and a hash: the value has it in full. */
+export function retainedKey(topicName: string): Buffer {
+  return nameKey(topicName, 0, () => undefined);
+}
+
+/**
+ * Key of table `timers`, which sort by due time.
+ * @param dueMs below 2^48
+ * @param kind u8
+ */
+export function timerKey(dueMs: number, kind: number, reference: Buffer): Buffer {
+  const key = Buffer.allocUnsafe(timerPrefixBytes + reference.length);
+  key.writeUIntBE(dueMs, 0, 6);
+  key.writeUInt8(kind, 6);
+  key.set(reference, timerPrefixBytes);
+  return key;
+}
+
+export function readTimerKey(key: Buffer): { dueMs: number; kind: number; reference: Buffer } {
+  if (key.length < timerPrefixBytes) throw corruptRecord('timer key');
+  return { dueMs: key.readUIntBE(0, 6), kind: key[6], reference: key.subarray(timerPrefixBytes) };
+}
+
+/** Timers due at or before `nowMs`, earliest first. */
+export function timersDueRange(nowMs: number): KeyRange {
+  const end = Buffer.allocUnsafe(6);
+  end.writeUIntBE(nowMs + 1, 0, 6);
+  return { start: Buffer.alloc(0), end };
+}
+
+/** Key of table `records`: a tracked message's own row, or with `recipient` the row of one of its deliveries. */
+export function recordKey(publisher: number, sequence: number, recipient: number | null = null): Buffer {
+  const key = Buffer.allocUnsafe(deliveryKeyBytes + (recipient === null ? 0 : 4));
+  key.writeUInt32BE(publisher, 0);
+  writeUint53(key, sequence, 4);
+  if (recipient !== null) key.writeUInt32BE(recipient, deliveryKeyBytes);
+  return key;
+}
+
+export function readRecordKey(key: Buffer): { publisher: number; sequence: number; recipient: number | null } {
+  const hasRecipient = key.length === deliveryKeyBytes + 4;
+  if (!hasRecipient && key.length !== deliveryKeyBytes) throw corruptRecord('record key');
+  const recipient = hasRecipient ? key.readUInt32BE(deliveryKeyBytes) : null;
+  return { publisher: key.readUInt32BE(0), sequence: readUint53(key, 4), recipient };
+}
+
+/** A tracked message's row and those of its deliveries. */
+export function recordRange(publisher: number, sequence: number): KeyRange {
+  return prefixRange(recordKey(publisher, sequence));
+}
+
+/** All rows of a publisher. */
+export function publisherRecordRange(publisher: number): KeyRange {
+  return prefixRange(uint32Key(publisher));
+}
+
+/** Key of table `meta`. */
+export function metaKey(name: string): Buffer {
+  return Buffer.from(name, 'utf8');
+}
+
+/** `head` bytes, then the name, or of a long one: its prefix, 0 (which no MQTT string may hold), SHA-256 of it all. */
+function nameKey(name: string, headBytes: number, writeHead: (key: Buffer) => void): Buffer {
+  const bytes = Buffer.byteLength(name, 'utf8');
+  if (bytes <= nameBytesMax) {
+    const key = Buffer.allocUnsafe(headBytes + bytes);
+    writeHead(key);
+    key.write(name, headBytes, bytes, 'utf8');
+    return key;
+  }
+  const whole = Buffer.from(name, 'utf8');
+  const key = Buffer.alloc(headBytes + namePrefixBytes + 1 + 32);
+  writeHead(key);
+  whole.copy(key, headBytes, 0, namePrefixBytes);
+  createHash('sha256')
+    .update(whole)
+    .digest()
+    .copy(key, headBytes + namePrefixBytes + 1);
+  return key;
+}

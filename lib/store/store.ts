@@ -1,0 +1,100 @@
+/**
+ * The ordered tables of the broker, one LMDB database each. Numbers are stable within a run only: on disk a table goes
+ * by its name.
+ */
+export const Table = {
+  meta: 0,
+  messages: 1,
+  references: 2,
+  sessions: 3,
+  subscriptions: 4,
+  deliveries: 5,
+  inbound: 6,
+  retained: 7,
+  records: 8,
+  answers: 9,
+  timers: 10,
+  retired: 11,
+} as const;
+export type Table = (typeof Table)[keyof typeof Table];
+
+/** Names of the tables, by number. */
+export const tableNames = Object.keys(Table) as readonly (keyof typeof Table)[];
+
+/**
+ * Leading key bytes that say which rows of a table are read together; 0 for tables read as a whole. Only a matter of
+ * speed: uncommitted rows are kept in groups by this prefix, and a range within one group looks at no other.
+ */
+export const groupPrefixBytes: readonly number[] = [0, 0, 0, 0, 4, 4, 4, 0, 12, 0, 0, 0];
+
+/** Keys have 1 to this many bytes; topics and filters that may be longer are hashed, see `records-keys.ts`. */
+export const keyBytesMax = 1978;
+
+/**
+ * What a commit survives once its `done` is called: `flushed` a power loss, `committed` the death of the process
+ * (`kill -9`), `memory` nothing.
+ */
+export type Durability = 'flushed' | 'committed' | 'memory';
+
+export interface StoreEntry {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+/** An ordered key-value store with read-your-writes and atomic commits; keys sort by their bytes. */
+export interface Store {
+  readonly durability: Durability;
+
+  /**
+   * The value under `key` as of everything put so far, committed or not; null if absent. The buffer is shared: never
+   * modify it. It stays valid as long as it is referenced.
+   */
+  get(table: Table, key: Buffer): Buffer | null;
+
+  /**
+   * Entries with `start <= key < end` in the order of keys, at most `limit`; sees uncommitted puts and deletes.
+   * @param start an empty buffer starts at the first key
+   * @param end null for no upper end
+   */
+  range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[];
+
+  /** How many entries `range` would return. */
+  countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number;
+
+  /** Puts a value, over any other. Takes ownership of both buffers: their bytes must not change any more. */
+  put(table: Table, key: Buffer, value: Buffer): void;
+
+  /**
+   * `put` for a key that the caller knows to be absent, in every batch and on disk. If it is deleted again before a
+   * transaction has begun to write it, neither the put nor the delete is written at all.
+   */
+  putNew(table: Table, key: Buffer, value: Buffer): void;
+
+  /** Deletes a key, absent or not. Takes ownership of the buffer. */
+  delete(table: Table, key: Buffer): void;
+
+  /** Puts and deletes since the last `commit`. */
+  readonly uncommitted: number;
+
+  /**
+   * Seals all puts and deletes since the last call as one atomic batch, and calls `done` when it is as durable as
+   * `durability` promises: in the order of calls; never within this call for LMDB, always within it for memory. With
+   * nothing to commit, `done` is called after all earlier ones. While the store is unwell `done` waits.
+   */
+  commit(done: () => void): void;
+
+  /** Batches sealed and not yet durable. */
+  readonly commitsInFlight: number;
+
+  /** False from a failed commit until a retry has succeeded. Reads and puts work all the while. */
+  readonly healthy: boolean;
+
+  /** Called once with the error when the store turns unwell, and once with null when it is well again. */
+  onHealthChange: ((error: Error | null) => void) | null;
+
+  /**
+   * Commits what is left, waits for it, closes. Rejects if that fails; the store is closed all the same, and what was
+   * not durable was not answered either. Nothing may be called after it.
+   */
+  close(): Promise<void>;
+}

@@ -1,0 +1,37 @@
+/** Writes batches of related keys as fast as it can and prints the number of each once it is durable, until killed. */
+import { LmdbStore } from '../../lib/store/lmdb-store.js';
+import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
+import { Table } from '../../lib/store/store.js';
+import { wallClock } from './wall-clock.js';
+
+const [directory, durability, firstText, keysText] = process.argv.slice(2);
+const keys = Number(keysText);
+const store = await LmdbStore.open({
+  directory,
+  durability: durability === 'committed' ? 'committed' : 'flushed',
+  clock: wallClock,
+});
+let batch = Number(firstText);
+
+function writeBatch(): void {
+  const number = batch++;
+  // One message and its deliveries, as one turn would write them; every other batch deletes an older one.
+  store.putNew(Table.messages, messageKey(number), Buffer.from(String(number)));
+  for (let session = 1; session < keys; session++) {
+    store.putNew(Table.deliveries, deliveryKey(session, number), Buffer.from(String(number)));
+  }
+  if (number > 3 && number % 2 === 0) {
+    store.delete(Table.messages, messageKey(number - 3));
+    for (let session = 1; session < keys; session++) store.delete(Table.deliveries, deliveryKey(session, number - 3));
+  }
+  store.commit(() => process.stdout.write(`${number}\n`));
+}
+
+function turn(): void {
+  // Up to several batches a turn, so that some are merged and some wait.
+  for (let count = 0; count < 3 && store.commitsInFlight < 12; count++) writeBatch();
+  setImmediate(turn);
+}
+
+process.stdout.write('ready\n');
+turn();
