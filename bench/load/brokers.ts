@@ -78,7 +78,10 @@ export async function startBroker(peer: Peer, program: string): Promise<RunningB
   child.stderr.on('data', keep);
   child.once('error', keep);
   // Nothing is left behind when the run is broken off.
-  const onExit = () => child.kill('SIGKILL');
+  const onExit = () => {
+    child.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  };
   process.once('exit', onExit);
   const stop = async () => {
     process.off('exit', onExit);

@@ -1,7 +1,7 @@
 // Measures brokers side by side: `node dist/bench/load/run.js --help`.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, type } from 'node:os';
+import { availableParallelism, cpus, loadavg, release, type } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -36,6 +36,7 @@ const usage = `node dist/bench/load/run.js [options]
 
 const generatorPath = join(dirname(fileURLToPath(import.meta.url)), 'generator.js');
 const generatorLimitMs = 800_000;
+const errorCharactersMax = 300;
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -144,7 +145,7 @@ function percent(share: number): string {
 
 function describeRecord({ caseName, peer, run, result, error }: RunRecord): string {
   const head = `${caseName.padEnd(20)} ${peer.padEnd(21)} ${run}  `;
-  if (result === null) return `${head}FAILED: ${error}`;
+  if (result === null) return `${head}FAILED: ${error?.replaceAll(/\s+/g, ' ').slice(0, errorCharactersMax)}`;
   const parts = result.phases.map(describePhase);
   if (result.rssBytesEach !== null) parts.push(`${formatNumber(result.rssBytesEach)} B each`);
   if (result.latency !== null) {
@@ -192,6 +193,7 @@ function describeMachine(found: readonly FoundPeer[], given: Arguments): Omit<Re
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     isPinned: canPin,
+    loadAverage: loadavg()[0],
     runs: Number(given.runs),
     seconds: Number(given.seconds),
     peers: found.map(({ peer, program }) => {

@@ -22,6 +22,8 @@ export interface ResultsFile {
   readonly cpu: string;
   readonly cores: number;
   readonly isPinned: boolean;
+  /** Of the last minute before the start: well above 0, others were at work and the rates are too low. */
+  readonly loadAverage: number;
   readonly runs: number;
   readonly seconds: number;
   readonly peers: readonly {

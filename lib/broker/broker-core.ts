@@ -6,6 +6,8 @@ import type { ConnectPacket, DisconnectPacket, SubscribePacket, UnsubscribePacke
 import type { PublishView } from '../codec/publish.js';
 import type { Settings } from '../config/schema.js';
 import { Cause } from '../receipts/causes.js';
+import { Housekeeping } from '../receipts/housekeeping.js';
+import { RecordStore } from '../receipts/record-store.js';
 import { Tracker } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
@@ -14,6 +16,8 @@ import { ReasonCode } from '../spec/reason-codes.js';
 import type { Store } from '../store/store.js';
 import type { Context } from './context.js';
 import { FanOut } from './fan-out.js';
+import { Holds } from './holds.js';
+import type { Hooks } from './hooks.js';
 import { Metrics } from './metrics.js';
 import { Offers } from './offers.js';
 import { OnAck } from './on-ack.js';
@@ -22,6 +26,7 @@ import { OnPublish } from './on-publish.js';
 import { OnSubscribe } from './on-subscribe.js';
 import { Persistence } from './persistence.js';
 import { ReceiptDelivery } from './receipt-delivery.js';
+import { ReceiptReplays } from './receipt-replays.js';
 import { recover } from './recovery.js';
 import { Retained } from './retained.js';
 import { Routes } from './routes.js';
@@ -39,7 +44,10 @@ import { Wills } from './wills.js';
  */
 export class BrokerCore {
   readonly context: Context;
+  private readonly housekeepingMs: number;
   private readonly receipts: ReceiptDelivery;
+  private readonly replays: ReceiptReplays;
+  private readonly holds: Holds;
   private readonly fanOut: FanOut;
   private readonly onPublish: OnPublish;
   private readonly onAck: OnAck;
@@ -52,15 +60,18 @@ export class BrokerCore {
   private readonly subscriptions: Subscriptions;
   private readonly storedTimers: StoredTimers;
 
-  constructor(settings: Settings, store: Store, clock: Clock, log: Log) {
+  constructor(settings: Settings, store: Store, clock: Clock, log: Log, hooks: Hooks = {}) {
     const persistence = new Persistence(store);
     const turns = new Turns(clock, store);
     const sequences = new SequenceSource(clock, persistence.sequenceFloor);
-    const tracker = new Tracker(store, clock, settings.nodeNumber, (facts, reference, row) => {
-      this.receipts.emit(facts, reference, row);
+    const records = new RecordStore(store);
+    const tracker = new Tracker(records, clock, settings.nodeNumber, {
+      emit: (record, reference, row) => this.receipts.emit(record, reference, row),
+      finished: (record) => this.holds.resolve(record),
     });
+    const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
     const context: Context = {
-      ...{ settings, clock, log, turns, persistence, sequences, tracker },
+      ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks },
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(),
@@ -68,18 +79,22 @@ export class BrokerCore {
       storedSessions: new Map(),
     };
     this.context = context;
+    const { retention, maxPending } = settings.receipts;
+    this.housekeepingMs = Math.min(60_000, Math.max(1000, Math.min(retention, maxPending) * 100));
     const offers = new Offers(context);
-    this.receipts = new ReceiptDelivery(context, offers);
+    this.replays = new ReceiptReplays(context);
+    this.receipts = new ReceiptDelivery(context, offers, this.replays);
+    this.holds = new Holds(context);
     this.fanOut = new FanOut(context, offers);
     this.retained = new Retained(context, offers);
     this.window = new SendWindow(context);
-    this.onPublish = new OnPublish(context, this.fanOut, this.retained);
+    this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
-    this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions);
+    this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions, this.holds);
     this.onAck = new OnAck(context, this.window);
-    this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained);
-    this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.onPublish);
+    this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained, this.replays);
+    this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.holds, this.replays);
     this.storedTimers = new StoredTimers(context, this.retained);
     turns.beforeSeal = () => persistence.reserveSequences(sequences.current);
     store.onHealthChange = (error) => this.onStoreHealth(error);
@@ -90,6 +105,7 @@ export class BrokerCore {
     const { lifecycle, subscriptions, retained, wills } = this;
     recover(this.context, { lifecycle, subscriptions, retained, wills });
     this.storedTimers.start();
+    this.keepHouse();
     this.context.turns.begin();
   }
 
@@ -123,7 +139,7 @@ export class BrokerCore {
     this.context.turns.begin();
     if (packetType === PacketType.pubrel) this.onAck.release(session, link, packetId);
     else this.onAck.acknowledge(session, link, packetType, packetId, reasonCode, reasonString);
-    if (this.retained.replaying > 0) this.retained.goOn(session);
+    this.goOn(session);
   }
 
   subscribe(session: Session, link: Link, packet: SubscribePacket): void {
@@ -158,7 +174,21 @@ export class BrokerCore {
   drained(session: Session): void {
     this.context.turns.begin();
     this.window.refill(session);
-    this.retained.goOn(session);
+    this.goOn(session);
+  }
+
+  /** Old records go, a slice per turn while there is work, else now and then. */
+  private keepHouse(): void {
+    const { timers, turns, housekeeping } = this.context;
+    turns.begin();
+    const delayMs = housekeeping.run() ? 1 : this.housekeepingMs;
+    timers.after(delayMs, () => this.keepHouse());
+  }
+
+  /** Replays go on as their session takes more. */
+  private goOn(session: Session): void {
+    if (this.retained.replaying > 0) this.retained.goOn(session);
+    if (this.replays.size > 0) this.replays.goOn(session);
   }
 
   private onStoreHealth(error: Error | null): void {

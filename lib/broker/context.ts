@@ -2,8 +2,11 @@ import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import type { SequenceSource } from '../base/sequence.js';
 import type { Settings } from '../config/schema.js';
+import type { Housekeeping } from '../receipts/housekeeping.js';
+import type { RecordStore } from '../receipts/record-store.js';
 import type { Tracker } from '../receipts/tracker.js';
 import type { Session } from '../session/session.js';
+import type { Hooks } from './hooks.js';
 import type { Metrics } from './metrics.js';
 import type { Persistence } from './persistence.js';
 import type { Routes } from './routes.js';
@@ -26,4 +29,7 @@ export interface Context {
   /** Sessions that are stored, by number. */
   readonly storedSessions: Map<number, Session>;
   readonly tracker: Tracker;
+  readonly records: RecordStore;
+  readonly housekeeping: Housekeeping;
+  readonly hooks: Hooks;
 }

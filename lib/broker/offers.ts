@@ -34,7 +34,7 @@ export class Offers {
 
   /** Offers a message to one session. */
   offer(target: Target, out: Outgoing, carriage: Carriage): void {
-    const qos: QoS = out.qos < target.qos ? out.qos : target.qos; // [MQTT-3.8.4-8]
+    const qos = Math.min(out.qos, target.qos) as QoS; // [MQTT-3.8.4-8]
     if (qos === 0) this.offerQos0(target, out, carriage);
     else this.offerAcknowledged(target, out, carriage, qos);
   }

@@ -4,14 +4,17 @@ import type { ConnackProperties, ConnectPacket, WillRequest } from '../codec/con
 import { Cause } from '../receipts/causes.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import { noRequest, parseRequest } from '../receipts/request.js';
+import { identityKeyOf } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { countLevels } from '../topic/names.js';
 import type { Context } from './context.js';
-import type { OnPublish } from './on-publish.js';
+import { type Holds, heldPublishKind } from './holds.js';
+import type { ReceiptReplays } from './receipt-replays.js';
 import type { SendWindow } from './send-window.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
+import { applyRules } from './tracking.js';
 import type { Wills } from './wills.js';
 
 /** A CONNECT that the broker does not accept. */
@@ -35,14 +38,23 @@ export class OnConnect {
   private readonly lifecycle: SessionLifecycle;
   private readonly wills: Wills;
   private readonly window: SendWindow;
-  private readonly onPublish: OnPublish;
+  private readonly holds: Holds;
+  private readonly replays: ReceiptReplays;
 
-  constructor(context: Context, lifecycle: SessionLifecycle, wills: Wills, window: SendWindow, onPublish: OnPublish) {
+  constructor(
+    context: Context,
+    lifecycle: SessionLifecycle,
+    wills: Wills,
+    window: SendWindow,
+    holds: Holds,
+    replays: ReceiptReplays,
+  ) {
     this.context = context;
     this.lifecycle = lifecycle;
     this.wills = wills;
     this.window = window;
-    this.onPublish = onPublish;
+    this.holds = holds;
+    this.replays = replays;
   }
 
   /** What is wrong with a CONNECT whatever its credentials; null if nothing is. [MQTT-3.1.4-2] */
@@ -80,7 +92,7 @@ export class OnConnect {
     if (!settings.receipts.enabled) return null;
     const asks = will.userProperties.some(([name]) => name.startsWith('receipt'));
     const request = asks ? parseRequest(will.userProperties, will.qos, true) : noRequest;
-    const decided = typeof request === 'string' ? request : this.onPublish.applyRules(request, will.topicName);
+    const decided = typeof request === 'string' ? request : applyRules(this.context, request, will.topicName);
     return typeof decided === 'string' ? refuse(ReasonCode.implementationSpecificError, decided) : null;
   }
 
@@ -155,11 +167,15 @@ export class OnConnect {
   private resume(session: Session): void {
     if (session.restored) {
       session.restored = false;
-      for (const { packetId, reasonCode, sequence, matched } of this.context.persistence.readInbound(session.number)) {
-        session.inbound.hold(packetId, { reasonCode, sequence, matched });
+      for (const row of this.context.persistence.readInbound(session.number)) {
+        const { packetId, reasonCode, sequence, matched } = row;
+        if (row.kind === heldPublishKind) this.holds.restore(session, packetId, identityKeyOf(session), sequence);
+        else session.inbound.hold(packetId, { reasonCode, sequence, matched });
       }
+      this.replays.restore(session);
     }
     this.window.resume(session);
+    this.replays.goOn(session);
   }
 
   private keepAlive(packet: ConnectPacket): number {

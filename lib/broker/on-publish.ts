@@ -1,19 +1,22 @@
 import { ProtocolError } from '../base/errors.js';
 import type { Message } from '../base/message.js';
 import { encodeAckWithProperties } from '../codec/acks.js';
-import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
+import { type PublishView, readCorrelationData } from '../codec/publish.js';
 import { isReceiptsTopic } from '../receipts/names.js';
-import { noRequest, parseRequest, type ReceiptRequest, type Requested } from '../receipts/request.js';
-import type { Publisher } from '../receipts/tracker.js';
+import type { Owner, TrackedRecord } from '../receipts/record.js';
+import { recordKey } from '../receipts/record-keys.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
-import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
+import type { Holds } from './holds.js';
+import { isAckTopic, OnReceiptAck } from './on-receipt-ack.js';
 import { Outgoing } from './outgoing.js';
+import { TimerKind } from './persistence.js';
 import type { Retained } from './retained.js';
+import { type Tracking, trackingOf } from './tracking.js';
 
 /** What the broker answers a PUBLISH with. */
 export interface Answer {
@@ -22,18 +25,11 @@ export interface Answer {
   /** Sequence of the tracked message, 0 if it is not tracked. */
   readonly sequence: number;
   readonly matched: number;
+  /** Set if the answer waits for the message's outcome. */
+  readonly hold: { readonly record: TrackedRecord; readonly deadlineSeconds: number } | null;
 }
 
-/** What a tracked message's publisher or a rule asked for. */
-export interface Tracking {
-  readonly requested: Requested;
-  readonly deadlineSeconds: number;
-  readonly hold: boolean;
-  /** True if the publisher itself asked. */
-  readonly asked: boolean;
-}
-
-const accepted: Answer = { reasonCode: ReasonCode.success, reasonString: null, sequence: 0, matched: 0 };
+const accepted: Answer = { reasonCode: ReasonCode.success, reasonString: null, sequence: 0, matched: 0, hold: null };
 const unmatched: Answer = { ...accepted, reasonCode: ReasonCode.noMatchingSubscribers };
 
 const refused = (reasonCode: number, reasonString: string): Answer => ({ ...accepted, reasonCode, reasonString });
@@ -43,12 +39,16 @@ export class OnPublish {
   private readonly context: Context;
   private readonly fanOut: FanOut;
   private readonly retained: Retained;
+  private readonly holds: Holds;
+  private readonly receiptAck: OnReceiptAck;
   private readonly out = new Outgoing();
 
-  constructor(context: Context, fanOut: FanOut, retained: Retained) {
+  constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds) {
     this.context = context;
     this.fanOut = fanOut;
     this.retained = retained;
+    this.holds = holds;
+    this.receiptAck = new OnReceiptAck(context);
   }
 
   /** A client publishes. `topicName` is the view's topic with its alias resolved. */
@@ -60,12 +60,19 @@ export class OnPublish {
       this.publishQos2(session, link, view, topicName);
       return;
     }
-    if (view.qos === 1) this.countUnanswered(session, link);
+    if (view.qos === 1) {
+      if (this.holds.size > 0 && this.holds.repeats(session, link, view.packetId, topicName, view.dup)) return;
+      this.countUnanswered(session, link);
+    }
     const before = persistence.uncommitted;
     const answer = this.take(session, link, view, topicName);
     if (answer.reasonCode >= firstFailureCode) metrics.publishesRefused++;
     if (view.qos === 0) return;
     link.unansweredPublishes++;
+    if (answer.hold !== null) {
+      this.holds.begin(session, link, view.packetId, answer.hold.record, answer.hold.deadlineSeconds);
+      return;
+    }
     this.answer(link, PacketType.puback, view.packetId, answer, persistence.uncommitted !== before);
   }
 
@@ -74,7 +81,7 @@ export class OnPublish {
     const held = session.inboundCount > 0 ? session.inbound.find(packetId) : undefined;
     if (held !== undefined) {
       // [MQTT-4.3.3-10] a repeat gets its answer again and goes nowhere
-      this.answer(link, PacketType.pubrec, packetId, { ...held, reasonString: null }, false);
+      this.answer(link, PacketType.pubrec, packetId, { ...held, reasonString: null, hold: null }, false);
       return;
     }
     this.countUnanswered(session, link);
@@ -121,7 +128,7 @@ export class OnPublish {
       );
     }
     if (topicName.charCodeAt(0) === 0x24) {
-      const answer = this.takeReserved(topicName);
+      const answer = this.takeReserved(session, view, topicName);
       if (answer !== null) return answer;
     }
     if (tooManyLevels(topicName, settings.maximumTopicLevels)) {
@@ -129,13 +136,9 @@ export class OnPublish {
     }
     let tracking: Tracking | null = null;
     if (settings.receipts.enabled && (view.hasReceiptProperty || settings.tracking.length > 0)) {
-      const decided = this.trackingOf(view, topicName);
-      if (typeof decided === 'string') {
-        this.context.metrics.receiptRequestsRefused++;
-        this.context.log.info({ client: session.clientId, topic: topicName }, `receipt request refused: ${decided}`);
-        if (view.qos > 0) return refused(ReasonCode.implementationSpecificError, decided);
-        if (decided.startsWith('receipt-id')) return refused(ReasonCode.implementationSpecificError, decided);
-      } else tracking = decided;
+      const decided = this.decideTracking(session, view, topicName);
+      if (decided !== null && 'reasonCode' in decided) return decided;
+      tracking = decided;
     }
     if (view.retain && !this.retained.hasRoomFor(topicName)) {
       return refused(ReasonCode.quotaExceeded, 'the broker keeps no more retained messages');
@@ -151,14 +154,14 @@ export class OnPublish {
   }
 
   /** Takes a message of the broker's own: a will, `$SYS`, or one of the embedding program. */
-  publishMessage(message: Message, publisher: Publisher, session: Session | null, tracking: Tracking | null): Answer {
+  publishMessage(message: Message, publisher: Owner, session: Session | null, tracking: Tracking | null): Answer {
     const out = new Outgoing();
     out.fromMessage({ ...message, tracked: tracking !== null }, this.context.clock.now());
     return this.distribute(out, session, publisher, tracking);
   }
 
-  private distribute(out: Outgoing, session: Session | null, publisher: Publisher, tracking: Tracking | null): Answer {
-    const { settings, tracker } = this.context;
+  private distribute(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking | null): Answer {
+    const { settings, tracker, records } = this.context;
     let record: Buffer | null = null;
     if (tracking !== null) {
       out.tracked = true;
@@ -180,36 +183,43 @@ export class OnPublish {
       matched = tracker.accept(record, out.sequence);
       const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);
       const reasonCode = empty ? ReasonCode.noMatchingSubscribers : ReasonCode.success;
-      return { reasonCode, reasonString: null, sequence: out.sequence, matched };
+      const tracked = tracking.hold ? records.find(record, out.sequence) : null;
+      const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };
+      if (tracking.deadlineSeconds > 0 && matched > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
+      return { reasonCode, reasonString: null, sequence: out.sequence, matched, hold };
     }
     return matched === 0 && settings.noMatchingSubscribers ? unmatched : accepted;
   }
 
-  /** What to track, null for nothing, or what is wrong with the request. */
-  private trackingOf(view: PublishView, topicName: string): Tracking | null | string {
-    const request = view.hasReceiptProperty
-      ? parseRequest(readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd), view.qos, false)
-      : noRequest;
-    return typeof request === 'string' ? request : this.applyRules(request, topicName);
+  private armDeadline(record: Buffer, sequence: number, seconds: number): void {
+    const { persistence, clock } = this.context;
+    persistence.putTimer(clock.now() + seconds * 1000, TimerKind.recordDeadline, recordKey(record, sequence));
   }
 
-  /** The publisher's request beside the rules of the configuration: its own wins unless a rule is forced. */
-  applyRules(request: ReceiptRequest, topicName: string): Tracking | null | string {
-    const rule = this.context.settings.tracking.find(({ filter }) => filterMatches(filter, topicName));
-    const { receipt, deadlineSeconds, hold } = request;
-    const requested = rule !== undefined && (rule.force || receipt === null) ? rule.receipt : receipt;
-    if (requested === null || requested === 'none') {
-      if (deadlineSeconds > 0 || hold) {
-        return 'receipt-deadline and receipt-hold need a receipt: add receipt delivered or processed';
-      }
-      return null;
+  /** What to track of a PUBLISH, or the answer that refuses it. */
+  private decideTracking(session: Session, view: PublishView, topicName: string): Tracking | null | Answer {
+    const { metrics, log, tracker, housekeeping } = this.context;
+    const decided = trackingOf(this.context, view, topicName, session.clientId);
+    if (decided === null) return null;
+    if ('reason' in decided) {
+      metrics.receiptRequestsRefused++;
+      log.info({ client: session.clientId, topic: topicName }, `receipt request refused: ${decided.reason}`);
+      return view.qos > 0 || decided.discard ? refused(decided.reasonCode, decided.reason) : null;
     }
-    return { requested, deadlineSeconds, hold, asked: receipt !== null && receipt !== 'none' };
+    const owner = { clientId: session.clientId, userName: session.userName, byServer: false };
+    if (housekeeping.makeRoom(tracker.publisherKey(owner))) return decided;
+    if (decided.asked && view.qos > 0 && session.version === 5) {
+      return refused(ReasonCode.quotaExceeded, 'the broker keeps no more records of tracked messages');
+    }
+    // An audit must not stop the traffic.
+    metrics.untrackedForWantOfRecords++;
+    return null;
   }
 
   /** Topics that are the broker's own. */
-  private takeReserved(topicName: string): Answer | null {
+  private takeReserved(session: Session, view: PublishView, topicName: string): Answer | null {
     if (this.context.settings.receipts.enabled && isReceiptsTopic(topicName)) {
+      if (isAckTopic(topicName)) return this.receiptAck.acknowledge(session, view, topicName) ? accepted : unmatched;
       return refused(ReasonCode.notAuthorized, 'nothing under $receipts/ can be published');
     }
     if (topicName.startsWith('$SYS/')) return refused(ReasonCode.notAuthorized, '$SYS is published by the broker');

@@ -9,7 +9,8 @@ import type { QoS } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 import { countLevels, hasWildcard, isTopicFilter, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
-import { ownReceiptsPrefix } from './receipt-delivery.js';
+import { mayReadReceipts, receiptAccess } from './receipt-access.js';
+import type { ReceiptReplays } from './receipt-replays.js';
 import type { Retained } from './retained.js';
 import { plainFilter, type Subscriptions } from './subscriptions.js';
 
@@ -18,11 +19,13 @@ export class OnSubscribe {
   private readonly context: Context;
   private readonly subscriptions: Subscriptions;
   private readonly retained: Retained;
+  private readonly replays: ReceiptReplays;
 
-  constructor(context: Context, subscriptions: Subscriptions, retained: Retained) {
+  constructor(context: Context, subscriptions: Subscriptions, retained: Retained, replays: ReceiptReplays) {
     this.context = context;
     this.subscriptions = subscriptions;
     this.retained = retained;
+    this.replays = replays;
   }
 
   subscribe(session: Session, link: Link, packet: SubscribePacket): void {
@@ -53,7 +56,8 @@ export class OnSubscribe {
     turns.bytes(link, encodeSuback(packet.packetId, reasonCodes, link.version, reason, link.maximumPacketSize), waits);
     // What is retained follows SUBACK.
     if (waits && replays.length > 0) link.publishGate = turns.number;
-    for (const subscription of replays) this.retained.replay(subscription);
+    const since = packet.userProperties.find(([name]) => name === 'receipt-since')?.[1] ?? null;
+    for (const subscription of replays) this.replay(subscription, since);
   }
 
   unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {
@@ -64,6 +68,12 @@ export class OnSubscribe {
     );
     const unsuback = encodeUnsuback(packet.packetId, reasonCodes, link.version, null, link.maximumPacketSize);
     turns.bytes(link, unsuback, persistence.uncommitted !== before); // [MQTT-3.10.4-4]
+  }
+
+  private replay(subscription: Subscription, since: string | null): void {
+    const ofReceipts = this.context.settings.receipts.enabled && isReceiptsTopic(subscription.topicFilter);
+    if (ofReceipts) this.replays.begin(subscription, since);
+    else this.retained.replay(subscription);
   }
 
   private check(request: SubscriptionRequest): void {
@@ -91,8 +101,8 @@ export class OnSubscribe {
     if (session.stored && !persistence.healthy) return ReasonCode.unspecifiedError;
     if (countLevels(filter) > settings.maximumTopicLevels) return ReasonCode.topicFilterInvalid;
     if (settings.receipts.enabled && isReceiptsTopic(filter)) {
-      const own = filter.startsWith(ownReceiptsPrefix) && filter === request.topicFilter;
-      if (!own) return ReasonCode.notAuthorized;
+      const access = receiptAccess(this.context, session);
+      if (!mayReadReceipts(access, request.topicFilter)) return ReasonCode.notAuthorized;
     }
     const { subscriptions } = session;
     const full = subscriptions.size >= settings.maximumSubscriptionsPerSession;

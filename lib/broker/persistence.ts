@@ -55,7 +55,7 @@ const sessionNumberBlock = 1000;
 const noBytes = Buffer.alloc(0);
 
 /** What a timer row is about. Stored: append only. */
-export const TimerKind = { deliveryExpiry: 0, retainedExpiry: 1, recordDeadline: 2, recordPending: 3, recordPrune: 4 };
+export const TimerKind = { deliveryExpiry: 0, retainedExpiry: 1, recordDeadline: 2 };
 
 /** A delivery as the store has it: its state, and no message yet. */
 export interface StoredRow extends Delivery {

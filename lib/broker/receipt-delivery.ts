@@ -1,67 +1,124 @@
-import { receiptsPrefix } from '../receipts/names.js';
-import { recipientSegment } from '../receipts/receipt-message.js';
-import type { Facts, Row } from '../receipts/record.js';
-import { encodeReference, type ReceiptReference } from '../receipts/reference.js';
+import { publisherSegment, recipientSegment } from '../receipts/receipt-message.js';
+import type { Row, TrackedRecord } from '../receipts/record.js';
+import { encodeReference, ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
-import { filterMatches } from '../topic/names.js';
+import { filterMatches, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
-import { targetOf } from './routes.js';
-
-/** Filters of one's own receipts begin so. */
-export const ownReceiptsPrefix = `${receiptsPrefix}~/`;
+import { ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
+import type { ReceiptReplays } from './receipt-replays.js';
+import { Routes, targetOf } from './routes.js';
 
 /** Takes receipts to the sessions subscribed to them. Receipts are routed by publisher: their topics are used once. */
 export class ReceiptDelivery {
   private readonly context: Context;
   private readonly offers: Offers;
-  private readonly subscriptions = new Map<Session, Subscription[]>();
+  private readonly replays: ReceiptReplays;
+  /** Subscriptions to one's own receipts, by session. */
+  private readonly own = new Map<Session, Subscription[]>();
+  /** Subscriptions of those who may see the receipts of others. */
+  private readonly watchers = new Routes();
   private readonly out = new Outgoing();
 
-  constructor(context: Context, offers: Offers) {
+  constructor(context: Context, offers: Offers, replays: ReceiptReplays) {
     this.context = context;
     this.offers = offers;
+    this.replays = replays;
+    replays.send = (subscription, reference) => this.send(subscription.session, [subscription], reference);
   }
 
   add(subscription: Subscription): void {
-    const { session } = subscription;
-    const known = this.subscriptions.get(session) ?? [];
-    this.subscriptions.set(session, [...known, subscription]);
+    const { session, topicFilter } = subscription;
+    if (topicFilter.startsWith(ownReceiptsPrefix)) {
+      this.own.set(session, [...(this.own.get(session) ?? []), subscription]);
+    } else {
+      this.watchers.add(subscription);
+    }
   }
 
   remove(subscription: Subscription): void {
-    const { session } = subscription;
-    const left = (this.subscriptions.get(session) ?? []).filter((known) => known !== subscription);
-    if (left.length === 0) this.subscriptions.delete(session);
-    else this.subscriptions.set(session, left);
+    const { session, topicFilter } = subscription;
+    this.replays.cancel(subscription);
+    if (!topicFilter.startsWith(ownReceiptsPrefix)) {
+      this.watchers.remove(subscription);
+      return;
+    }
+    const left = (this.own.get(session) ?? []).filter((known) => known !== subscription);
+    if (left.length === 0) this.own.delete(session);
+    else this.own.set(session, left);
   }
 
-  forget(session: Session): void {
-    this.subscriptions.delete(session);
+  /** Queues a receipt for every session subscribed to it. */
+  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
+    const rest = `${this.context.tracker.id(record.sequence)}${row === null ? '' : `/${recipientSegment(row)}`}`;
+    this.emitToPublisher(record, reference, rest);
+    if (this.watchers.size > 0) this.emitToWatchers(record, reference, rest);
   }
 
-  /** Queues a receipt for its publisher's session, if that has subscribed to it. */
-  emit(facts: Facts, reference: ReceiptReference, row: Row | null): void {
-    if (facts.byServer) return;
-    const session = this.context.sessions.get(facts.publisherId);
+  private emitToPublisher(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
+    const { owner } = record;
+    const session = owner.byServer ? undefined : this.context.sessions.get(owner.clientId);
     // Ownership is client identifier and user name. [receipts contract, "Who may subscribe"]
-    if (session === undefined || session.userName !== facts.userName) return;
-    const subscriptions = this.subscriptions.get(session);
+    if (session === undefined || session.userName !== owner.userName) return;
+    const subscriptions = this.own.get(session);
     if (subscriptions === undefined) return;
-    const id = this.context.tracker.id(reference.sequence);
-    const topicName = `${ownReceiptsPrefix}${id}${row === null ? '' : `/${recipientSegment(row)}`}`;
-    const matching = subscriptions.filter(({ topicFilter }) => filterMatches(topicFilter, topicName));
-    if (matching.length === 0) return;
-    const bytes = encodeReference(reference);
-    const message = this.context.tracker.render(bytes);
-    if (message === null) return;
-    this.context.metrics.receiptsSent++;
-    const sequence = this.context.sequences.next();
-    this.out.fromMessage({ ...message, sequence }, this.context.clock.now());
-    const carriage = { kind: DeliveryKind.receipt, sequence, reference: bytes, group: null };
-    this.offers.offer(targetOf(session, matching), this.out, carriage);
+    const topicName = ownReceiptsPrefix + rest;
+    const matching = subscriptions.filter(
+      (subscription) =>
+        filterMatches(subscription.topicFilter, topicName) && !this.replays.covers(subscription, reference),
+    );
+    if (matching.length > 0) this.send(session, matching, reference);
   }
+
+  private emitToWatchers(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
+    const { targets, groups } = this.watchers.match(`$receipts/${publisherSegment(record.owner)}/${rest}`);
+    const foreign = { ...reference, foreign: true };
+    for (const { session, subscriptions } of targets) {
+      const live = subscriptions.filter((subscription) => !this.replays.covers(subscription, reference));
+      if (live.length > 0) this.send(session, live, foreign);
+    }
+    for (const group of groups) {
+      const member =
+        this.watchers.choose(group, ({ session }) => session.link !== null && !session.link.slow) ??
+        this.watchers.choose(group, () => true);
+      if (member !== null) this.send(member.session, [member], foreign);
+    }
+  }
+
+  /** Offers one receipt packet to one session. */
+  private send(session: Session, subscriptions: readonly Subscription[], plain: ReceiptReference): void {
+    const { tracker, metrics, sequences, clock } = this.context;
+    const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
+    const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
+    const reference = countsOnly ? { ...plain, countsOnly } : plain;
+    if (this.collapses(session, reference)) return;
+    const bytes = encodeReference(reference);
+    const message = tracker.render(bytes);
+    if (message === null) return;
+    metrics.receiptsSent++;
+    const sequence = sequences.next();
+    this.out.fromMessage({ ...message, sequence }, clock.now());
+    const carriage = { kind: DeliveryKind.receipt, sequence, reference: bytes, group: groupOf(subscriptions) };
+    const target = { ...targetOf(session, subscriptions), retainAsPublished: true };
+    this.offers.offer(target, this.out, carriage);
+  }
+
+  /** Too many wait for this session: what is left of a message's receipts is its final tally. */
+  private collapses(session: Session, { kind, publisherKey, sequence }: ReceiptReference): boolean {
+    if (session.queueLength < this.context.settings.receipts.maxWaiting) return false;
+    if (kind === ReceiptKind.finalTally) return false;
+    this.context.metrics.receiptsCollapsed++;
+    this.context.records.collapse(publisherKey, sequence);
+    return true;
+  }
+}
+
+/** The shared subscription a receipt comes through. */
+function groupOf([first]: readonly Subscription[]): string | null {
+  if (first === undefined) return null;
+  const shared = parseSharedFilter(first.topicFilter);
+  return shared === null || shared === 'invalid' ? null : first.topicFilter;
 }

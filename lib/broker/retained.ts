@@ -8,8 +8,18 @@ import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import { targetOf } from './routes.js';
 
-/** Retained messages replayed to one subscriber before others get their turn again. */
+/** Retained messages looked up at a time, and how many of them wait in a session's queue at most. */
 const replaySlice = 64;
+
+/** What one subscription is still to be sent. */
+interface Replay {
+  readonly subscription: Subscription;
+  readonly cursor: RetainedCursor;
+  /** The slice looked up last, and how much of it was sent. */
+  readonly found: { topicName: string; sequence: number }[];
+  sent: number;
+  more: boolean;
+}
 
 /** Keeps the retained messages and replays them to subscribers. @see MQTT 5 §3.3.1.3 */
 export class Retained {
@@ -18,7 +28,7 @@ export class Retained {
   private readonly index = new RetainedIndex();
   private readonly out = new Outgoing();
   /** Replays under way, by session. */
-  private readonly replays = new Map<Session, { subscription: Subscription; cursor: RetainedCursor }[]>();
+  private readonly replays = new Map<Session, Replay[]>();
 
   constructor(context: Context, offers: Offers) {
     this.context = context;
@@ -66,12 +76,13 @@ export class Retained {
   replay(subscription: Subscription): void {
     const { session } = subscription;
     const cursor = this.index.match(subscription.topicFilter);
+    const replay: Replay = { subscription, cursor, found: [], sent: 0, more: true };
     const underWay = this.replays.get(session);
     if (underWay !== undefined) {
-      underWay.push({ subscription, cursor });
+      underWay.push(replay);
       return;
     }
-    this.replays.set(session, [{ subscription, cursor }]);
+    this.replays.set(session, [replay]);
     this.goOn(session);
   }
 
@@ -81,16 +92,36 @@ export class Retained {
     if (underWay === undefined) return;
     if (session.ended || (session.link === null && !session.stored)) this.replays.delete(session);
     if (session.ended || session.link === null) return;
-    const found: { topicName: string; sequence: number }[] = [];
     let first = underWay[0];
-    while (first !== undefined && !session.link.slow && session.queueLength < replaySlice) {
-      found.length = 0;
-      const more = first.cursor.next(replaySlice, found);
-      for (const { sequence } of found) this.send(first.subscription, sequence);
-      if (!more) underWay.shift();
-      first = underWay[0];
+    while (first !== undefined && this.hasRoom(session)) {
+      const next = this.nextOf(first);
+      if (next === null) {
+        underWay.shift();
+        first = underWay[0];
+      } else this.send(first.subscription, next);
     }
     if (first === undefined) this.replays.delete(session);
+  }
+
+  /** The client's pace is the replay's: it must not run into the limits that are there for live messages. */
+  private hasRoom(session: Session): boolean {
+    if (session.link === null || session.link.slow) return false;
+    const length = session.queueLength;
+    if (length === 0) return true;
+    const { maximumQueuedMessages, maximumQueuedBytes } = this.context.settings;
+    if (length >= replaySlice || (maximumQueuedMessages > 0 && length >= maximumQueuedMessages)) return false;
+    return maximumQueuedBytes === 0 || session.queue.bytes < maximumQueuedBytes / 2;
+  }
+
+  /** Sequence of the message a replay sends next, null at its end. */
+  private nextOf(replay: Replay): number | null {
+    if (replay.sent === replay.found.length) {
+      replay.found.length = 0;
+      replay.sent = 0;
+      while (replay.more && replay.found.length === 0) replay.more = replay.cursor.next(replaySlice, replay.found);
+      if (replay.found.length === 0) return null;
+    }
+    return (replay.found[replay.sent++] as { sequence: number }).sequence;
   }
 
   private send(subscription: Subscription, sequence: number): void {
@@ -101,6 +132,8 @@ export class Retained {
       this.forget(message.topicName, sequence);
       return;
     }
+    // [MQTT-3.8.3-3] what the client published itself is not for it, retained or live
+    if (subscription.noLocal && message.publisherId === subscription.session.clientId) return;
     // A replay is a delivery of its own, not the repeat of an earlier one: it gets its own place in the queue.
     this.out.fromMessage({ ...message, tracked: false }, clock.now());
     this.out.retain = true;

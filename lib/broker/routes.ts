@@ -90,14 +90,24 @@ export class Routes {
   route(topicName: string): Route {
     const cached = this.cache.get(topicName);
     if (cached !== undefined && cached.generation === this.generation) return cached;
-    const route = this.match(topicName);
+    const route = this.build(topicName);
     // A full cache is emptied: cheaper than order of use, and rare.
     if (cached === undefined && this.cache.size >= cachedRoutesMax) this.cache.clear();
     this.cache.set(topicName, route);
     return route;
   }
 
-  private match(topicName: string): Route {
+  private build(topicName: string): Route {
+    const { targets, groups } = this.match(topicName);
+    const merged = targets.map(({ session, subscriptions }) => targetOf(session, subscriptions));
+    return { generation: this.generation, targets: merged, groups };
+  }
+
+  /** Matching subscriptions by session, and matching groups; not cached: for topics that are used once. */
+  match(topicName: string): {
+    targets: { session: Session; subscriptions: Subscription[] }[];
+    groups: SharedGroup<Subscription>[];
+  } {
     const matched = this.matched;
     matched.length = 0;
     this.filters.match(topicName, matched);
@@ -110,8 +120,7 @@ export class Routes {
       else known.push(subscription);
     }
     matched.length = 0;
-    const targets: Target[] = [];
-    for (const [session, subscriptions] of bySession) targets.push(targetOf(session, subscriptions));
-    return { generation: this.generation, targets, groups };
+    const targets = [...bySession].map(([session, subscriptions]) => ({ session, subscriptions }));
+    return { targets, groups };
   }
 }

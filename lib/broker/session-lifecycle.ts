@@ -5,6 +5,7 @@ import { Session, transientSessionBase } from '../session/session.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
+import type { Holds } from './holds.js';
 import { Outgoing } from './outgoing.js';
 import type { StoredRow } from './persistence.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -19,14 +20,16 @@ export class SessionLifecycle {
   private readonly wills: Wills;
   private readonly fanOut: FanOut;
   private readonly subscriptions: Subscriptions;
+  private readonly holds: Holds;
   private readonly moved = new Outgoing();
   private nextTransient = transientSessionBase;
 
-  constructor(context: Context, wills: Wills, fanOut: FanOut, subscriptions: Subscriptions) {
+  constructor(context: Context, wills: Wills, fanOut: FanOut, subscriptions: Subscriptions, holds: Holds) {
     this.context = context;
     this.wills = wills;
     this.fanOut = fanOut;
     this.subscriptions = subscriptions;
+    this.holds = holds;
   }
 
   begin(clientId: string, userName: string | null, version: ProtocolVersion, expirySeconds: number): Session {
@@ -56,6 +59,7 @@ export class SessionLifecycle {
     session.link = null;
     session.sendQuota = 0;
     session.resendIds = null;
+    this.holds.connectionGone(session);
     session.disconnectedAtMs = clock.now();
     if (withWill) this.wills.connectionLost(session);
     else this.wills.cancel(session);
@@ -90,6 +94,7 @@ export class SessionLifecycle {
     session.ended = true;
     timers.cancel(session.expiryTimer);
     this.subscriptions.unindexAll(session);
+    this.holds.forget(session);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
     this.context.storedSessions.delete(session.number);
     // The session's end is the latest moment for a will that is still to come. [MQTT-3.1.2-8]

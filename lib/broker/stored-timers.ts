@@ -1,4 +1,5 @@
 import { DeliveryEvent, DeliveryState, outcomeOf, step } from '../delivery/table.js';
+import { readRecordKey } from '../receipts/record-keys.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { TimerHandle } from '../session/session.js';
 import { readMessageKey } from '../store/records-keys.js';
@@ -43,6 +44,7 @@ export class StoredTimers {
     for (const { kind, reference } of persistence.takeDueTimers(clock.now(), slice)) {
       if (kind === TimerKind.deliveryExpiry) this.expireDelivery(reference);
       else if (kind === TimerKind.retainedExpiry) this.expireRetained(reference);
+      else if (kind === TimerKind.recordDeadline) this.passDeadline(reference);
     }
     this.start();
   }
@@ -65,6 +67,12 @@ export class StoredTimers {
       cause: null,
       reasonString: null,
     });
+  }
+
+  /** [receipts contract, "Packets"] says once what is still pending. */
+  private passDeadline(reference: Buffer): void {
+    const { publisherKey, sequence } = readRecordKey(reference);
+    this.context.tracker.overdue(publisherKey, sequence);
   }
 
   private expireRetained(reference: Buffer): void {

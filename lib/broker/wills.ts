@@ -4,7 +4,8 @@ import { parseRequest } from '../receipts/request.js';
 import type { Session, Will } from '../session/session.js';
 import { sessionNeverExpires } from '../spec/limits.js';
 import type { Context } from './context.js';
-import type { OnPublish, Tracking } from './on-publish.js';
+import type { OnPublish } from './on-publish.js';
+import { applyRules, type Tracking } from './tracking.js';
 
 /** Publishes wills when their time has come. @see MQTT 5 §3.1.2.5, §3.1.3.2.2 */
 export class Wills {
@@ -79,7 +80,7 @@ export class Wills {
   private trackingOf(will: Will): Tracking | null {
     const request = parseRequest(readUserProperties(will.properties, 0, will.properties.length), will.qos, true);
     if (typeof request === 'string') return null;
-    const decided = this.publish.applyRules(request, will.topicName);
+    const decided = applyRules(this.context, request, will.topicName);
     return typeof decided === 'string' ? null : decided;
   }
 }

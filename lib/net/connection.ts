@@ -140,6 +140,8 @@ export class Connection implements Link, FrameSink {
     this.maximumPacketSize = packet.maximumPacketSize;
     this.problemInformation = packet.requestProblemInformation;
     this.clientId = packet.clientId;
+    const aliases = Math.min(packet.topicAliasMaximum, this.parts.core.context.settings.outboundTopicAliasMaximum);
+    this.outbox.useAliases(aliases, packet.maximumPacketSize);
     const decision = this.parts.core.connect(this, packet, packet.userName);
     if ('session' in decision) this.onAccepted(packet, decision);
     else this.refuse(decision, packet.version);
@@ -306,9 +308,11 @@ export class Connection implements Link, FrameSink {
   /** Writes what the turn gathered. */
   flush(): void {
     this.dirty = false;
-    const { outbox } = this;
+    const { outbox, slow } = this;
     const before = outbox.bytesWritten;
     outbox.flush();
+    // What the kernel takes whole makes no 'drain'.
+    if (slow && !this.stream.writableNeedDrain) this.parts.core.context.clock.endOfTurn(this.onDrain);
     this.parts.core.context.metrics.bytesSent += outbox.bytesWritten - before;
   }
 

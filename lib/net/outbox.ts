@@ -1,13 +1,24 @@
 import type { Duplex } from 'node:stream';
 import { writeAck } from '../codec/acks.js';
 import type { PublishFrame } from '../codec/publish.js';
+import {
+  readVariableByteInteger,
+  variableByteIntegerSize,
+  writeVariableByteInteger,
+} from '../codec/variable-byte-integer.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
+import { PropertyId } from '../spec/properties.js';
 import { type BufferPool, outputBufferBytes } from './buffer-pool.js';
+import { OutboundTopicAliases } from './outbound-topic-aliases.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
 const sharedFrameBytes = 8 * 1024;
 /** Room that an acknowledgement needs at most. */
 const ackBytesMax = 5;
+/** Size of the property Topic Alias. */
+const aliasBytes = 3;
+/** What the property adds to a packet at most: itself, and a byte more in either of two lengths. */
+const aliasGrowthMax = aliasBytes + 2;
 
 /**
  * One socket's outgoing bytes: packets are copied behind each other into a pooled buffer and written once per turn.
@@ -23,6 +34,11 @@ export class Outbox {
   private chunks: Buffer[] | null = null;
   private chunkBytes = 0;
   private closed = false;
+  private aliasMaximum = 0;
+  /** Made at first use. */
+  private aliases: OutboundTopicAliases | null = null;
+  /** Largest packet to which an alias may be added. */
+  private largestToGrow = 0;
   /** Bytes and packets written so far, for metrics. */
   bytesWritten = 0;
   packets = 0;
@@ -42,8 +58,20 @@ export class Outbox {
     return this.length > 0 || this.chunkBytes > 0;
   }
 
+  /**
+   * Sets topic aliases from here on, for a client of version 5.
+   * @param maximum most aliases; 0 sets none
+   * @param maximumPacketSize the client's, 0 for no limit
+   */
+  useAliases(maximum: number, maximumPacketSize: number): void {
+    this.aliasMaximum = maximum;
+    this.largestToGrow = (maximumPacketSize === 0 ? Number.MAX_SAFE_INTEGER : maximumPacketSize) - aliasGrowthMax;
+  }
+
   /** Appends a PUBLISH with its own first byte and packet identifier. */
   publish(frame: PublishFrame, firstByte: number, packetId: number): void {
+    // [MQTT-3.1.2-27] none for a client that takes none
+    if (this.aliasMaximum > 0 && this.publishAliased(frame, firstByte, packetId)) return;
     const { bytes, start, end, packetIdAt } = frame;
     const size = end - start;
     this.packets++;
@@ -72,6 +100,50 @@ export class Outbox {
     if (packetIdAt >= 0) head.writeUInt16BE(packetId, packetIdAt - start);
     this.append(head);
     this.append(bytes.subarray(headEnd, end));
+  }
+
+  /**
+   * The same with an alias beside or in place of the topic name; false if the topic gets none.
+   *
+   *     firstByte | length | topic | packetId | length | alias | properties, payload …
+   *                  new     or ''              new      new     rest of the frame
+   */
+  private publishAliased(frame: PublishFrame, firstByte: number, packetId: number): boolean {
+    this.aliases ??= new OutboundTopicAliases(this.aliasMaximum);
+    const { aliases } = this;
+    const { bytes, start, end, packetIdAt } = frame;
+    const topicAt = start + 1 + variableByteIntegerSize(readVariableByteInteger(bytes, start + 1, end));
+    const topicEnd = topicAt + 2 + bytes.readUInt16BE(topicAt);
+    const alias = aliases.aliasFor(bytes, topicAt + 2, topicEnd, end - start <= this.largestToGrow);
+    if (alias === 0) return false;
+    const withPacketId = packetIdAt >= 0;
+    const propertiesAt = withPacketId ? topicEnd + 2 : topicEnd;
+    const propertiesSize = readVariableByteInteger(bytes, propertiesAt, end);
+    const restAt = propertiesAt + variableByteIntegerSize(propertiesSize);
+    const topicSize = aliases.isNew ? topicEnd - topicAt : 2;
+    const newSize = propertiesSize + aliasBytes;
+    const headSize = topicSize + (withPacketId ? 2 : 0) + variableByteIntegerSize(newSize) + aliasBytes;
+    const remaining = headSize + end - restAt;
+    const size = 1 + variableByteIntegerSize(remaining) + remaining;
+    const isShared = size >= sharedFrameBytes;
+    const target = isShared ? Buffer.allocUnsafe(size - (end - restAt)) : null;
+    let at = target === null ? this.reserve(size) : 0;
+    const buffer = target ?? (this.buffer as Buffer);
+    buffer[at] = firstByte;
+    at = writeVariableByteInteger(buffer, at + 1, remaining);
+    if (aliases.isNew) at += bytes.copy(buffer, at, topicAt, topicEnd);
+    else at = buffer.writeUInt16BE(0, at);
+    if (withPacketId) at = buffer.writeUInt16BE(packetId, at);
+    at = writeVariableByteInteger(buffer, at, newSize);
+    buffer[at] = PropertyId.topicAlias;
+    at = buffer.writeUInt16BE(alias, at + 1);
+    this.packets++;
+    if (target === null) this.length = at + bytes.copy(buffer, at, restAt, end);
+    else {
+      this.append(target);
+      this.append(bytes.subarray(restAt, end));
+    }
+    return true;
   }
 
   ack(packetType: number, packetId: number, reasonCode: number, version: ProtocolVersion): void {

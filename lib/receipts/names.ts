@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 
+/** Where subscribers' applications acknowledge. */
+export const ackTopic = '$receipts/ack';
+
 /** Everything about receipts lives under this topic prefix. */
 export const receiptsPrefix = '$receipts/';
 

@@ -1,7 +1,7 @@
 import type { Message } from '../base/message.js';
 import { PropertyId } from '../spec/properties.js';
 import { encodeGroupSegment, encodeSegment, serverSegment } from './names.js';
-import type { Facts, Row, Tally } from './record.js';
+import type { Owner, Row, TrackedRecord } from './record.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import { ReceiptState, stateNames } from './states.js';
 
@@ -31,8 +31,8 @@ export function recipientSegment(row: Pick<Row, 'to' | 'group'>): string {
 }
 
 /** Segment of a publisher in receipt topics. */
-export function publisherSegment(facts: Facts): string {
-  return facts.byServer ? serverSegment : encodeSegment(facts.publisherId);
+export function publisherSegment(owner: Owner): string {
+  return owner.byServer ? serverSegment : encodeSegment(owner.clientId);
 }
 
 /** When the delivery came into the state that a receipt tells. */
@@ -44,11 +44,11 @@ function stateAtMs(row: Row, state: ReceiptState): number {
 }
 
 /** Body of a receipt. @see receipts contract, "Packets" */
-function receiptBody(id: string, facts: Facts, row: Row, state: ReceiptState): object {
+function receiptBody(id: string, record: TrackedRecord, row: Row, state: ReceiptState): object {
   const isLast = state === row.state;
   const body: Record<string, unknown> = {
     id,
-    topic: facts.topicName,
+    topic: record.topicName,
     to: row.to,
     state: stateNames[state],
     qos: row.qos,
@@ -57,7 +57,7 @@ function receiptBody(id: string, facts: Facts, row: Row, state: ReceiptState): o
   };
   if (row.sentAtMs > 0 && state !== ReceiptState.queued) body.sentAt = row.sentAtMs;
   if (row.deliveredAtMs > 0 && state > ReceiptState.delivered) body.deliveredAt = row.deliveredAtMs;
-  body.matched = facts.matched;
+  body.matched = record.matched;
   if (row.group !== null) body.group = row.group;
   if (!isLast) return body;
   if (row.cause !== null) body.cause = row.cause;
@@ -73,19 +73,24 @@ function addAnswer(body: Record<string, unknown>, answer: Buffer): void {
   else body.answerBase64 = answer.toString('base64');
 }
 
-function tallyBody(id: string, facts: Facts, tally: Tally, kind: ReceiptKind): object {
-  const { topicName: topic, matched } = facts;
+function tallyBody(id: string, record: TrackedRecord, { kind, countsOnly }: ReceiptReference): object {
+  const { topicName: topic, matched } = record;
   if (kind === ReceiptKind.firstTally) {
     const counts = { processed: 0, delivered: 0, sent: 0, failed: 0, pending: matched };
-    return { id, topic, matched, ...counts, final: matched === 0, at: facts.acceptedAtMs };
+    return { id, topic, matched, ...counts, final: matched === 0, at: record.acceptedAtMs };
   }
-  const { processed, delivered, sent, failed, pending } = tally;
-  const final = pending === 0;
-  const at = final ? tally.finalAtMs : tally.overdueAtMs || facts.acceptedAtMs;
+  const isOverdue = kind === ReceiptKind.overdueTally && record.overdue !== null;
+  const counts = isOverdue && record.overdue !== null ? record.overdue : record.counts;
+  const final = counts.pending === 0;
+  let at = record.acceptedAtMs;
+  if (isOverdue) at = record.overdueAtMs;
+  else if (final) at = record.finalAtMs;
+  const { processed, delivered, sent, failed, pending } = counts;
   const body: Record<string, unknown> = { id, topic, matched, processed, delivered, sent, failed, pending, final, at };
-  if (kind === ReceiptKind.overdueTally) body.overdue = true;
-  if (tally.failures.length > 0) {
-    body.failures = tally.failures.map((failure) => ({
+  if (isOverdue) body.overdue = true;
+  if (record.collapsed) body.collapsed = true;
+  if (record.failures.length > 0 && !countsOnly) {
+    body.failures = record.failures.slice(0, failed).map((failure) => ({
       to: failure.to,
       state: stateNames[failure.state],
       reason: failure.reasonCode,
@@ -95,23 +100,27 @@ function tallyBody(id: string, facts: Facts, tally: Tally, kind: ReceiptKind): o
   return body;
 }
 
-/** The PUBLISH a reference stands for. `row` is null for tallies. */
+/**
+ * The PUBLISH a reference stands for; null if there is nothing left to tell: a tally as it was, which the final one
+ * has overtaken.
+ * @param row null for tallies
+ */
 export function receiptMessage(
   reference: ReceiptReference,
   id: string,
-  facts: Facts,
-  tally: Tally,
+  record: TrackedRecord,
   row: Row | null,
-): Message {
-  const publisher = reference.foreign ? publisherSegment(facts) : '~';
+): Message | null {
+  const wasPending = reference.kind === ReceiptKind.currentTally && reference.state === ReceiptState.accepted;
+  if (wasPending && record.counts.pending === 0) return null;
+  const publisher = reference.foreign ? publisherSegment(record.owner) : '~';
   const recipient = row === null ? '' : `/${recipientSegment(row)}`;
-  const body =
-    row === null ? tallyBody(id, facts, tally, reference.kind) : receiptBody(id, facts, row, reference.state);
+  const body = row === null ? tallyBody(id, record, reference) : receiptBody(id, record, row, reference.state);
   return {
     sequence: 0,
     topicName: `$receipts/${publisher}/${id}${recipient}`,
     payload: Buffer.from(JSON.stringify(body)),
-    properties: receiptProperties(facts.correlationData),
+    properties: receiptProperties(record.correlationData),
     qos: 2,
     retain: reference.replay,
     expiryAtMs: 0,

@@ -5,33 +5,6 @@ import { identityKeyBytes } from './names.js';
 import type { Requested } from './request.js';
 import type { ReceiptState } from './states.js';
 
-/**
- * Rows of the `records` table. One message has, under `publisher key (12) + sequence (8)`:
- *
- *     … 00               facts: what was published, by whom, what was asked
- *     … 01               tally: how many deliveries stand where
- *     … 02 recipient(12) one row per recipient: state and times
- */
-export const RecordPart = { facts: 0, tally: 1, recipient: 2 } as const;
-
-const headBytes = identityKeyBytes + 8;
-
-/** Facts of a tracked message; fixed at acceptance. */
-export interface Facts {
-  readonly publisherId: string;
-  readonly userName: string | null;
-  /** True if the embedding program published it. */
-  readonly byServer: boolean;
-  readonly topicName: string;
-  readonly correlationData: Buffer | null;
-  readonly requested: Requested;
-  readonly acceptedAtMs: number;
-  /** 0 for none. */
-  readonly deadlineAtMs: number;
-  readonly qos: QoS;
-  readonly matched: number;
-}
-
 /** One entry of a tally's list of failures. */
 export interface Failure {
   readonly to: string;
@@ -40,25 +13,20 @@ export interface Failure {
   readonly cause: Cause | null;
 }
 
-/** Counts of a tracked message. `matched` of the facts is the sum of all but the deliveries' detail. */
-export interface Tally {
+/** Where a message's deliveries stand; together they are the cohort. */
+export interface Counts {
   processed: number;
   delivered: number;
   sent: number;
   failed: number;
   pending: number;
-  /** When the last delivery got its outcome; 0 before. */
-  finalAtMs: number;
-  /** When the overdue tally was sent; 0 before. */
-  overdueAtMs: number;
-  failures: Failure[];
 }
 
 /** State of one delivery of a tracked message. */
 export interface Row {
   /** Client identifier of the recipient; for a shared group the member that has it, or an empty string. */
   to: string;
-  readonly userName: string | null;
+  userName: string | null;
   readonly group: string | null;
   state: ReceiptState;
   /** True once the state is the outcome. */
@@ -77,112 +45,144 @@ export interface Row {
   answerCut: boolean;
 }
 
-/** Key of a part of a record; for the recipient's part with the recipient's key. */
-export function recordKey(publisherKey: Buffer, sequence: number, part: number, recipientKey: Buffer | null): Buffer {
-  const key = Buffer.allocUnsafe(headBytes + 1 + (recipientKey === null ? 0 : identityKeyBytes));
-  key.set(publisherKey, 0);
-  key.writeUInt32BE(Math.floor(sequence / 0x100000000), identityKeyBytes);
-  key.writeUInt32BE(sequence >>> 0, identityKeyBytes + 4);
-  key[headBytes] = part;
-  if (recipientKey !== null) key.set(recipientKey, headBytes + 1);
-  return key;
+/** Who publishes a tracked message: the owner of its record. */
+export interface Owner {
+  readonly clientId: string;
+  readonly userName: string | null;
+  /** True for the embedding program. */
+  readonly byServer: boolean;
 }
 
-/** What a key of the `records` table says. */
-export function readRecordKey(key: Buffer): {
-  publisherKey: Buffer;
-  sequence: number;
-  part: number;
-  recipientKey: Buffer | null;
-} {
-  const sequence = key.readUInt32BE(identityKeyBytes) * 0x100000000 + key.readUInt32BE(identityKeyBytes + 4);
-  return {
-    publisherKey: key.subarray(0, identityKeyBytes),
-    sequence,
-    part: key.readUInt8(headBytes),
-    recipientKey: key.length > headBytes + 1 ? key.subarray(headBytes + 1) : null,
-  };
+/** Facts of a tracked message that are fixed at acceptance. */
+export interface Facts {
+  readonly sequence: number;
+  readonly publisherKey: Buffer;
+  readonly owner: Owner;
+  readonly topicName: string;
+  readonly correlationData: Buffer | null;
+  readonly requested: Requested;
+  readonly qos: QoS;
+  readonly acceptedAtMs: number;
+  /** When the `overdue` tally is due; 0 for none. */
+  readonly deadlineAtMs: number;
+}
+
+/** A tracked message's record: facts, counts, and the rows of a small cohort. */
+export interface TrackedRecord extends Facts {
+  matched: number;
+  counts: Counts;
+  /** Counts at the deadline, if deliveries were pending then. */
+  overdue: Counts | null;
+  overdueAtMs: number;
+  /** When the last delivery got its outcome; 0 before. */
+  finalAtMs: number;
+  /** True if receipts of this message were left out because too many waited. */
+  collapsed: boolean;
+  failures: Failure[];
+  /** Full names of the shared groups in the cohort. */
+  groups: string[];
+  /** Rows by recipient key, as latin1; null if they have keys of their own in table `recipients`. */
+  rows: Map<string, Row> | null;
+  /** True while the message is being fanned out and the record is not in the store. */
+  opening: boolean;
 }
 
 const requestedByNumber: readonly Requested[] = ['delivered', 'processed'];
 
-export function encodeFacts(facts: Facts): Buffer {
-  return new ByteWriter()
-    .u8(facts.byServer ? 1 : 0)
-    .string(facts.publisherId)
-    .optionalString(facts.userName)
-    .string(facts.topicName)
-    .optionalBytes(facts.correlationData)
-    .u8(requestedByNumber.indexOf(facts.requested))
-    .varint(facts.acceptedAtMs)
-    .varint(facts.deadlineAtMs)
-    .u8(facts.qos)
-    .varint(facts.matched)
-    .finish();
+export function noCounts(): Counts {
+  return { processed: 0, delivered: 0, sent: 0, failed: 0, pending: 0 };
 }
 
-export function decodeFacts(value: Buffer): Facts {
-  const reader = new ByteReader(value);
+function writeCounts(writer: ByteWriter, counts: Counts): void {
+  const { processed, delivered, sent, failed, pending } = counts;
+  writer.varint(processed).varint(delivered).varint(sent).varint(failed).varint(pending);
+}
+
+function readCounts(reader: ByteReader): Counts {
   return {
-    byServer: reader.u8() === 1,
-    publisherId: reader.string(),
-    userName: reader.optionalString(),
-    topicName: reader.string(),
-    correlationData: reader.optionalBytes(),
-    requested: requestedByNumber[reader.u8()] ?? 'delivered',
-    acceptedAtMs: reader.varint(),
-    deadlineAtMs: reader.varint(),
-    qos: reader.u8() as QoS,
-    matched: reader.varint(),
-  };
-}
-
-export function newTally(pending: number): Tally {
-  return { processed: 0, delivered: 0, sent: 0, failed: 0, pending, finalAtMs: 0, overdueAtMs: 0, failures: [] };
-}
-
-export function encodeTally(tally: Tally): Buffer {
-  const writer = new ByteWriter()
-    .varint(tally.processed)
-    .varint(tally.delivered)
-    .varint(tally.sent)
-    .varint(tally.failed)
-    .varint(tally.pending)
-    .varint(tally.finalAtMs)
-    .varint(tally.overdueAtMs)
-    .varint(tally.failures.length);
-  for (const failure of tally.failures) {
-    writer.string(failure.to).u8(failure.state).u8(failure.reasonCode).u8(causeNumber(failure.cause));
-  }
-  return writer.finish();
-}
-
-export function decodeTally(value: Buffer): Tally {
-  const reader = new ByteReader(value);
-  const tally: Tally = {
     processed: reader.varint(),
     delivered: reader.varint(),
     sent: reader.varint(),
     failed: reader.varint(),
     pending: reader.varint(),
-    finalAtMs: reader.varint(),
-    overdueAtMs: reader.varint(),
-    failures: [],
   };
-  for (let left = reader.varint(); left > 0; left--) {
-    tally.failures.push({
-      to: reader.string(),
-      state: reader.u8() as ReceiptState,
-      reasonCode: reader.u8(),
-      cause: causeOf(reader.u8()),
-    });
-  }
-  return tally;
 }
 
-export function encodeRow(row: Row): Buffer {
+export function encodeRecord(record: TrackedRecord): Buffer {
+  const { owner, rows } = record;
+  const flags = (owner.byServer ? 1 : 0) | (record.collapsed ? 2 : 0) | (record.overdue ? 4 : 0) | (rows ? 8 : 0);
+  const writer = new ByteWriter()
+    .u8(flags)
+    .u8(requestedByNumber.indexOf(record.requested) | (record.qos << 4))
+    .string(owner.clientId)
+    .optionalString(owner.userName)
+    .string(record.topicName)
+    .optionalBytes(record.correlationData)
+    .varint(record.acceptedAtMs)
+    .varint(record.deadlineAtMs)
+    .varint(record.matched)
+    .varint(record.finalAtMs);
+  writeCounts(writer, record.counts);
+  if (record.overdue !== null) {
+    writeCounts(writer, record.overdue);
+    writer.varint(record.overdueAtMs);
+  }
+  writer.varint(record.failures.length);
+  for (const { to, state, reasonCode, cause } of record.failures) {
+    writer.string(to).u8(state).u8(reasonCode).u8(causeNumber(cause));
+  }
+  writer.varint(record.groups.length);
+  for (const group of record.groups) writer.string(group);
+  if (rows !== null) {
+    writer.varint(rows.size);
+    for (const [key, row] of rows) writeRow(writer.raw(Buffer.from(key, 'latin1')), row);
+  }
+  return writer.finish();
+}
+
+export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buffer): TrackedRecord {
+  const reader = new ByteReader(value);
+  const flags = reader.u8();
+  const asked = reader.u8();
+  const owner = { clientId: reader.string(), userName: reader.optionalString(), byServer: (flags & 1) !== 0 };
+  const facts = {
+    ...{ sequence, publisherKey, owner },
+    topicName: reader.string(),
+    correlationData: reader.optionalBytes(),
+    requested: requestedByNumber[asked & 0x0f] ?? 'delivered',
+    qos: (asked >> 4) as QoS,
+    acceptedAtMs: reader.varint(),
+    deadlineAtMs: reader.varint(),
+  };
+  const matched = reader.varint();
+  const finalAtMs = reader.varint();
+  const counts = readCounts(reader);
+  const overdue = flags & 4 ? readCounts(reader) : null;
+  const overdueAtMs = flags & 4 ? reader.varint() : 0;
+  const failures: Failure[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    const to = reader.string();
+    failures.push({ to, state: reader.u8() as ReceiptState, reasonCode: reader.u8(), cause: causeOf(reader.u8()) });
+  }
+  const groups: string[] = [];
+  for (let left = reader.varint(); left > 0; left--) groups.push(reader.string());
+  const rows = flags & 8 ? readRows(reader) : null;
+  const collapsed = (flags & 2) !== 0;
+  const tally = { matched, finalAtMs, counts, overdue, overdueAtMs, failures, collapsed };
+  return { ...facts, ...tally, groups, rows, opening: false };
+}
+
+function readRows(reader: ByteReader): Map<string, Row> {
+  const rows = new Map<string, Row>();
+  for (let left = reader.varint(); left > 0; left--) {
+    rows.set(reader.raw(identityKeyBytes).toString('latin1'), readRow(reader));
+  }
+  return rows;
+}
+
+function writeRow(writer: ByteWriter, row: Row): void {
   const flags = (row.final ? 1 : 0) | (row.canAnswer ? 2 : 0) | (row.answerCut ? 4 : 0);
-  return new ByteWriter()
+  writer
     .string(row.to)
     .optionalString(row.userName)
     .optionalString(row.group)
@@ -196,22 +196,17 @@ export function encodeRow(row: Row): Buffer {
     .u8(row.reasonCode)
     .u8(causeNumber(row.cause))
     .optionalString(row.reasonString)
-    .optionalBytes(row.answer)
-    .finish();
+    .optionalBytes(row.answer);
 }
 
-export function decodeRow(value: Buffer): Row {
-  const reader = new ByteReader(value);
+function readRow(reader: ByteReader): Row {
   const to = reader.string();
   const userName = reader.optionalString();
   const group = reader.optionalString();
   const state = reader.u8() as ReceiptState;
   const flags = reader.u8();
   return {
-    to,
-    userName,
-    group,
-    state,
+    ...{ to, userName, group, state },
     final: (flags & 1) !== 0,
     canAnswer: (flags & 2) !== 0,
     answerCut: (flags & 4) !== 0,
@@ -225,6 +220,16 @@ export function decodeRow(value: Buffer): Row {
     reasonString: reader.optionalString(),
     answer: reader.optionalBytes(),
   };
+}
+
+export function encodeRow(row: Row): Buffer {
+  const writer = new ByteWriter();
+  writeRow(writer, row);
+  return writer.finish();
+}
+
+export function decodeRow(value: Buffer): Row {
+  return readRow(new ByteReader(value));
 }
 
 /** Causes are stored as their place in `causesByNumber` plus one; 0 is none. */

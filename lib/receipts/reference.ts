@@ -11,8 +11,6 @@ export type ReceiptKind = (typeof ReceiptKind)[keyof typeof ReceiptKind];
  */
 export interface ReceiptReference {
   readonly kind: ReceiptKind;
-  /** True if the topic names the publisher instead of `~`. */
-  readonly foreign: boolean;
   /** True for a replay of what was recorded before the subscription. */
   readonly replay: boolean;
   readonly publisherKey: Buffer;
@@ -20,29 +18,45 @@ export interface ReceiptReference {
   readonly state: ReceiptState;
   /** null for tallies. */
   readonly recipientKey: Buffer | null;
+  /** True if the topic names the publisher instead of `~`. */
+  readonly foreign: boolean;
+  /** True for a subscriber that may have counts only. */
+  readonly countsOnly: boolean;
 }
+
+const kindBits = 0x0f;
+const countsOnlyBit = 0x20;
+const foreignBit = 0x40;
+const replayBit = 0x80;
+const headBytes = 10;
 
 export function encodeReference(reference: ReceiptReference): Buffer {
   const { recipientKey } = reference;
-  const bytes = Buffer.allocUnsafe(10 + identityKeyBytes * (recipientKey === null ? 1 : 2));
-  bytes[0] = reference.kind | (reference.foreign ? 0x40 : 0) | (reference.replay ? 0x80 : 0);
+  const bytes = Buffer.allocUnsafe(headBytes + identityKeyBytes * (recipientKey === null ? 1 : 2));
+  bytes[0] =
+    reference.kind |
+    (reference.countsOnly ? countsOnlyBit : 0) |
+    (reference.foreign ? foreignBit : 0) |
+    (reference.replay ? replayBit : 0);
   bytes[1] = reference.state;
   bytes.writeUInt32BE(Math.floor(reference.sequence / 0x100000000), 2);
   bytes.writeUInt32BE(reference.sequence >>> 0, 6);
-  bytes.set(reference.publisherKey, 10);
-  if (recipientKey !== null) bytes.set(recipientKey, 10 + identityKeyBytes);
+  bytes.set(reference.publisherKey, headBytes);
+  if (recipientKey !== null) bytes.set(recipientKey, headBytes + identityKeyBytes);
   return bytes;
 }
 
 export function decodeReference(bytes: Buffer): ReceiptReference {
   const first = bytes.readUInt8(0);
+  const publisherEnd = headBytes + identityKeyBytes;
   return {
-    kind: (first & 0x3f) as ReceiptKind,
-    foreign: (first & 0x40) !== 0,
-    replay: (first & 0x80) !== 0,
+    kind: (first & kindBits) as ReceiptKind,
+    countsOnly: (first & countsOnlyBit) !== 0,
+    foreign: (first & foreignBit) !== 0,
+    replay: (first & replayBit) !== 0,
     state: bytes.readUInt8(1) as ReceiptState,
     sequence: bytes.readUInt32BE(2) * 0x100000000 + bytes.readUInt32BE(6),
-    publisherKey: bytes.subarray(10, 10 + identityKeyBytes),
-    recipientKey: bytes.length > 10 + identityKeyBytes ? bytes.subarray(10 + identityKeyBytes) : null,
+    publisherKey: bytes.subarray(headBytes, publisherEnd),
+    recipientKey: bytes.length > publisherEnd ? bytes.subarray(publisherEnd) : null,
   };
 }

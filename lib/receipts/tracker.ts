@@ -4,34 +4,21 @@ import { encodeUserProperties } from '../codec/publish.js';
 import { Outcome } from '../delivery/table.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
-import { type Store, Table } from '../store/store.js';
-import type { Cause } from './causes.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import { Cause } from './causes.js';
 import { clientIdentityKey, groupIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
 import { receiptId } from './receipt-id.js';
 import { receiptMessage } from './receipt-message.js';
-import {
-  decodeFacts,
-  decodeRow,
-  decodeTally,
-  encodeFacts,
-  encodeRow,
-  encodeTally,
-  type Facts,
-  newTally,
-  RecordPart,
-  type Row,
-  recordKey,
-  type Tally,
-} from './record.js';
+import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
+import type { RecordStore } from './record-store.js';
 import { decodeReference, ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
 import { isFailure, ReceiptState } from './states.js';
 
-/** Failures listed in a tally. */
+/** Failures listed in a tally, and their bytes. */
 const failuresMax = 100;
 const failureBytesMax = 16 * 1024;
-/** Records of messages with pending deliveries kept in memory; the others are read when something happens to them. */
-const activeMax = 10_000;
+const failureBytes = 64;
 
 /** What the delivery table decided about a tracked delivery. */
 export interface Verdict {
@@ -41,23 +28,19 @@ export interface Verdict {
   readonly reasonString: string | null;
 }
 
-/** Takes a receipt to every session subscribed to it. Implemented by the broker. */
-export type EmitReceipt = (facts: Facts, reference: ReceiptReference, row: Row | null) => void;
-
-/** Who publishes a tracked message. */
-export interface Publisher {
-  readonly clientId: string;
-  readonly userName: string | null;
-  readonly byServer: boolean;
+/** An application's word on a delivery. */
+export interface ApplicationVerdict {
+  readonly ok: boolean;
+  readonly answer: Buffer | null;
+  readonly answerCut: boolean;
 }
 
-interface ActiveRecord {
-  readonly publisherKey: Buffer;
-  readonly sequence: number;
-  facts: Facts;
-  tally: Tally;
-  /** While the message is being fanned out: rows by recipient key, and receipts that follow the first tally. */
-  opening: { readonly rows: Map<string, Row>; readonly receipts: ReceiptReference[] } | null;
+/** What the tracker tells the broker. Called in the turn that changes the record. */
+export interface TrackerPort {
+  /** A receipt for every session subscribed to it. @param row null for tallies */
+  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void;
+  /** The record has its final tally. */
+  finished(record: TrackedRecord): void;
 }
 
 const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
@@ -70,7 +53,7 @@ const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
   [Outcome.lost]: ReceiptState.lost,
 };
 
-/** The recipient's key of a session, computed once. */
+/** The recipient's or publisher's key of a session, computed once. */
 export function identityKeyOf(session: Session): Buffer {
   session.identityKey ??= clientIdentityKey(session.clientId, session.userName);
   return session.identityKey;
@@ -85,22 +68,26 @@ export function transientReference(publisherKey: Buffer, session: Session, group
   return Buffer.concat([publisherKey, recipientKeyOf(session, group)]);
 }
 
+/** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
+type Change = 'told' | 'silent' | 'none';
+
 /**
- * Keeps the records of tracked messages: who was to get each, what became of it, and the counts. Every change is put in
- * the store with the change of session state that caused it, and emitted as a receipt in the same transaction.
+ * Changes the records of tracked messages: who was to get each, what became of it, and the counts. Every change is put
+ * in the store with the change of session state that caused it, and emitted as a receipt in the same transaction.
  */
 export class Tracker {
-  private readonly store: Store;
+  private readonly records: RecordStore;
   private readonly clock: Clock;
   private readonly nodeNumber: number;
-  private readonly emit: EmitReceipt;
-  private readonly active = new Map<number, ActiveRecord>();
+  private readonly port: TrackerPort;
+  /** Receipts of the message being fanned out: they follow its first tally. */
+  private openingReceipts: { reference: ReceiptReference; row: Row }[] = [];
 
-  constructor(store: Store, clock: Clock, nodeNumber: number, emit: EmitReceipt) {
-    this.store = store;
+  constructor(records: RecordStore, clock: Clock, nodeNumber: number, port: TrackerPort) {
+    this.records = records;
     this.clock = clock;
     this.nodeNumber = nodeNumber;
-    this.emit = emit;
+    this.port = port;
   }
 
   /** The id by which receipts name a message. */
@@ -113,88 +100,68 @@ export class Tracker {
     return encodeUserProperties([['receipt-id', this.id(sequence)]]);
   }
 
+  /** The key under which a publisher's records are kept. */
+  publisherKey(owner: Owner): Buffer {
+    return owner.byServer ? serverIdentityKey : clientIdentityKey(owner.clientId, owner.userName);
+  }
+
   /**
    * Begins to track a message. Its cohort joins while it is fanned out; `accept` ends that.
    * @returns the record's key, which goes with every delivery of the message
    */
   begin(
     sequence: number,
-    publisher: Publisher,
+    owner: Owner,
     message: { topicName: string; qos: QoS; correlationData: Buffer | null },
     requested: Requested,
     deadlineSeconds: number,
   ): Buffer {
-    const publisherKey = publisher.byServer
-      ? serverIdentityKey
-      : clientIdentityKey(publisher.clientId, publisher.userName);
+    const publisherKey = this.publisherKey(owner);
     const acceptedAtMs = this.clock.now();
-    const facts: Facts = {
-      publisherId: publisher.clientId,
-      userName: publisher.userName,
-      byServer: publisher.byServer,
-      topicName: message.topicName,
-      correlationData: message.correlationData,
-      requested,
-      acceptedAtMs,
+    this.records.open({
+      ...{ sequence, publisherKey, owner, requested, acceptedAtMs, ...message },
       deadlineAtMs: deadlineSeconds === 0 ? 0 : acceptedAtMs + deadlineSeconds * 1000,
-      qos: message.qos,
-      matched: 0,
-    };
-    const record = { publisherKey, sequence, facts, tally: newTally(0), opening: { rows: new Map(), receipts: [] } };
-    this.remember(record);
+      ...{ matched: 0, counts: noCounts(), overdue: null, overdueAtMs: 0, finalAtMs: 0, collapsed: false },
+      ...{ failures: [], groups: [], rows: new Map(), opening: true },
+    });
+    this.openingReceipts = [];
     return publisherKey;
   }
 
   /** A recipient joins the cohort. @param session null for a shared group without a member that can take it */
   join(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
-    const record = this.find(publisherKey, sequence);
-    if (record === null || record.opening === null) return;
-    const recipientKey = recipientKeyOf(session, group);
-    record.opening.rows.set(recipientKey.toString('latin1'), {
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null || !record.opening || record.rows === null) return;
+    record.rows.set(recipientKeyOf(session, group).toString('latin1'), {
       to: session?.clientId ?? '',
       userName: session?.userName ?? null,
       group,
-      state: ReceiptState.accepted,
-      final: false,
-      qos: 0,
+      ...{ state: ReceiptState.accepted, final: false, qos: 0 as const },
       canAnswer: session !== null && session.version === 5,
-      queuedAtMs: 0,
-      sentAtMs: 0,
-      deliveredAtMs: 0,
-      endedAtMs: 0,
-      reasonCode: 0,
-      cause: null,
-      reasonString: null,
-      answer: null,
-      answerCut: false,
+      ...{ queuedAtMs: 0, sentAtMs: 0, deliveredAtMs: 0, endedAtMs: 0 },
+      ...{ reasonCode: 0, cause: null, reasonString: null, answer: null, answerCut: false },
     });
-    record.tally.pending++;
+    if (group !== null) record.groups.push(group);
+    record.counts.pending++;
   }
 
-  /** The cohort is complete: the record is put, the first tally goes out, then the receipts of the fan-out. */
+  /**
+   * The cohort is complete: the record is put, the first tally goes out, then the receipts of the fan-out.
+   * @returns the cohort's size
+   */
   accept(publisherKey: Buffer, sequence: number): number {
-    const record = this.find(publisherKey, sequence);
-    if (record === null || record.opening === null) return 0;
-    const { rows, receipts } = record.opening;
-    const matched = rows.size;
-    record.facts = { ...record.facts, matched };
-    record.opening = null;
-    const now = this.clock.now();
-    if (matched === 0) record.tally.finalAtMs = now;
-    this.store.putNew(
-      Table.records,
-      recordKey(publisherKey, sequence, RecordPart.facts, null),
-      encodeFacts(record.facts),
-    );
-    for (const [recipientKey, row] of rows) this.putRow(record, Buffer.from(recipientKey, 'latin1'), row);
-    this.putTally(record);
-    this.emit(record.facts, this.tallyReference(record, ReceiptKind.firstTally), null);
-    for (const receipt of receipts) {
-      const row = receipt.recipientKey === null ? null : (rows.get(receipt.recipientKey.toString('latin1')) ?? null);
-      this.emit(record.facts, receipt, row);
-    }
-    if (matched > 0 && record.tally.pending === 0) this.emitFinal(record, now);
-    return matched;
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null || record.rows === null) return 0;
+    record.matched = record.rows.size;
+    const receipts = this.openingReceipts;
+    this.openingReceipts = [];
+    const isFinal = record.counts.pending === 0;
+    if (isFinal) record.finalAtMs = this.clock.now();
+    this.records.create(record);
+    this.port.emit(record, this.tallyReference(record, ReceiptKind.firstTally), null);
+    for (const { reference, row } of receipts) this.port.emit(record, reference, row);
+    if (isFinal) this.finish(record, record.matched > 0);
+    return record.matched;
   }
 
   /** A delivery was put in a queue. @param offline true if the recipient is not connected: then a receipt says so */
@@ -207,11 +174,13 @@ export class Tracker {
     offline: boolean,
   ): void {
     this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now) => {
-      if (row.state !== ReceiptState.accepted) return false;
+      row.to = session.clientId;
+      row.userName = session.userName;
+      if (row.state !== ReceiptState.accepted) return 'silent';
       row.state = ReceiptState.queued;
       row.queuedAtMs = now;
       row.qos = qos;
-      return offline;
+      return offline ? 'told' : 'silent';
     });
   }
 
@@ -219,15 +188,16 @@ export class Tracker {
   sent(publisherKey: Buffer, sequence: number, session: Session, group: string | null, qos: QoS): void {
     this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now) => {
       row.to = session.clientId;
+      row.userName = session.userName;
       row.canAnswer = session.version === 5;
       row.qos = qos;
       if (row.sentAtMs === 0) row.sentAtMs = now;
       if (row.state < ReceiptState.sent) row.state = ReceiptState.sent;
-      return false;
+      return 'silent';
     });
   }
 
-  /** The delivery table came to an outcome. */
+  /** The delivery table came to an outcome. @param session null for a group without members */
   outcome(
     publisherKey: Buffer,
     sequence: number,
@@ -235,10 +205,14 @@ export class Tracker {
     group: string | null,
     verdict: Verdict,
   ): void {
-    this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now, facts) => {
+    this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now, record) => {
       const state = stateOfOutcome[verdict.outcome];
-      if (state === row.state && state !== ReceiptState.sent) return false;
-      if (session !== null) row.to = session.clientId;
+      // The end of a session, or a late error, changes nothing once the recipient has the message.
+      if (row.state === ReceiptState.delivered || (row.state === ReceiptState.sent && row.qos === 0)) return 'none';
+      if (session !== null) {
+        row.to = session.clientId;
+        row.userName = session.userName;
+      }
       if (state === ReceiptState.sent) {
         row.sentAtMs = now;
         row.canAnswer = session?.version === 5;
@@ -248,131 +222,157 @@ export class Tracker {
       row.reasonCode = verdict.reasonCode;
       row.cause = verdict.cause;
       row.reasonString = verdict.reasonString;
-      const awaited = facts.requested === 'processed' && row.canAnswer;
+      const awaited = record.requested === 'processed' && row.canAnswer;
       row.final = isFailure(state) || !awaited;
-      if (row.final) row.endedAtMs = now;
-      return state !== ReceiptState.sent || row.final;
+      return 'told';
     });
   }
 
   /** A delivery to a session that was not stored is lost with the process that knew it. */
   lose(reference: Buffer, sequence: number, cause: Cause): void {
     const recipientKey = reference.subarray(identityKeyBytes);
-    this.change(reference.subarray(0, identityKeyBytes), sequence, recipientKey, (row, now) => {
+    this.change(reference.subarray(0, identityKeyBytes), sequence, recipientKey, (row) => {
+      if (row.state === ReceiptState.delivered || (row.state === ReceiptState.sent && row.qos === 0)) return 'none';
       row.state = ReceiptState.lost;
       row.cause = cause;
       row.final = true;
-      row.endedAtMs = now;
-      return true;
+      return 'told';
     });
   }
 
-  /** The packet a stored reference stands for; null if its record has been pruned. */
-  render(bytes: Buffer): Message | null {
-    const reference = decodeReference(bytes);
-    const record = this.find(reference.publisherKey, reference.sequence);
-    if (record === null) return null;
-    const row = reference.recipientKey === null ? null : this.readRow(record, reference.recipientKey);
-    if (reference.recipientKey !== null && row === null) return null;
-    return receiptMessage(reference, this.id(reference.sequence), record.facts, record.tally, row);
+  /**
+   * The recipient's application acknowledges. [receipts contract, "Processed"]
+   * @returns true if it was taken, or repeats what was taken
+   */
+  processed(record: TrackedRecord, recipientKey: Buffer, verdict: ApplicationVerdict): boolean {
+    const row = this.records.row(record, recipientKey);
+    if (row === null) return false;
+    if (row.final) {
+      return row.state === ReceiptState.processed || row.cause === Cause.application;
+    }
+    if (record.requested !== 'processed' || !row.canAnswer || row.sentAtMs === 0) return false;
+    this.change(
+      record.publisherKey,
+      record.sequence,
+      recipientKey,
+      () => {
+        row.state = verdict.ok ? ReceiptState.processed : ReceiptState.rejected;
+        row.reasonCode = verdict.ok ? ReasonCode.success : ReasonCode.implementationSpecificError;
+        row.cause = verdict.ok ? null : Cause.application;
+        row.reasonString = null;
+        row.answer = verdict.answer;
+        row.answerCut = verdict.answerCut;
+        row.final = true;
+        return 'told';
+      },
+      row,
+    );
+    return true;
   }
 
+  /** The deadline has passed: says what is still pending. */
+  overdue(publisherKey: Buffer, sequence: number): TrackedRecord | null {
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null || record.counts.pending === 0 || record.overdue !== null) return record;
+    record.overdue = { ...record.counts };
+    record.overdueAtMs = this.clock.now();
+    this.records.save(record);
+    this.port.emit(record, this.tallyReference(record, ReceiptKind.overdueTally), null);
+    return record;
+  }
+
+  /**
+   * Ends what has been pending for too long, a slice of rows at a time.
+   * @param after recipient key to go on behind, null to begin
+   * @returns the key to go on behind, null when all are done
+   */
+  giveUp(record: TrackedRecord, after: Buffer | null, limit: number): Buffer | null {
+    const rows = this.records.rowsAfter(record, after, limit);
+    for (const { recipientKey, row } of rows) {
+      if (row.final) continue;
+      this.change(record.publisherKey, record.sequence, recipientKey, (pending) => {
+        const reached = pending.state === ReceiptState.delivered || pending.sentAtMs > 0;
+        const answered = pending.state === ReceiptState.delivered || (pending.qos === 0 && reached);
+        pending.state = ReceiptState.lost;
+        pending.cause = answered ? Cause.unanswered : Cause.gaveUp;
+        pending.reasonCode = 0;
+        pending.final = true;
+        return 'told';
+      });
+    }
+    return rows.length < limit ? null : (rows[rows.length - 1]?.recipientKey ?? null);
+  }
+
+  /** The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell. */
+  render(bytes: Buffer): Message | null {
+    const reference = decodeReference(bytes);
+    const record = this.records.find(reference.publisherKey, reference.sequence);
+    if (record === null) return null;
+    const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
+    if (reference.recipientKey !== null && row === null) return null;
+    return receiptMessage(reference, this.id(reference.sequence), record, row);
+  }
+
+  /** One place changes rows, counts them and tells of it. */
   private change(
     publisherKey: Buffer,
     sequence: number,
     recipientKey: Buffer,
-    update: (row: Row, now: number, facts: Facts) => boolean,
+    update: (row: Row, now: number, record: TrackedRecord) => Change,
+    known: Row | null = null,
   ): void {
-    const record = this.find(publisherKey, sequence);
+    const record = this.records.find(publisherKey, sequence);
     if (record === null) return;
-    const row = record.opening?.rows.get(recipientKey.toString('latin1')) ?? this.readRow(record, recipientKey);
+    const row = known ?? this.records.row(record, recipientKey);
     // Once a delivery has its outcome, nothing changes it. [receipts contract, "States"]
     if (row === null || row.final) return;
     const now = this.clock.now();
-    const tell = update(row, now, record.facts);
-    if (record.opening === null) this.putRow(record, recipientKey, row);
-    if (row.final) this.count(record, row);
-    if (tell) {
-      const reference: ReceiptReference = {
-        kind: ReceiptKind.delivery,
-        foreign: false,
-        replay: false,
-        publisherKey,
-        sequence,
-        state: row.state,
-        recipientKey,
-      };
-      if (record.opening !== null) record.opening.receipts.push(reference);
-      else this.emit(record.facts, reference, row);
+    const change = update(row, now, record);
+    if (change === 'none') return;
+    if (row.final) {
+      row.endedAtMs = now;
+      this.count(record, row);
     }
-    if (!row.final || record.opening !== null) return;
-    if (record.tally.pending === 0) this.emitFinal(record, now);
-    else this.putTally(record);
+    if (!record.opening) {
+      this.records.putRow(record, recipientKey, row);
+      if (row.final && record.counts.pending === 0) record.finalAtMs = now;
+      if (record.rows !== null || row.final) this.records.save(record);
+    }
+    if (change === 'told') this.tell(record, recipientKey, row);
+    if (row.final && !record.opening && record.counts.pending === 0) this.finish(record, true);
   }
 
-  private emitFinal(record: ActiveRecord, now: number): void {
-    record.tally.finalAtMs = now;
-    this.putTally(record);
-    this.emit(record.facts, this.tallyReference(record, ReceiptKind.finalTally), null);
-    this.active.delete(record.sequence);
+  private tell(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    const reference = { ...this.tallyReference(record, ReceiptKind.delivery), state: row.state, recipientKey };
+    if (record.opening) this.openingReceipts.push({ reference, row });
+    else this.port.emit(record, reference, row);
   }
 
-  private count(record: ActiveRecord, row: Row): void {
-    const { tally } = record;
-    tally.pending--;
-    if (row.state === ReceiptState.delivered) tally.delivered++;
-    else if (row.state === ReceiptState.processed) tally.processed++;
-    else if (row.state === ReceiptState.sent) tally.sent++;
+  private finish(record: TrackedRecord, tell: boolean): void {
+    this.records.finish(record);
+    if (tell) this.port.emit(record, this.tallyReference(record, ReceiptKind.finalTally), null);
+    this.port.finished(record);
+  }
+
+  private count(record: TrackedRecord, row: Row): void {
+    const { counts, failures } = record;
+    counts.pending--;
+    if (row.state === ReceiptState.delivered) counts.delivered++;
+    else if (row.state === ReceiptState.processed) counts.processed++;
+    else if (row.state === ReceiptState.sent) counts.sent++;
     else {
-      tally.failed++;
-      const listed = tally.failures.reduce((bytes, failure) => bytes + failure.to.length + 64, 0);
-      if (tally.failures.length >= failuresMax || listed + row.to.length + 64 > failureBytesMax) return;
-      tally.failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
+      counts.failed++;
+      if (failures.length >= failuresMax) return;
+      const listed = failures.reduce((bytes, { to }) => bytes + Buffer.byteLength(to) + failureBytes, 0);
+      if (listed + Buffer.byteLength(row.to) + failureBytes > failureBytesMax) return;
+      failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
     }
   }
 
-  private tallyReference(record: ActiveRecord, kind: ReceiptKind): ReceiptReference {
-    const { publisherKey, sequence } = record;
-    const state = ReceiptState.accepted;
-    return { kind, foreign: false, replay: false, publisherKey, sequence, state, recipientKey: null };
-  }
-
-  private putRow(record: ActiveRecord, recipientKey: Buffer, row: Row): void {
-    const key = recordKey(record.publisherKey, record.sequence, RecordPart.recipient, recipientKey);
-    this.store.put(Table.records, key, encodeRow(row));
-  }
-
-  private readRow(record: ActiveRecord, recipientKey: Buffer): Row | null {
-    const key = recordKey(record.publisherKey, record.sequence, RecordPart.recipient, recipientKey);
-    const value = this.store.get(Table.records, key);
-    return value === null ? null : decodeRow(value);
-  }
-
-  private putTally(record: ActiveRecord): void {
-    const key = recordKey(record.publisherKey, record.sequence, RecordPart.tally, null);
-    this.store.put(Table.records, key, encodeTally(record.tally));
-  }
-
-  private find(publisherKey: Buffer, sequence: number): ActiveRecord | null {
-    const active = this.active.get(sequence);
-    if (active?.publisherKey.equals(publisherKey)) return active;
-    const facts = this.store.get(Table.records, recordKey(publisherKey, sequence, RecordPart.facts, null));
-    const tally = this.store.get(Table.records, recordKey(publisherKey, sequence, RecordPart.tally, null));
-    if (facts === null || tally === null) return null;
-    const record = { publisherKey, sequence, facts: decodeFacts(facts), tally: decodeTally(tally), opening: null };
-    this.remember(record);
-    return record;
-  }
-
-  /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */
-  private remember(record: ActiveRecord): void {
-    if (this.active.size >= activeMax) {
-      for (const [sequence, other] of this.active) {
-        if (other.opening !== null) continue;
-        this.active.delete(sequence);
-        break;
-      }
-    }
-    this.active.set(record.sequence, record);
+  private tallyReference({ publisherKey, sequence }: TrackedRecord, kind: ReceiptKind): ReceiptReference {
+    return {
+      ...{ kind, publisherKey, sequence, state: ReceiptState.accepted, recipientKey: null },
+      ...{ replay: false, foreign: false, countsOnly: false },
+    };
   }
 }

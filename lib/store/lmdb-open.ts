@@ -11,7 +11,7 @@ import {
   realpathSync,
   truncateSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { CountersignError } from '../base/errors.js';
 import { Table, tableNames } from './store.js';
@@ -67,7 +67,7 @@ export function forgetDirectory(directory: string): void {
 
 function prepareDirectory(directory: string): string {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(resolve(directory));
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
     const file = join(directory, dataFile);
     if (existsSync(file)) accessSync(file, constants.R_OK | constants.W_OK);
@@ -75,6 +75,13 @@ function prepareDirectory(directory: string): string {
   } catch (error) {
     throw unwritableError(directory, error);
   }
+}
+
+/** Node's own recursive `mkdir` never returns where a parent exists and refuses with ENOENT, as /proc does. */
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  if (!existsSync(dirname(directory))) makeDirectory(dirname(directory));
+  mkdirSync(directory, { mode: 0o700 });
 }
 
 /** Refuses what is plainly not a data directory of ours before LMDB maps it: a mapping cannot be trusted to fail well. */

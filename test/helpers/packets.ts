@@ -179,3 +179,22 @@ export function disconnect(reasonCode?: number, list?: readonly Buffer[]): Buffe
   const code = reasonCode === undefined ? Buffer.alloc(0) : Buffer.from([reasonCode]);
   return frame(0xe0, code, list === undefined ? Buffer.alloc(0) : properties(5, list));
 }
+
+export interface RawConnectFields {
+  readonly name?: string;
+  readonly level?: number;
+  readonly flags?: number;
+  /** What stands behind the keep alive; by default no properties (level 5) and the client identifier `c`. */
+  readonly rest?: readonly Buffer[];
+}
+
+/** CONNECT of any name, level and flags over any payload. */
+export function rawConnect({ name = 'MQTT', level = 5, flags = 2, rest }: RawConnectFields): Buffer {
+  const usual = level === 5 ? [variable(0), field('c')] : [field('c')];
+  return frame(0x10, field(name), Buffer.from([level, flags]), uint16(0), ...(rest ?? usual));
+}
+
+/** AUTH with any code and properties. */
+export function auth(reasonCode: number, list: readonly Buffer[] = []): Buffer {
+  return frame(0xf0, Buffer.from([reasonCode]), properties(5, list));
+}

@@ -70,6 +70,14 @@ export class WireClient {
     await this.expect('d0 00');
   }
 
+  /** Neither bytes nor the close have come so far; give the broker a chance first, with a round trip on another client. */
+  assertOpen(): void {
+    assert.ok(
+      !this.isClosed && this.received.length === 0,
+      `got ${dump(this.received)}${this.isClosed ? ', the close' : ''}`,
+    );
+  }
+
   /** The broker must close, and nothing may have come before. */
   async expectClose(): Promise<void> {
     await this.until(() => this.isClosed || this.received.length > 0, 'the close');

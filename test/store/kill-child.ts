@@ -17,6 +17,7 @@ function writeBatch(): void {
   const number = batch++;
   // One message and its deliveries, as one turn would write them; every other batch deletes an older one.
   store.putNew(Table.messages, messageKey(number), Buffer.from(String(number)));
+  store.put(Table.meta, Buffer.from('last'), Buffer.from(String(number)));
   for (let session = 1; session < keys; session++) {
     store.putNew(Table.deliveries, deliveryKey(session, number), Buffer.from(String(number)));
   }

@@ -47,6 +47,7 @@ async function checkBatches(t: Test, directory: string, firstTold: number, lastT
   const numbers = store.range(Table.messages, Buffer.alloc(0), null, 1_000_000).map(({ key }) => readMessageKey(key));
   const last = numbers.at(-1) ?? 0;
   const present = new Set(numbers);
+  t.equal(String(store.get(Table.meta, Buffer.from('last')) ?? 0), String(last), 'the row that each batch overwrites');
   let torn = 0;
   let missing = 0;
   for (let number = firstTold; number <= last; number++) {
@@ -114,13 +115,13 @@ t.test('a full disk loses nothing, tells nothing, and is recovered from', { skip
   const seen = await runFullDisk(t, directory, 'recover');
   t.match(seen.health[0], /cannot write to data directory .*full: .*bytes are free/);
   t.same(seen.health.slice(1), [null], 'unwell once, well once');
-  t.same(seen.whileUnwell, { healthy: false, told: [1], count: 100 + 3_000 + 1 + 5_000 - 1, inFlight: 3 });
+  t.same(seen.whileUnwell, { healthy: false, told: [1], count: 100 + 300 + 1 + 5_000 - 1, inFlight: 3 });
   t.same(seen.afterRetry, { healthy: false, told: [1] });
   t.same(seen.told, [1, 2, 3, 4, 5], 'told in order in the end');
-  t.same(seen.end, { healthy: true, count: 8_101, last: '5' });
+  t.same(seen.end, { healthy: true, count: 5_401, last: '5' });
   t.same(seen.unhandled, [], 'no rejection goes unhandled');
   const store = await LmdbStore.open({ directory, durability: 'flushed', clock: wallClock });
-  t.equal(store.countRange(Table.messages, Buffer.alloc(0), null, 1_000_000), 8_101, 'and is there after a start');
+  t.equal(store.countRange(Table.messages, Buffer.alloc(0), null, 1_000_000), 5_401, 'and is there after a start');
   t.equal(store.get(Table.messages, messageKey(10_000)), null);
   await store.close();
 });

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { messageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
@@ -89,5 +90,73 @@ t.test('a map that is too small grows', async (t) => {
   }
   t.equal(store.get(Table.messages, messageKey(64))?.[99_999], 64);
   t.equal(store.get(Table.messages, messageKey(1))?.[99_999], 1);
+  await store.close();
+});
+
+/** A clock whose wake-ups are called by the test. */
+function stillClock(): Clock & { readonly wakeups: Map<Wakeup, () => void> } {
+  const wakeups = new Map<Wakeup, () => void>();
+  return {
+    wakeups,
+    now: () => 0,
+    after(delayMs, callback) {
+      const wakeup = { dueAtMs: delayMs };
+      wakeups.set(wakeup, callback);
+      return wakeup;
+    },
+    cancel: (wakeup) => void wakeups.delete(wakeup),
+    endOfTurn: (callback) => void setImmediate(callback),
+  };
+}
+
+/** Lets the test say when each transaction is on the disk. */
+function holdFlushes(store: LmdbStore): (() => void)[] {
+  const flushes: (() => void)[] = [];
+  const flushed = () => {
+    return new Promise<boolean>((resolve) => flushes.push(() => resolve(true)));
+  };
+  // biome-ignore lint/complexity/useLiteralKeys: a private member, reached on purpose
+  Object.defineProperty(store['environment'].root, 'flushed', { get: flushed, configurable: true });
+  return flushes;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+t.test('flushed tells nothing before the flush, nor out of order, and a flush that stays out is unwell', async (t) => {
+  const clock = stillClock();
+  const store = await LmdbStore.open({ directory: newDirectory(), durability: 'flushed', clock });
+  const health: (string | null)[] = [];
+  store.onHealthChange = (error) => health.push(error === null ? null : error.message);
+  const flushes = holdFlushes(store);
+  const told: number[] = [];
+  const write = (number: number) => {
+    store.put(Table.messages, messageKey(number), Buffer.from('m'));
+    store.commit(() => told.push(number));
+  };
+  write(1);
+  await until(() => clock.wakeups.size === 1); // committed
+  write(2);
+  await until(() => clock.wakeups.size === 2);
+  write(3);
+  t.same(told, []);
+  t.equal(flushes.length, 2, 'the third waits: two are in flight');
+  flushes[1]();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(told, [], 'the second is flushed, and waits for the first');
+  t.equal(store.healthy, true);
+  for (const callback of clock.wakeups.values()) callback();
+  t.match(health, [/has not confirmed a write for 30 seconds/]);
+  flushes[0]();
+  await until(() => told.length > 0);
+  t.same(told, [1, 2]);
+  t.same(health.slice(1), [null]);
+  await until(() => flushes.length === 3);
+  flushes[2]();
+  await until(() => told.length === 3);
+  t.same(told, [1, 2, 3]);
+  // biome-ignore lint/complexity/useLiteralKeys: as above
+  Reflect.deleteProperty(store['environment'].root, 'flushed');
   await store.close();
 });

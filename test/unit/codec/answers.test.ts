@@ -7,6 +7,7 @@ import * as publish from '../../../lib/codec/publish.js';
 import { encodeSuback, encodeUnsuback } from '../../../lib/codec/subscribe.js';
 import { bytes, field, packet, properties, userProperty } from './bytes.js';
 import { oraclePacket } from './oracle.js';
+import { withReason } from './with-reason.js';
 
 const hex = (buffer: Buffer | null) => buffer?.toString('hex') ?? null;
 
@@ -224,4 +225,7 @@ t.test('helpers for blocks of properties', async (t) => {
   const encoded = publish.encodeUserProperties(pairs);
   t.strictSame(publish.readUserProperties(encoded, 0, encoded.length), pairs);
   t.throws(() => publish.encodeUserProperties([['x'.repeat(65_536), '']]), /fits its length/);
+  for (const cut of ['02 0000', '01', '23 00', '26 0001 61', '08 0002 61', '7f']) {
+    t.throws(() => publish.readUserProperties(bytes(cut), 0, bytes(cut).length), withReason(0x81), cut);
+  }
 });

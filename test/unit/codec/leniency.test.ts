@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ProtocolError } from '../../../lib/base/errors.js';
 import { ConnectError, decodeConnect } from '../../../lib/codec/connect.js';
-import { bytes, field, packet, properties } from './bytes.js';
+import { bytes, field, packet, properties, userProperty } from './bytes.js';
 import { describe, describeStream, refusal } from './describe-packet.js';
 
 const begin31 = bytes(field('MQIsdp'), 3);
@@ -74,6 +74,19 @@ t.test('what a CONNECT gives does not change with the bytes it came in', async (
   t.equal(connect.password?.toString(), 'password');
   t.equal(connect.will?.payload.toString(), 'payload');
   t.equal(connect.will?.properties.toString('hex'), '0900026363');
+});
+
+t.test('only names that begin with the whole word ask for receipts', async (t) => {
+  // the value's length begins with the byte of a "t"
+  for (const [name, value] of [
+    ['receip', 'x'.repeat(0x7400)],
+    ['receipx', ''],
+    ['eceipt', ''],
+    ['xreceipt', ''],
+  ]) {
+    const found = describe(packet(0x30, field('a'), properties(userProperty(name, value))), 5);
+    t.strictSame([found.hasUserProperties, found.hasReceiptProperty], [true, false], name);
+  }
 });
 
 t.test('a reused view keeps nothing of the packet before', async (t) => {

@@ -44,7 +44,13 @@ const framing: StrictnessCase[] = [
   refused('PUBACK without a body', 0x81, packet(0x40)),
   refused('PUBACK with half an identifier', 0x81, packet(0x40, '01')),
   refused('PUBACK whose properties end early', 0x81, packet(0x40, '0001 00 00 00')),
+  refused('PUBACK with a property behind its properties', 0x81, packet(0x40, '0001 00 00', 0x1f, field('a'))),
   refused('PUBACK whose properties are too long', 0x81, packet(0x40, '0001 00 02 26')),
+  refused(
+    'DISCONNECT whose properties lie behind the packet',
+    0x81,
+    bytes(packet(0xe0, 0, 0x0a), '11 00000000 11 00000000'),
+  ),
   refused('PINGREQ with a body', 0x81, packet(0xc0, '00')),
   refused('DISCONNECT with bytes behind its properties', 0x81, packet(0xe0, '00 00 00')),
   refused('AUTH with bytes behind its properties', 0x81, packet(0xf0, 0x18, properties(0x15, field('m')), 0)),

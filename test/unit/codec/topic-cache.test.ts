@@ -18,6 +18,18 @@ t.test('names come back as they are, however many share few places', async (t) =
   }
 });
 
+t.test('names with the same hash are different names', async (t) => {
+  const cache = new TopicCache(4);
+  // FNV-1a gives each pair one hash
+  for (const pair of [
+    ['declinate', 'macallums'],
+    ['costarring', 'liquid'],
+    ['altarage', 'zinke'],
+  ]) {
+    for (const name of [...pair, ...pair]) t.equal(lookup(cache, name), name);
+  }
+});
+
 t.test('[MQTT-4.7.3-4] near names are different names', async (t) => {
   const cache = new TopicCache(2);
   for (const name of ['a', 'A', 'a/', '/a', 'a//', 'a ', '\ufeffa', 'é', 'e\u0301', '']) {

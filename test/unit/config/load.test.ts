@@ -65,7 +65,8 @@ t.test('a wrong key is told where it was given', async (t) => {
   t.equal(problemOf({ file: yaml('prot: 1') }), 'broker.yaml: prot: unknown key; the nearest valid key is port');
   t.equal(
     problemOf({ environment: { COUNTERSIGN_RECEIPTS__RETENTON: '1' } }),
-    'environment: COUNTERSIGN_RECEIPTS__RETENTON: unknown key; the nearest valid key is COUNTERSIGN_RECEIPTS__RETENTION',
+    'environment: COUNTERSIGN_RECEIPTS__RETENTON: unknown key; ' +
+      'the nearest valid key is COUNTERSIGN_RECEIPTS__RETENTION',
   );
   t.equal(
     problemOf({ environment: { COUNTERSIGN_PORT: 'http' } }),

@@ -188,3 +188,16 @@ t.test('100 000 values leave one filter in about linear time', async (t) => {
     t.ok(spent < 3000, `${spent} ms`);
   }
 });
+
+t.test('[MQTT-3.10.4-2] a filter keeps its values when one that goes on from it is removed', async (t) => {
+  const trie = trieOf('a/+', 'a/+/b', 'a/+/c', 'a/+/d');
+  for (const [filter, left] of [
+    ['a/+/d', ['a/+']],
+    ['a/+/b', ['a/+']],
+    ['a/+/c', ['a/+']],
+    ['a/+', []],
+  ] as const) {
+    t.ok(trie.remove(filter, filter));
+    t.same(matches(trie, 'a/x'), left);
+  }
+});

@@ -1,0 +1,77 @@
+import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
+import { ackTopic, clientIdentityKey, groupIdentityKey } from '../receipts/names.js';
+import { parseReceiptId } from '../receipts/receipt-id.js';
+import type { TrackedRecord } from '../receipts/record.js';
+import type { ApplicationVerdict } from '../receipts/tracker.js';
+import type { Session } from '../session/session.js';
+import type { Context } from './context.js';
+
+/** Bytes of an application's answer that go into the receipt. */
+const answerBytesMax = 4096;
+
+/** True for the topics where subscribers' applications acknowledge. */
+export function isAckTopic(topicName: string): boolean {
+  return topicName === ackTopic || topicName.startsWith(`${ackTopic}/`);
+}
+
+/** Takes the acknowledgements of subscribers' applications. [receipts contract, "Processed"] */
+export class OnReceiptAck {
+  private readonly context: Context;
+
+  constructor(context: Context) {
+    this.context = context;
+  }
+
+  /** @returns true if it was taken or repeats what was taken; anything else looks the same, so nothing can be probed */
+  acknowledge(session: Session, view: PublishView, topicName: string): boolean {
+    const properties = new Map(readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd));
+    const status = properties.get('status') ?? 'ok';
+    if (status !== 'ok' && status !== 'error') return false;
+    const verdict = this.verdictOf(view, status === 'ok');
+    if (topicName !== ackTopic) return this.byCorrelation(session, view, topicName, verdict);
+    const id = parseReceiptId(properties.get('receipt-id') ?? '');
+    const record = id === null ? null : this.context.records.findAwaited(id.sequence);
+    return record !== null && this.settle(session, record, verdict);
+  }
+
+  private byCorrelation(session: Session, view: PublishView, topicName: string, verdict: ApplicationVerdict): boolean {
+    const { records } = this.context;
+    const segment = topicName.slice(ackTopic.length + 1);
+    const properties = view.buffer.subarray(view.propertiesStart, view.propertiesEnd);
+    const correlationData = readCorrelationData(properties);
+    if (correlationData === null) return false;
+    let repeat: TrackedRecord | null = null;
+    for (const publisherKey of records.publishersNamed(segment)) {
+      for (const record of records.awaitedByCorrelation(publisherKey, correlationData)) {
+        const rows = this.rowsOf(session, record);
+        // The oldest that still waits is meant; one that has its verdict may be repeated.
+        if (rows.some(({ final }) => !final)) return this.settle(session, record, verdict);
+        if (rows.length > 0) repeat = record;
+      }
+    }
+    return repeat !== null && this.settle(session, repeat, verdict);
+  }
+
+  private settle(session: Session, record: TrackedRecord, verdict: ApplicationVerdict): boolean {
+    const { tracker } = this.context;
+    return this.rowsOf(session, record).some(({ recipientKey }) => tracker.processed(record, recipientKey, verdict));
+  }
+
+  /** The deliveries of a message to this client and user: its own, and those of shared groups that it served. */
+  private rowsOf(session: Session, record: TrackedRecord): { recipientKey: Buffer; final: boolean }[] {
+    const { records } = this.context;
+    const own = clientIdentityKey(session.clientId, session.userName);
+    return [own, ...record.groups.map(groupIdentityKey)].flatMap((recipientKey) => {
+      const row = records.row(record, recipientKey);
+      const isTheirs = row?.to === session.clientId && row.userName === session.userName;
+      return row !== null && isTheirs ? [{ recipientKey, final: row.final }] : [];
+    });
+  }
+
+  private verdictOf(view: PublishView, ok: boolean): ApplicationVerdict {
+    const length = view.end - view.payloadStart;
+    const kept = Math.min(length, answerBytesMax);
+    const answer = length === 0 ? null : Buffer.from(view.buffer.subarray(view.payloadStart, view.payloadStart + kept));
+    return { ok, answer, answerCut: kept < length };
+  }
+}

@@ -1,0 +1,90 @@
+import type { Clock } from '../base/clock.js';
+import type { TrackedRecord } from './record.js';
+import type { RecordStore } from './record-store.js';
+import type { Tracker } from './tracker.js';
+
+/** What bounds the record store. Times in seconds. */
+export interface RecordLimits {
+  readonly retention: number;
+  readonly maxPending: number;
+  readonly maxRecords: number;
+  readonly maxRecordsPerPublisher: number;
+}
+
+/** Records and rows handled in one slice. */
+const slice = 200;
+/** How many of a publisher's oldest records are looked at for a finished one, when it has too many. */
+const searched = 200;
+
+/** Prunes old records, in bounded slices, and gives up deliveries that have been pending for too long. */
+export class Housekeeping {
+  private readonly records: RecordStore;
+  private readonly tracker: Tracker;
+  private readonly clock: Clock;
+  private readonly limits: RecordLimits;
+  private givingUp: { record: TrackedRecord; after: Buffer | null }[] = [];
+  private unvisited: Buffer[] = [];
+
+  constructor(records: RecordStore, tracker: Tracker, clock: Clock, limits: RecordLimits) {
+    this.records = records;
+    this.tracker = tracker;
+    this.clock = clock;
+    this.limits = limits;
+  }
+
+  /** True if one more record of this publisher may be kept, making room among the finished ones if need be. */
+  makeRoom(publisherKey: Buffer): boolean {
+    const { records, limits } = this;
+    if (records.sizeOf(publisherKey) >= limits.maxRecordsPerPublisher && !this.removeOldestOf(publisherKey))
+      return false;
+    if (records.size < limits.maxRecords) return true;
+    const [oldest] = records.finishedBefore(Number.MAX_SAFE_INTEGER / 2 ** 6, 1);
+    return oldest !== undefined && records.remove(oldest, slice);
+  }
+
+  private removeOldestOf(publisherKey: Buffer): boolean {
+    const { records } = this;
+    const all = records.sequencesAfter(publisherKey, 0, Number.MAX_SAFE_INTEGER);
+    for (const sequence of all.slice(0, searched)) {
+      const record = records.find(publisherKey, sequence);
+      if (record !== null && record.counts.pending === 0) return records.remove(record, slice);
+    }
+    return false;
+  }
+
+  /** One slice of upkeep; true if there is more to do at once. */
+  run(): boolean {
+    return this.prune() || this.giveUp();
+  }
+
+  private prune(): boolean {
+    const old = this.records.finishedBefore(this.clock.now() - this.limits.retention * 1000, slice);
+    for (const record of old) this.records.remove(record, slice);
+    return old.length === slice;
+  }
+
+  /** Visits every publisher's oldest records in turn: what is older than `maxPending` ends. */
+  private giveUp(): boolean {
+    const current = this.givingUp[0];
+    if (current !== undefined) {
+      const after = this.tracker.giveUp(current.record, current.after, slice);
+      if (after === null) this.givingUp.shift();
+      else this.givingUp[0] = { record: current.record, after };
+      return true;
+    }
+    if (this.unvisited.length === 0) {
+      this.unvisited = this.records.publisherKeys();
+      if (this.unvisited.length === 0) return false;
+    }
+    const cutoff = (this.clock.now() - this.limits.maxPending * 1000) * 512;
+    for (let visits = 0; visits < slice; visits++) {
+      const publisherKey = this.unvisited.pop();
+      if (publisherKey === undefined) return this.givingUp.length > 0;
+      for (const sequence of this.records.sequencesBefore(publisherKey, cutoff, slice)) {
+        const record = this.records.find(publisherKey, sequence);
+        if (record !== null && record.counts.pending > 0) this.givingUp.push({ record, after: null });
+      }
+    }
+    return true;
+  }
+}

@@ -1,0 +1,296 @@
+import { ByteReader, ByteWriter } from '../base/bytes.js';
+import { type Store, Table } from '../store/store.js';
+import { encodeSegment, serverSegment } from './names.js';
+import {
+  decodeRecord,
+  decodeRow,
+  encodeRecord,
+  encodeRow,
+  type Owner,
+  type Row,
+  type TrackedRecord,
+} from './record.js';
+import * as keys from './record-keys.js';
+
+/** Cohorts up to this size keep their rows in the record's own value: one row to write for most messages. */
+export const inlineRowsMax = 16;
+/** Records kept in memory between changes; the others are read when something happens to them. */
+const activeMax = 10_000;
+const pageRows = 1000;
+
+interface Publisher {
+  readonly key: Buffer;
+  readonly owner: Owner;
+  readonly segment: string;
+  records: number;
+}
+
+/** Where the records of tracked messages are kept, found and counted. */
+export class RecordStore {
+  private readonly store: Store;
+  private readonly active = new Map<number, TrackedRecord>();
+  private readonly publishers = new Map<string, Publisher>();
+  private readonly bySegment = new Map<string, Set<Publisher>>();
+  private count = 0;
+
+  constructor(store: Store) {
+    this.store = store;
+    this.loadPublishers();
+  }
+
+  /** Records of all publishers. */
+  get size(): number {
+    return this.count;
+  }
+
+  /** Records of one publisher. */
+  sizeOf(publisherKey: Buffer): number {
+    return this.publishers.get(publisherKey.toString('latin1'))?.records ?? 0;
+  }
+
+  /** Keys of the publishers whose receipts have this segment in their topics. */
+  publishersNamed(segment: string): Buffer[] {
+    return [...(this.bySegment.get(segment) ?? [])].map(({ key }) => key);
+  }
+
+  /** Keys of all publishers with records. */
+  publisherKeys(): Buffer[] {
+    return [...this.publishers.values()].map(({ key }) => key);
+  }
+
+  /** Holds a record that is being opened. */
+  open(record: TrackedRecord): void {
+    this.remember(record);
+  }
+
+  /** Puts a record for the first time. A large cohort's rows get keys of their own. */
+  create(record: TrackedRecord): void {
+    const { publisherKey, sequence, rows } = record;
+    if (rows !== null && rows.size > inlineRowsMax) {
+      for (const [recipientKey, row] of rows) {
+        const key = keys.recipientRowKey(publisherKey, sequence, Buffer.from(recipientKey, 'latin1'));
+        this.store.putNew(Table.recipients, key, encodeRow(row));
+      }
+      record.rows = null;
+    }
+    record.opening = false;
+    this.store.putNew(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
+    if (record.requested === 'processed') this.putAnswerKeys(record);
+    this.addPublisher(record);
+  }
+
+  /** Puts a record that has changed. */
+  save(record: TrackedRecord): void {
+    const { publisherKey, sequence } = record;
+    this.store.put(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
+  }
+
+  /** Notes that receipts of a message were left out for some subscriber. */
+  collapse(publisherKey: Buffer, sequence: number): void {
+    const record = this.find(publisherKey, sequence);
+    if (record === null || record.collapsed) return;
+    record.collapsed = true;
+    this.save(record);
+  }
+
+  /** Notes that the record has its final tally. */
+  finish(record: TrackedRecord): void {
+    this.store.put(Table.finished, keys.finishedKey(record.finalAtMs, record.sequence), record.publisherKey);
+  }
+
+  find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
+    const active = this.active.get(sequence);
+    if (active?.publisherKey.equals(publisherKey)) return active;
+    const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
+    if (value === null) return null;
+    const record = decodeRecord(Buffer.from(publisherKey), sequence, value);
+    this.remember(record);
+    return record;
+  }
+
+  /** The record of a message that awaits its application's word. */
+  findAwaited(sequence: number): TrackedRecord | null {
+    const publisherKey = this.store.get(Table.answers, keys.answerBySequenceKey(sequence));
+    return publisherKey === null ? null : this.find(publisherKey, sequence);
+  }
+
+  /** The same by Correlation Data, oldest first. */
+  *awaitedByCorrelation(publisherKey: Buffer, correlationData: Buffer): Generator<TrackedRecord> {
+    const prefix = keys.answerPrefix(publisherKey, correlationData);
+    for (const { key } of this.pages(Table.answers, prefix)) {
+      const record = this.find(publisherKey, keys.sequenceOfAnswerKey(key));
+      if (record?.correlationData?.equals(correlationData)) yield record;
+    }
+  }
+
+  row(record: TrackedRecord, recipientKey: Buffer): Row | null {
+    if (record.rows !== null) return record.rows.get(recipientKey.toString('latin1')) ?? null;
+    const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
+    const value = this.store.get(Table.recipients, key);
+    return value === null ? null : decodeRow(value);
+  }
+
+  /** Puts a changed row; an inline one goes with the next `save` of its record. */
+  putRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    if (record.rows !== null) {
+      record.rows.set(recipientKey.toString('latin1'), row);
+      return;
+    }
+    const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
+    this.store.put(Table.recipients, key, encodeRow(row));
+  }
+
+  /** Rows of a record after a recipient's key, in the order of keys. @param after null for the first */
+  rowsAfter(record: TrackedRecord, after: Buffer | null, limit: number): { recipientKey: Buffer; row: Row }[] {
+    if (record.rows !== null) {
+      const from = after === null ? '' : after.toString('latin1');
+      const later = [...record.rows].filter(([key]) => after === null || key > from).sort(byKey);
+      return later.slice(0, limit).map(([key, row]) => ({ recipientKey: Buffer.from(key, 'latin1'), row }));
+    }
+    const prefix = keys.recordKey(record.publisherKey, record.sequence);
+    const start = after === null ? prefix : keys.afterKey(Buffer.concat([prefix, after]));
+    return this.store
+      .range(Table.recipients, start, keys.afterPrefix(prefix), limit)
+      .map(({ key, value }) => ({ recipientKey: keys.recipientOfRowKey(key), row: decodeRow(value) }));
+  }
+
+  /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
+  sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
+    const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
+    const end = keys.recordKey(publisherKey, since);
+    const entries = this.store.range(Table.records, start, end, limit);
+    return entries.map(({ key }) => keys.readRecordKey(key).sequence).reverse();
+  }
+
+  /** Sequences of a publisher's messages before `before`, newest first. */
+  sequencesBefore(publisherKey: Buffer, before: number, limit: number): number[] {
+    const start = keys.afterKey(keys.recordKey(publisherKey, before));
+    const entries = this.store.range(Table.records, start, keys.afterPrefix(publisherKey), limit);
+    return entries.map(({ key }) => keys.readRecordKey(key).sequence);
+  }
+
+  /** Records whose final tally was before a time, oldest first. */
+  finishedBefore(timeMs: number, limit: number): TrackedRecord[] {
+    const found: TrackedRecord[] = [];
+    const entries = this.store.range(Table.finished, Buffer.alloc(0), keys.finishedKey(timeMs, 0), limit);
+    for (const { key, value } of entries) {
+      const record = this.find(value, keys.readFinishedKey(key).sequence);
+      if (record === null) this.store.delete(Table.finished, key);
+      else found.push(record);
+    }
+    return found;
+  }
+
+  /** Deletes a record and everything that leads to it; false if rows are left for a further call. */
+  remove(record: TrackedRecord, rowsLimit: number): boolean {
+    const { publisherKey, sequence, correlationData } = record;
+    if (record.rows === null) {
+      const rows = this.rowsAfter(record, null, rowsLimit);
+      for (const { recipientKey } of rows) {
+        this.store.delete(Table.recipients, keys.recipientRowKey(publisherKey, sequence, recipientKey));
+      }
+      if (rows.length === rowsLimit) return false;
+    }
+    this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
+    if (record.finalAtMs > 0) this.store.delete(Table.finished, keys.finishedKey(record.finalAtMs, sequence));
+    if (record.requested === 'processed') {
+      this.store.delete(Table.answers, keys.answerBySequenceKey(sequence));
+      if (correlationData !== null) {
+        this.store.delete(Table.answers, keys.answerByCorrelationKey(publisherKey, correlationData, sequence));
+      }
+    }
+    this.active.delete(sequence);
+    this.removePublisher(publisherKey);
+    return true;
+  }
+
+  private putAnswerKeys(record: TrackedRecord): void {
+    const { publisherKey, sequence, correlationData } = record;
+    this.store.putNew(Table.answers, keys.answerBySequenceKey(sequence), publisherKey);
+    if (correlationData === null) return;
+    const key = keys.answerByCorrelationKey(publisherKey, correlationData, sequence);
+    this.store.putNew(Table.answers, key, publisherKey);
+  }
+
+  private addPublisher(record: TrackedRecord): void {
+    const text = record.publisherKey.toString('latin1');
+    let publisher = this.publishers.get(text);
+    if (publisher === undefined) {
+      publisher = this.registerPublisher(record.publisherKey, record.owner, 0);
+    }
+    publisher.records++;
+    this.count++;
+    this.putPublisher(publisher);
+  }
+
+  private removePublisher(publisherKey: Buffer): void {
+    const publisher = this.publishers.get(publisherKey.toString('latin1'));
+    if (publisher === undefined) return;
+    publisher.records--;
+    this.count--;
+    if (publisher.records > 0) {
+      this.putPublisher(publisher);
+      return;
+    }
+    this.store.delete(Table.publishers, publisherKey);
+    this.publishers.delete(publisherKey.toString('latin1'));
+    const named = this.bySegment.get(publisher.segment);
+    named?.delete(publisher);
+    if (named?.size === 0) this.bySegment.delete(publisher.segment);
+  }
+
+  private registerPublisher(key: Buffer, owner: Owner, records: number): Publisher {
+    const segment = owner.byServer ? serverSegment : encodeSegment(owner.clientId);
+    const publisher = { key, owner, segment, records };
+    this.publishers.set(key.toString('latin1'), publisher);
+    const named = this.bySegment.get(segment) ?? new Set();
+    this.bySegment.set(segment, named.add(publisher));
+    return publisher;
+  }
+
+  private putPublisher({ key, owner, records }: Publisher): void {
+    const value = new ByteWriter()
+      .u8(owner.byServer ? 1 : 0)
+      .string(owner.clientId)
+      .optionalString(owner.userName);
+    this.store.put(Table.publishers, key, value.varint(records).finish());
+  }
+
+  private loadPublishers(): void {
+    for (const { key, value } of this.pages(Table.publishers, Buffer.alloc(0))) {
+      const reader = new ByteReader(value);
+      const byServer = reader.u8() === 1;
+      const owner = { byServer, clientId: reader.string(), userName: reader.optionalString() };
+      const { records } = this.registerPublisher(Buffer.from(key), owner, reader.varint());
+      this.count += records;
+    }
+  }
+
+  private *pages(table: Table, prefix: Buffer): Generator<{ key: Buffer; value: Buffer }> {
+    const end = keys.afterPrefix(prefix);
+    for (let start = prefix; ; ) {
+      const page = this.store.range(table, start, end, pageRows);
+      yield* page;
+      const last = page[page.length - 1];
+      if (last === undefined || page.length < pageRows) return;
+      start = keys.afterKey(last.key);
+    }
+  }
+
+  /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */
+  private remember(record: TrackedRecord): void {
+    if (this.active.size >= activeMax) {
+      for (const [sequence, other] of this.active) {
+        if (other.opening) continue;
+        this.active.delete(sequence);
+        break;
+      }
+    }
+    this.active.set(record.sequence, record);
+  }
+}
+
+function byKey([one]: [string, Row], [other]: [string, Row]): number {
+  if (one < other) return -1;
+  return one > other ? 1 : 0;
+}

@@ -1,0 +1,89 @@
+import type { Test } from 'tap';
+import { silentLog } from '../../lib/base/log.js';
+import { BrokerCore } from '../../lib/broker/broker-core.js';
+import { TopicCache } from '../../lib/codec/topic-cache.js';
+import { type BrokerOptions, parseOptions, type Settings } from '../../lib/config/schema.js';
+import { BufferPool } from '../../lib/net/buffer-pool.js';
+import { sharedViews } from '../../lib/net/connection.js';
+import { Listener } from '../../lib/net/listener.js';
+import { MemoryStore } from '../../lib/store/memory-store.js';
+import type { Store } from '../../lib/store/store.js';
+import { FakeClock } from './fake-clock.js';
+
+const writes = new Set<string | symbol>(['put', 'putNew', 'delete', 'commit']);
+
+/** A store that can be cut off from one broker, as a crash does: nothing that broker still does reaches it. */
+class Cable {
+  readonly end: Store;
+  private cut = false;
+
+  constructor(store: Store) {
+    this.end = new Proxy(store, {
+      get: (target, name) => {
+        if (this.cut && writes.has(name)) return () => undefined;
+        const member: unknown = Reflect.get(target, name);
+        return typeof member === 'function' ? member.bind(target) : member;
+      },
+      set: (target, name, value) => (this.cut ? true : Reflect.set(target, name, value)),
+    });
+  }
+
+  sever(): void {
+    this.cut = true;
+  }
+}
+
+/** A broker in this process with real sockets, on a clock that only the test moves and a store that restarts keep. */
+export class TimedBroker {
+  readonly clock = new FakeClock();
+  port = 0;
+  private readonly settings: Settings;
+  private readonly store = new MemoryStore();
+  private cable = new Cable(this.store);
+  private core: BrokerCore | null = null;
+  private listener: Listener | null = null;
+
+  constructor(options: BrokerOptions) {
+    // Without $SYS topics, years can be let pass.
+    this.settings = parseOptions({ memory: true, sysInterval: 0, ...options }, '');
+  }
+
+  async start(): Promise<void> {
+    this.cable = new Cable(this.store);
+    this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog);
+    this.core.start();
+    const pool = new BufferPool();
+    const parts = { core: this.core, log: silentLog, pool, topics: new TopicCache(16), ...sharedViews() };
+    this.listener = new Listener(parts, this.settings.maximumConnections);
+    this.port = (await this.listener.listen('127.0.0.1', 0)).port;
+  }
+
+  async stop(): Promise<void> {
+    const closed = this.listener?.close();
+    // A client that does not close its side is cut off after a grace, which here is the fake clock's.
+    const ticks = setInterval(() => this.clock.advance(0), 50);
+    await closed;
+    clearInterval(ticks);
+    this.core?.stop();
+  }
+
+  /** Stops in order and starts anew, on another port. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  /** Dies with what was committed, and starts anew on another port. */
+  async crash(): Promise<void> {
+    this.cable.sever();
+    await this.restart();
+  }
+}
+
+/** Starts a broker whose time stands still until `clock.advance`; stopped when the test ends. */
+export async function startTimedBroker(t: Test, options: BrokerOptions = {}): Promise<TimedBroker> {
+  const broker = new TimedBroker(options);
+  await broker.start();
+  t.teardown(() => broker.stop());
+  return broker;
+}
