@@ -18,6 +18,7 @@ import type { Context } from './context.js';
 import { FanOut } from './fan-out.js';
 import { Holds } from './holds.js';
 import type { Hooks } from './hooks.js';
+import { LargeFanOuts } from './large-fan-outs.js';
 import { Metrics } from './metrics.js';
 import { Offers } from './offers.js';
 import { OnAck } from './on-ack.js';
@@ -49,6 +50,7 @@ export class BrokerCore {
   private readonly replays: ReceiptReplays;
   private readonly holds: Holds;
   private readonly fanOut: FanOut;
+  private readonly largeFanOuts: LargeFanOuts;
   private readonly onPublish: OnPublish;
   private readonly onAck: OnAck;
   private readonly onSubscribe: OnSubscribe;
@@ -86,9 +88,10 @@ export class BrokerCore {
     this.receipts = new ReceiptDelivery(context, offers, this.replays);
     this.holds = new Holds(context);
     this.fanOut = new FanOut(context, offers);
+    this.largeFanOuts = new LargeFanOuts(context, offers, this.fanOut);
     this.retained = new Retained(context, offers);
     this.window = new SendWindow(context);
-    this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds);
+    this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds, this.largeFanOuts);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
     this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions, this.holds);
@@ -104,6 +107,7 @@ export class BrokerCore {
   start(): void {
     const { lifecycle, subscriptions, retained, wills } = this;
     recover(this.context, { lifecycle, subscriptions, retained, wills });
+    this.largeFanOuts.restore();
     this.storedTimers.start();
     this.keepHouse();
     this.context.turns.begin();

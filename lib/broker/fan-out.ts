@@ -1,3 +1,5 @@
+import { Outcome } from '../delivery/table.js';
+import { Cause } from '../receipts/causes.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
@@ -5,7 +7,7 @@ import type { SharedGroup } from '../topic/shared-groups.js';
 import type { Context } from './context.js';
 import { type Carriage, type Offers, plainCarriage } from './offers.js';
 import type { Outgoing } from './outgoing.js';
-import { targetOf } from './routes.js';
+import { type Route, targetOf } from './routes.js';
 
 function trackedCarriage(record: Buffer): Carriage {
   return { kind: DeliveryKind.tracked, sequence: 0, reference: record, group: null };
@@ -27,8 +29,7 @@ export class FanOut {
    * @param record key of the tracked message's record, or null
    * @returns how many recipients it was offered to: the cohort
    */
-  publish(out: Outgoing, publisher: Session | null, record: Buffer | null): number {
-    const route = this.context.routes.route(out.topicName);
+  publish(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): number {
     const carriage = record === null ? plainCarriage : trackedCarriage(record);
     let matched = 0;
     for (const target of route.targets) {
@@ -39,14 +40,22 @@ export class FanOut {
       this.offers.offer(granted, out, carriage);
     }
     for (const group of route.groups) {
-      const member = this.choose(group, out);
-      if (member === null && record === null) continue;
       matched++;
-      if (record !== null) this.context.tracker.join(record, out.sequence, member?.session ?? null, group.name);
-      if (member !== null) this.offerToMember(member, out, group.name, record);
+      if (record !== null) this.context.tracker.join(record, out.sequence, null, group.name);
+      this.offerToGroup(group.name, out, record);
     }
-    if (out.references > 0) this.context.persistence.putMessage(out.message(), out.references);
     return matched;
+  }
+
+  /** Offers the message to one member of a group; a tracked one that nobody can take is dropped. */
+  offerToGroup(group: string, out: Outgoing, record: Buffer | null): void {
+    if (this.redispatch(group, out, record) || record === null) return;
+    this.context.tracker.outcome(record, out.sequence, null, group, {
+      outcome: Outcome.dropped,
+      reasonCode: 0,
+      cause: Cause.offline,
+      reasonString: null,
+    });
   }
 
   /** Offers a delivery that another member of the group left behind; false if the group has no member for it. */

@@ -114,16 +114,19 @@ export class OnConnect {
     if (expirySeconds > 0 && !persistence.healthy) {
       return refuse(ReasonCode.serverUnavailable, 'the store can not record sessions now');
     }
+    const keepAliveSeconds = this.keepAlive(packet);
+    const properties = this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds);
+    const sessionPresent = known !== undefined && keeps(known, packet.cleanStart);
+    const fields = { sessionPresent, reasonCode: ReasonCode.success, properties };
+    const connack = encodeConnack(fields, packet.version, packet.maximumPacketSize);
+    // [MQTT-3.1.2-24]
+    if (connack === null) return refuse(ReasonCode.packetTooLarge, 'CONNACK is above the Maximum Packet Size');
     const resumed = known === undefined ? null : this.takeOver(known, packet.cleanStart);
     const session = resumed ?? this.lifecycle.begin(clientId, userName, packet.version, expirySeconds);
     this.attach(session, link, packet, expirySeconds, requested);
     if (session.stored) persistence.putSession(session);
 
-    const keepAliveSeconds = this.keepAlive(packet);
-    const properties = this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds);
-    const fields = { sessionPresent: resumed !== null, reasonCode: ReasonCode.success, properties };
-    const connack = encodeConnack(fields, packet.version, packet.maximumPacketSize);
-    if (connack !== null) turns.bytes(link, connack, persistence.uncommitted !== before);
+    turns.bytes(link, connack, persistence.uncommitted !== before);
     // CONNACK comes before everything else. [MQTT-3.2.0-1]
     if (persistence.uncommitted !== before) link.publishGate = link.answerGate;
     if (resumed !== null) this.resume(session);
@@ -133,7 +136,6 @@ export class OnConnect {
   /** Ends the old connection, and the old session unless it goes on; returns it if it does. [MQTT-3.1.4-3] */
   private takeOver(known: Session, cleanStart: boolean): Session | null {
     const { link } = known;
-    const keeps = !cleanStart && known.expirySeconds > 0;
     if (link !== null) {
       this.context.metrics.takeovers++;
       known.link = null;
@@ -141,7 +143,7 @@ export class OnConnect {
       // A will without delay goes out: the old connection closed without DISCONNECT. [MQTT-3.1.2-8]
       if (known.will !== null && known.will.delaySeconds === 0) this.wills.publishNow(known);
     }
-    if (keeps) {
+    if (keeps(known, cleanStart)) {
       this.wills.cancel(known); // [MQTT-3.1.3-9]
       this.context.timers.cancel(known.expiryTimer);
       return known;
@@ -214,4 +216,9 @@ export class OnConnect {
   private assignClientId(): string {
     return `auto-${randomUUID()}`;
   }
+}
+
+/** True if a known session goes on with a new connection. [MQTT-3.1.2-5] */
+function keeps(known: Session, cleanStart: boolean): boolean {
+  return !cleanStart && known.expirySeconds > 0;
 }

@@ -12,10 +12,12 @@ import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import type { Holds } from './holds.js';
+import type { LargeFanOut, LargeFanOuts } from './large-fan-outs.js';
 import { isAckTopic, OnReceiptAck } from './on-receipt-ack.js';
 import { Outgoing } from './outgoing.js';
 import { TimerKind } from './persistence.js';
 import type { Retained } from './retained.js';
+import type { Route } from './routes.js';
 import { type Tracking, trackingOf } from './tracking.js';
 
 /** What the broker answers a PUBLISH with. */
@@ -27,9 +29,18 @@ export interface Answer {
   readonly matched: number;
   /** Set if the answer waits for the message's outcome. */
   readonly hold: { readonly record: TrackedRecord; readonly deadlineSeconds: number } | null;
+  /** Set if the answer waits for the end of the fan-out. */
+  readonly later: LargeFanOut | null;
 }
 
-const accepted: Answer = { reasonCode: ReasonCode.success, reasonString: null, sequence: 0, matched: 0, hold: null };
+const accepted: Answer = {
+  reasonCode: ReasonCode.success,
+  reasonString: null,
+  sequence: 0,
+  matched: 0,
+  hold: null,
+  later: null,
+};
 const unmatched: Answer = { ...accepted, reasonCode: ReasonCode.noMatchingSubscribers };
 
 const refused = (reasonCode: number, reasonString: string): Answer => ({ ...accepted, reasonCode, reasonString });
@@ -40,14 +51,16 @@ export class OnPublish {
   private readonly fanOut: FanOut;
   private readonly retained: Retained;
   private readonly holds: Holds;
+  private readonly largeFanOuts: LargeFanOuts;
   private readonly receiptAck: OnReceiptAck;
   private readonly out = new Outgoing();
 
-  constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds) {
+  constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds, largeFanOuts: LargeFanOuts) {
     this.context = context;
     this.fanOut = fanOut;
     this.retained = retained;
     this.holds = holds;
+    this.largeFanOuts = largeFanOuts;
     this.receiptAck = new OnReceiptAck(context);
   }
 
@@ -81,7 +94,7 @@ export class OnPublish {
     const held = session.inboundCount > 0 ? session.inbound.find(packetId) : undefined;
     if (held !== undefined) {
       // [MQTT-4.3.3-10] a repeat gets its answer again and goes nowhere
-      this.answer(link, PacketType.pubrec, packetId, { ...held, reasonString: null, hold: null }, false);
+      this.answer(link, PacketType.pubrec, packetId, { ...accepted, ...held }, false);
       return;
     }
     this.countUnanswered(session, link);
@@ -161,7 +174,7 @@ export class OnPublish {
   }
 
   private distribute(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking | null): Answer {
-    const { settings, tracker, records } = this.context;
+    const { settings, tracker, records, routes, persistence } = this.context;
     let record: Buffer | null = null;
     if (tracking !== null) {
       out.tracked = true;
@@ -178,17 +191,42 @@ export class OnPublish {
       );
     }
     if (out.retain) this.retained.store(out);
-    let matched = this.fanOut.publish(out, session, record);
+    const route = routes.route(out.topicName);
+    if (this.largeFanOuts.takes(out.topicName, route)) {
+      return this.distributeLarge(out, route, session, record, tracking);
+    }
+    const matched = this.fanOut.publish(out, route, session, record);
+    if (out.references > 0) persistence.putMessage(out.message(), out.references);
     if (record !== null && tracking !== null) {
-      matched = tracker.accept(record, out.sequence);
+      tracker.accept(record, out.sequence);
       const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);
       const reasonCode = empty ? ReasonCode.noMatchingSubscribers : ReasonCode.success;
       const tracked = tracking.hold ? records.find(record, out.sequence) : null;
       const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };
       if (tracking.deadlineSeconds > 0 && matched > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
-      return { reasonCode, reasonString: null, sequence: out.sequence, matched, hold };
+      return { ...accepted, reasonCode, sequence: out.sequence, matched, hold };
     }
     return matched === 0 && settings.noMatchingSubscribers ? unmatched : accepted;
+  }
+
+  /** The same for a cohort that is too large for one turn: the answer follows its last slice. */
+  private distributeLarge(
+    out: Outgoing,
+    route: Route,
+    session: Session | null,
+    record: Buffer | null,
+    tracking: Tracking | null,
+  ): Answer {
+    const { tracker, records, persistence } = this.context;
+    const later = this.largeFanOuts.begin(out, route, session, record);
+    if (out.references > 0) persistence.putMessage(out.message(), out.references);
+    if (record === null || tracking === null) return { ...accepted, later };
+    const matched = later.targets.length + later.groups.length;
+    tracker.acceptLarge(record, out.sequence, matched, later.groups);
+    const tracked = tracking.hold ? records.find(record, out.sequence) : null;
+    const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };
+    if (tracking.deadlineSeconds > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
+    return { ...accepted, sequence: out.sequence, matched, hold, later };
   }
 
   private armDeadline(record: Buffer, sequence: number, seconds: number): void {
@@ -228,6 +266,11 @@ export class OnPublish {
 
   /** @param waits true if the message put something in the store: then the answer follows its commit */
   private answer(link: Link, packetType: number, packetId: number, answer: Answer, waits: boolean): void {
+    if (answer.later !== null) {
+      const now = { ...answer, later: null };
+      answer.later.done = () => this.answer(link, packetType, packetId, now, true);
+      return;
+    }
     const version5 = link.version === 5;
     const encoded = version5 ? this.answerProperties(link, packetType, packetId, answer) : null;
     const reasonCode = version5 ? answer.reasonCode : ReasonCode.success;

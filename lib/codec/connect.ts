@@ -15,11 +15,14 @@ export class ConnectError extends ProtocolError {
    * 0 if the protocol name is unknown or the packet ends before the level: close without answer.
    */
   readonly version: ProtocolVersion | 0;
+  /** What the CONNACK may have, in bytes; 0 for no limit. [MQTT-3.1.2-24] */
+  readonly maximumPacketSize: number;
 
-  constructor(reasonCode: number, message: string, version: ProtocolVersion | 0) {
+  constructor(reasonCode: number, message: string, version: ProtocolVersion | 0, maximumPacketSize = 0) {
     super(reasonCode, message);
     this.name = 'ConnectError';
     this.version = version;
+    this.maximumPacketSize = maximumPacketSize;
   }
 }
 
@@ -42,6 +45,11 @@ interface Level {
   bridge: boolean;
 }
 
+/** What is known of the client's limits when a later field turns out wrong. */
+interface Limits {
+  maximumPacketSize: number;
+}
+
 /**
  * Reads the CONNECT `buffer[frameStart, end)`.
  * @throws ConnectError 0x84 for a protocol the broker does not have, else 0x81, 0x82 or (for the will topic) 0x90
@@ -49,15 +57,16 @@ interface Level {
  */
 export function decodeConnect(buffer: Buffer, frameStart: number, bodyStart: number, end: number): ConnectPacket {
   let version: ProtocolVersion | 0 = 0;
+  const limits: Limits = { maximumPacketSize: 0 };
   try {
     const reader = new PacketReader(buffer, bodyStart, end);
     const level = readLevel(reader);
     version = level.version;
     checkFlags(buffer[frameStart], 0, version);
-    return readConnect(reader, level);
+    return readConnect(reader, level, limits);
   } catch (error) {
     if (error instanceof ProtocolError && !(error instanceof ConnectError)) {
-      throw new ConnectError(error.reasonCode, error.message, version);
+      throw new ConnectError(error.reasonCode, error.message, version, limits.maximumPacketSize);
     }
     throw error;
   }
@@ -80,13 +89,14 @@ function readLevel(reader: PacketReader): Level {
   throw new ConnectError(ReasonCode.unsupportedProtocolVersion, `${name} level ${level}, §3.1.2.2`, answer);
 }
 
-function readConnect(reader: PacketReader, level: Level): ConnectPacket {
+function readConnect(reader: PacketReader, level: Level, limits: Limits): ConnectPacket {
   const version = level.version;
   const flags = reader.byte();
   checkConnectFlags(flags, version);
   const cleanStart = (flags & ConnectFlag.cleanStart) !== 0;
   const keepAliveSeconds = reader.uint16();
   const properties = readProperties(reader, 'connect', version);
+  limits.maximumPacketSize = properties.number(PropertyId.maximumPacketSize) ?? 0;
   const authenticationMethod = properties.string(PropertyId.authenticationMethod);
   const authenticationData = properties.binary(PropertyId.authenticationData);
   if (authenticationData !== null && authenticationMethod === null) {
@@ -114,7 +124,7 @@ function readConnect(reader: PacketReader, level: Level): ConnectPacket {
     will,
     sessionExpirySeconds: version === 5 ? properties.number(PropertyId.sessionExpiryInterval) : expiryOf3,
     receiveMaximum: properties.number(PropertyId.receiveMaximum) ?? uint16Max,
-    maximumPacketSize: properties.number(PropertyId.maximumPacketSize) ?? 0,
+    maximumPacketSize: limits.maximumPacketSize,
     topicAliasMaximum: properties.number(PropertyId.topicAliasMaximum) ?? 0,
     requestResponseInformation: properties.number(PropertyId.requestResponseInformation) === 1,
     requestProblemInformation: properties.number(PropertyId.requestProblemInformation) !== 0,

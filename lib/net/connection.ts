@@ -188,8 +188,7 @@ export class Connection implements Link, FrameSink {
         return;
       case PacketType.pingreq:
         decodePingreq(buffer, frameStart, bodyStart, end, this.version);
-        core.context.turns.begin();
-        this.sendBytes(pingresp); // [MQTT-3.12.4-1]
+        core.context.turns.bytes(this, pingresp, false); // [MQTT-3.12.4-1], but never before CONNACK [MQTT-3.2.0-1]
         return;
       case PacketType.disconnect:
         this.onDisconnect(session, buffer, frameStart, bodyStart, end);
@@ -220,7 +219,10 @@ export class Connection implements Link, FrameSink {
     this.parts.core.disconnect(session, packet);
     this.session = null;
     this.parts.log.info({ client: this.clientId, reason: describeReason(packet.reasonCode) }, 'disconnected');
-    this.finish(); // [MQTT-3.14.4-2]
+    const { turns } = this.parts.core.context;
+    // [MQTT-3.14.4-2] once what answers earlier packets, CONNECT among them, is out [MQTT-3.1.4-5]
+    if (this.answerGate > turns.released) turns.afterCommit(() => this.finish());
+    else this.finish();
   }
 
   /** Stops reading while too much waits for the disk, or for this client to read. */
@@ -295,6 +297,11 @@ export class Connection implements Link, FrameSink {
   sendBytes(bytes: Buffer): void {
     if (this.phase === Phase.closed) return;
     this.greeted = true;
+    if (this.maximumPacketSize > 0 && bytes.length > this.maximumPacketSize) {
+      // [MQTT-3.1.2-24] an answer that is due and can not be sent
+      this.close(ReasonCode.packetTooLarge, 'an answer is above the Maximum Packet Size of the client');
+      return;
+    }
     this.outbox.bytes(bytes);
     this.touch();
   }
@@ -326,9 +333,12 @@ export class Connection implements Link, FrameSink {
       this.close(error.reasonCode, error.message);
       return;
     }
-    const version = error instanceof ConnectError ? error.version : 0;
-    if (version === 0) this.drop(error.message);
-    else this.refuse({ reasonCode: error.reasonCode, reason: error.message }, version);
+    if (!(error instanceof ConnectError) || error.version === 0) {
+      this.drop(error.message);
+      return;
+    }
+    this.maximumPacketSize = error.maximumPacketSize;
+    this.refuse({ reasonCode: error.reasonCode, reason: error.message }, error.version);
   }
 
   private onBug(error: unknown): void {
@@ -375,6 +385,7 @@ export class Connection implements Link, FrameSink {
 
   /** Nothing more is read or decided; what is in the outbox still leaves, then the socket closes. */
   private finish(): void {
+    if (this.phase === Phase.closed) return;
     const { timers } = this.parts.core.context;
     this.phase = Phase.closed;
     timers.cancel(this.timer);

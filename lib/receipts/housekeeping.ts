@@ -44,8 +44,7 @@ export class Housekeeping {
 
   private removeOldestOf(publisherKey: Buffer): boolean {
     const { records } = this;
-    const all = records.sequencesAfter(publisherKey, 0, Number.MAX_SAFE_INTEGER);
-    for (const sequence of all.slice(0, searched)) {
+    for (const sequence of records.oldestSequences(publisherKey, 0, searched)) {
       const record = records.find(publisherKey, sequence);
       if (record !== null && record.counts.pending === 0) return records.remove(record, slice);
     }
@@ -80,9 +79,10 @@ export class Housekeeping {
     for (let visits = 0; visits < slice; visits++) {
       const publisherKey = this.unvisited.pop();
       if (publisherKey === undefined) return this.givingUp.length > 0;
-      for (const sequence of this.records.sequencesBefore(publisherKey, cutoff, slice)) {
+      for (const sequence of this.records.oldestSequences(publisherKey, 0, slice)) {
         const record = this.records.find(publisherKey, sequence);
-        if (record !== null && record.counts.pending > 0) this.givingUp.push({ record, after: null });
+        if (record !== null && record.counts.pending > 0 && sequence < cutoff)
+          this.givingUp.push({ record, after: null });
       }
     }
     return true;

@@ -162,10 +162,10 @@ export class RecordStore {
     return entries.map(({ key }) => keys.readRecordKey(key).sequence).reverse();
   }
 
-  /** Sequences of a publisher's messages before `before`, newest first. */
-  sequencesBefore(publisherKey: Buffer, before: number, limit: number): number[] {
-    const start = keys.afterKey(keys.recordKey(publisherKey, before));
-    const entries = this.store.range(Table.records, start, keys.afterPrefix(publisherKey), limit);
+  /** Sequences of a publisher's messages after `after`, oldest first. */
+  oldestSequences(publisherKey: Buffer, after: number, limit: number): number[] {
+    const end = keys.recordKey(publisherKey, after);
+    const entries = this.store.rangeReverse(Table.records, publisherKey, end, limit);
     return entries.map(({ key }) => keys.readRecordKey(key).sequence);
   }
 

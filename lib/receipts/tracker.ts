@@ -68,6 +68,19 @@ export function transientReference(publisherKey: Buffer, session: Session, group
   return Buffer.concat([publisherKey, recipientKeyOf(session, group)]);
 }
 
+/** A delivery as it is accepted. */
+function newRow(session: Session | null, group: string | null): Row {
+  return {
+    to: session?.clientId ?? '',
+    userName: session?.userName ?? null,
+    group,
+    ...{ state: ReceiptState.accepted, final: false, qos: 0 as const },
+    canAnswer: session !== null && session.version === 5,
+    ...{ queuedAtMs: 0, sentAtMs: 0, deliveredAtMs: 0, endedAtMs: 0 },
+    ...{ reasonCode: 0, cause: null, reasonString: null, answer: null, answerCut: false },
+  };
+}
+
 /** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
 type Change = 'told' | 'silent' | 'none';
 
@@ -132,17 +145,30 @@ export class Tracker {
   join(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
     const record = this.records.find(publisherKey, sequence);
     if (record === null || !record.opening || record.rows === null) return;
-    record.rows.set(recipientKeyOf(session, group).toString('latin1'), {
-      to: session?.clientId ?? '',
-      userName: session?.userName ?? null,
-      group,
-      ...{ state: ReceiptState.accepted, final: false, qos: 0 as const },
-      canAnswer: session !== null && session.version === 5,
-      ...{ queuedAtMs: 0, sentAtMs: 0, deliveredAtMs: 0, endedAtMs: 0 },
-      ...{ reasonCode: 0, cause: null, reasonString: null, answer: null, answerCut: false },
-    });
+    record.rows.set(recipientKeyOf(session, group).toString('latin1'), newRow(session, group));
     if (group !== null) record.groups.push(group);
     record.counts.pending++;
+  }
+
+  /**
+   * Accepts a message whose cohort is known but not joined yet: the record and the first tally come first, the
+   * recipients' rows with `joinLater` as each is offered the message.
+   */
+  acceptLarge(publisherKey: Buffer, sequence: number, matched: number, groups: readonly string[]): void {
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return;
+    record.matched = matched;
+    record.counts.pending = matched;
+    record.groups.push(...groups);
+    record.rows = null;
+    this.records.create(record);
+    this.port.emit(record, this.tallyReference(record, ReceiptKind.firstTally), null);
+  }
+
+  /** A recipient of a large cohort is about to be offered the message. */
+  joinLater(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
+    const record = this.records.find(publisherKey, sequence);
+    if (record !== null) this.records.putRow(record, recipientKeyOf(session, group), newRow(session, group));
   }
 
   /**

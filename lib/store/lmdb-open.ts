@@ -84,7 +84,7 @@ function makeDirectory(directory: string): void {
   mkdirSync(directory, { mode: 0o700 });
 }
 
-/** Refuses what is plainly not a data directory of ours before LMDB maps it: a mapping cannot be trusted to fail well. */
+/** Refuses what is plainly not a data directory of ours before LMDB maps it: a mapping may fail with a signal. */
 function checkFiles(directory: string): void {
   const foreign = readdirSync(directory).filter((name) => !ownFiles.has(name) && !name.startsWith('.'));
   if (foreign.length > 0) {
@@ -114,7 +114,8 @@ const noPage = 0xffffffffffffffffn;
 /**
  * The newer of the two meta pages of LMDB's data file; null without a file. Fields of a meta page, little endian:
  * ```
- *   24 magic u32   48 page size u32   88 root of free pages u64   136 root of names u64   144 last page u64   152 turn u64
+ *   24 magic u32   48 page size u32   88 root of free pages u64
+ *   136 root of table names u64   144 last page u64   152 transaction u64
  * ```
  */
 function readMeta(directory: string): MetaPage | null {
@@ -233,7 +234,8 @@ function corruptError(directory: string, what: string, cause?: unknown): Counter
 function formatError(directory: string, found: string): CountersignError {
   return new CountersignError(
     'ERR_COUNTERSIGN_DATA_FORMAT',
-    `data directory ${directory} has format ${JSON.stringify(found.slice(0, 20))}, this version knows ${storeFormat} only; ` +
+    `data directory ${directory} has format ${JSON.stringify(found.slice(0, 20))}, ` +
+      `this version knows ${storeFormat} only; ` +
       'run the version that wrote it, or start on a new directory: this version has no migration from that format',
   );
 }

@@ -124,6 +124,34 @@ export class LmdbStore implements Store {
     return found;
   }
 
+  rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
+    const found: StoreEntry[] = [];
+    if (limit <= 0) return found;
+    const overlaid = this.overlay.range(table, start, end).reverse();
+    const lowest = keyText(start);
+    const highest = keyText(end);
+    let index = 0;
+    for (const { key, value } of this.tables[table].getRange({ start: end, reverse: true })) {
+      const text = keyText(key);
+      if (text >= highest) continue;
+      if (text < lowest) break;
+      let isOverlaid = false;
+      while (index < overlaid.length && overlaid[index].text >= text) {
+        const entry = overlaid[index++];
+        if (entry.text === text) isOverlaid = true;
+        if (entry.value !== null) found.push({ key: entry.key, value: entry.value });
+        if (found.length === limit) return found;
+      }
+      if (!isOverlaid) found.push({ key: asBuffer(key), value: asBuffer(value) });
+      if (found.length === limit) return found;
+    }
+    for (; index < overlaid.length && found.length < limit; index++) {
+      const { key, value } = overlaid[index];
+      if (value !== null) found.push({ key, value });
+    }
+    return found;
+  }
+
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
     if (limit <= 0) return 0;
     const overlaid = this.overlay.range(table, start, end);

@@ -33,6 +33,17 @@ export class MemoryStore implements Store {
     return found;
   }
 
+  rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
+    const found: StoreEntry[] = [];
+    const lowest = keyText(start);
+    const tree = this.trees[table];
+    for (let pair = tree.nextLowerPair(keyText(end)); pair !== undefined; pair = tree.nextLowerPair(pair[0])) {
+      if (pair[0] < lowest || found.length === limit) break;
+      found.push(pair[1]);
+    }
+    return found;
+  }
+
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
     return this.range(table, start, end, limit).length;
   }

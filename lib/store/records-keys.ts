@@ -135,32 +135,6 @@ export function timersDueRange(nowMs: number): KeyRange {
   return { start: Buffer.alloc(0), end };
 }
 
-/** Key of table `records`: a tracked message's own row, or with `recipient` the row of one of its deliveries. */
-export function recordKey(publisher: number, sequence: number, recipient: number | null = null): Buffer {
-  const key = Buffer.allocUnsafe(deliveryKeyBytes + (recipient === null ? 0 : 4));
-  key.writeUInt32BE(publisher, 0);
-  writeUint53(key, sequence, 4);
-  if (recipient !== null) key.writeUInt32BE(recipient, deliveryKeyBytes);
-  return key;
-}
-
-export function readRecordKey(key: Buffer): { publisher: number; sequence: number; recipient: number | null } {
-  const hasRecipient = key.length === deliveryKeyBytes + 4;
-  if (!hasRecipient && key.length !== deliveryKeyBytes) throw corruptRecord('record key');
-  const recipient = hasRecipient ? key.readUInt32BE(deliveryKeyBytes) : null;
-  return { publisher: key.readUInt32BE(0), sequence: readUint53(key, 4), recipient };
-}
-
-/** A tracked message's row and those of its deliveries. */
-export function recordRange(publisher: number, sequence: number): KeyRange {
-  return prefixRange(recordKey(publisher, sequence));
-}
-
-/** All rows of a publisher. */
-export function publisherRecordRange(publisher: number): KeyRange {
-  return prefixRange(uint32Key(publisher));
-}
-
 /** Key of table `meta`. */
 export function metaKey(name: string): Buffer {
   return Buffer.from(name, 'utf8');

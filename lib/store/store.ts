@@ -19,6 +19,8 @@ export const Table = {
   publishers: 13,
   finished: 14,
   replays: 15,
+  fanOuts: 16,
+  fanOutCursors: 17,
 } as const;
 export type Table = (typeof Table)[keyof typeof Table];
 
@@ -29,7 +31,7 @@ export const tableNames = Object.keys(Table) as readonly (keyof typeof Table)[];
  * Leading key bytes that say which rows of a table are read together; 0 for tables read as a whole. Only a matter of
  * speed: uncommitted rows are kept in groups by this prefix, and a range within one group looks at no other.
  */
-export const groupPrefixBytes: readonly number[] = [0, 0, 0, 0, 4, 4, 4, 0, 12, 12, 0, 0, 12, 0, 0, 4];
+export const groupPrefixBytes: readonly number[] = [0, 0, 0, 0, 4, 4, 4, 0, 12, 12, 0, 0, 12, 0, 0, 4, 0, 0];
 
 /** Keys have 1 to this many bytes; topics and filters that may be longer are hashed, see `records-keys.ts`. */
 export const keyBytesMax = 1978;
@@ -61,6 +63,9 @@ export interface Store {
    * @param end null for no upper end
    */
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[];
+
+  /** The last entries with `start <= key < end`, at most `limit`, last first; sees uncommitted puts and deletes. */
+  rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[];
 
   /** How many entries `range` would return. */
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number;

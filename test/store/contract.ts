@@ -235,6 +235,7 @@ async function walk(make: () => StoreUnderTest, steps: readonly Step[]): Promise
       if (kind === 'count') equal(store.countRange(table, range.start, range.end, limit), expected.length, 'count');
       const found = store.range(table, range.start, range.end, limit);
       equal(found.map((entry) => `${entry.key.toString('latin1')}=${entry.value}`).join(), expected.join(), 'range');
+      if (range.end !== null) checkReverse(store, model, table, range.start, range.end, limit);
     }
   }
   if (underTest.reopen !== null) store = await underTest.reopen(store);
@@ -245,6 +246,24 @@ async function walk(make: () => StoreUnderTest, steps: readonly Step[]): Promise
   }
   equal(told.join(), Array.from({ length: commits }, (_, number) => number).join(), 'order of commits');
   await store.close();
+}
+
+function checkReverse(
+  store: Store,
+  model: ReadonlyMap<string, string>,
+  table: Table,
+  start: Buffer,
+  end: Buffer,
+  limit: number,
+): void {
+  const all = expectedRange(model, table, start, end, Number.MAX_SAFE_INTEGER);
+  const expected = all.reverse().slice(0, limit);
+  const found = store.rangeReverse(table, start, end, limit);
+  equal(
+    found.map((entry) => `${entry.key.toString('latin1')}=${entry.value}`).join(),
+    expected.join(),
+    'reverse range',
+  );
 }
 
 function expectedRange(

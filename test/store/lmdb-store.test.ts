@@ -79,6 +79,21 @@ t.test('a batch larger than one LMDB write buffer and a value larger than a page
   await store.close();
 });
 
+t.test('a batch writes its own value of a key that an unsealed batch has put again', async (t) => {
+  const store = await open(newDirectory());
+  const key = Buffer.from('key');
+  store.put(Table.meta, key, Buffer.from('one'));
+  store.commit(() => undefined);
+  store.put(Table.meta, key, Buffer.from('two'));
+  const second = new Promise<void>((resolve) => store.commit(resolve));
+  store.put(Table.meta, key, Buffer.from('three, unsealed'));
+  await second;
+  // biome-ignore lint/complexity/useLiteralKeys: a private member, reached on purpose
+  t.equal(String(store['tables'][Table.meta].getBinary(key)), 'two', 'on disk');
+  t.equal(String(store.get(Table.meta, key)), 'three, unsealed');
+  await store.close();
+});
+
 t.test('a map that is too small grows', async (t) => {
   const directory = newDirectory();
   mkdirSync(directory);

@@ -1,0 +1,240 @@
+import { ByteReader, ByteWriter } from '../base/bytes.js';
+import type { Message } from '../base/message.js';
+import { Outcome } from '../delivery/table.js';
+import { Cause } from '../receipts/causes.js';
+import { DeliveryKind } from '../session/delivery.js';
+import { Session, transientSessionBase } from '../session/session.js';
+import type { QoS } from '../spec/packet-types.js';
+import { messageKey, readMessageKey } from '../store/records-keys.js';
+import { Table } from '../store/store.js';
+import type { Context } from './context.js';
+import type { FanOut } from './fan-out.js';
+import type { Offers } from './offers.js';
+import { Outgoing } from './outgoing.js';
+import type { Route, Target } from './routes.js';
+
+/** Cohorts above this size are offered to slice by slice, so that no turn stalls the event loop. */
+export const largeCohortMin = 2000;
+/** A slice ends after this time, or this many offers. */
+const sliceMs = 8;
+const sliceMax = 1000;
+/** Offers between looks at the clock. */
+const clockEvery = 25;
+
+/** Stands for a recipient that did not survive a restart. */
+function endedSession(clientId: string, userName: string | null): Session {
+  const session = new Session(0, clientId, userName, false, 5, 0);
+  session.ended = true;
+  return session;
+}
+
+/** A fan-out under way. */
+export interface LargeFanOut {
+  readonly message: Message;
+  readonly record: Buffer | null;
+  readonly targets: readonly Target[];
+  readonly groups: readonly string[];
+  /** True if the cohort and the cursor are in the store. */
+  readonly durable: boolean;
+  cursor: number;
+  /** Called when everybody has been offered the message. */
+  done: () => void;
+}
+
+/**
+ * Offers messages with many recipients slice by slice, one message after the other. The cohort is recorded with the
+ * message, and the cursor with each slice, so that a restart goes on where it stopped: nobody is missed, and nobody gets
+ * the message twice.
+ */
+export class LargeFanOuts {
+  private readonly context: Context;
+  private readonly offers: Offers;
+  private readonly fanOut: FanOut;
+  private readonly underWay: LargeFanOut[] = [];
+  private readonly topics = new Map<string, number>();
+  private readonly out = new Outgoing();
+  private running = false;
+
+  constructor(context: Context, offers: Offers, fanOut: FanOut) {
+    this.context = context;
+    this.offers = offers;
+    this.fanOut = fanOut;
+  }
+
+  /** Messages that are still being offered. */
+  get size(): number {
+    return this.underWay.length;
+  }
+
+  /** True if a message must go this way: by its route's size, or to stay behind one of the same topic. */
+  takes(topicName: string, route: Route): boolean {
+    return route.targets.length >= largeCohortMin || (this.topics.size > 0 && this.topics.has(topicName));
+  }
+
+  /**
+   * Begins to offer a message.
+   * @returns the size of the cohort; `whenDone` is called when all have been offered
+   */
+  begin(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): LargeFanOut {
+    const targets: Target[] = [];
+    let stored = record !== null;
+    for (const target of route.targets) {
+      const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]
+      if (granted === null) continue;
+      targets.push(granted);
+      stored ||= granted.session.stored && out.qos > 0 && granted.qos > 0;
+    }
+    const groups = route.groups.map(({ name }) => name);
+    const message = out.message();
+    const fanOut = { message, record, targets, groups, durable: stored, cursor: 0, done: () => undefined };
+    if (stored) {
+      // The fan-out itself keeps the message until its end.
+      out.references++;
+      this.context.persistence.store.put(Table.fanOuts, messageKey(message.sequence), this.encodeCohort(fanOut));
+      this.putCursor(fanOut);
+    }
+    this.add(fanOut);
+    return fanOut;
+  }
+
+  /** Goes on with what a restart interrupted. Recipients whose sessions are no more are lost. */
+  restore(): void {
+    const { store } = this.context.persistence;
+    for (const { key, value } of store.range(Table.fanOuts, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
+      const sequence = readMessageKey(key);
+      const message = this.context.persistence.readMessage(sequence);
+      const cursor = store.get(Table.fanOutCursors, key);
+      if (message !== null && cursor !== null)
+        this.add(this.decodeCohort(message, value, new ByteReader(cursor).varint()));
+    }
+  }
+
+  private add(fanOut: LargeFanOut): void {
+    const { topicName } = fanOut.message;
+    this.underWay.push(fanOut);
+    this.topics.set(topicName, (this.topics.get(topicName) ?? 0) + 1);
+    this.schedule();
+  }
+
+  private schedule(): void {
+    if (this.running) return;
+    this.running = true;
+    const { turns, clock } = this.context;
+    if (turns.congested) turns.onRelief(() => this.run());
+    else clock.endOfTurn(() => this.run());
+  }
+
+  private run(): void {
+    this.running = false;
+    const fanOut = this.underWay[0];
+    if (fanOut === undefined) return;
+    this.context.turns.begin();
+    if (this.slice(fanOut)) this.finish(fanOut);
+    else if (fanOut.durable) this.putCursor(fanOut);
+    if (this.underWay.length > 0) this.schedule();
+  }
+
+  /** Offers to the next recipients; true when all have been offered. */
+  private slice(fanOut: LargeFanOut): boolean {
+    const { clock, sequences, persistence } = this.context;
+    const { message, targets } = fanOut;
+    const until = clock.now() + sliceMs;
+    const last = Math.min(targets.length, fanOut.cursor + sliceMax);
+    this.out.fromMessage(message, clock.now());
+    if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
+    const { record: reference } = fanOut;
+    const kind = reference === null ? DeliveryKind.message : DeliveryKind.tracked;
+    while (fanOut.cursor < last) {
+      const target = targets[fanOut.cursor++];
+      // Messages accepted meanwhile may be in the queue already: each copy gets its own place, behind them.
+      this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null });
+      if (fanOut.cursor % clockEvery === 0 && clock.now() >= until) break;
+    }
+    if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
+    return fanOut.cursor === targets.length;
+  }
+
+  private offer(fanOut: LargeFanOut, target: Target, carriage: Parameters<Offers['offer']>[2]): void {
+    const { tracker } = this.context;
+    const { session } = target;
+    const { record, message } = fanOut;
+    if (record !== null) tracker.joinLater(record, message.sequence, session, null);
+    if (!session.ended) {
+      this.offers.offer(target, this.out, carriage);
+      return;
+    }
+    if (record === null) return;
+    const restarted = session.number === 0;
+    tracker.outcome(record, message.sequence, session, null, {
+      outcome: Outcome.lost,
+      reasonCode: 0,
+      cause: restarted ? Cause.brokerRestart : Cause.disconnected,
+      reasonString: null,
+    });
+  }
+
+  private finish(fanOut: LargeFanOut): void {
+    const { persistence } = this.context;
+    const { message, record, groups } = fanOut;
+    this.out.fromMessage(message, this.context.clock.now());
+    if (record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
+    for (const group of groups) {
+      if (record !== null) this.context.tracker.joinLater(record, message.sequence, null, group);
+      this.fanOut.offerToGroup(group, this.out, record);
+    }
+    if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
+    if (fanOut.durable) {
+      persistence.store.delete(Table.fanOuts, messageKey(message.sequence));
+      persistence.store.delete(Table.fanOutCursors, messageKey(message.sequence));
+      persistence.releaseMessage(message.sequence);
+    }
+    this.underWay.shift();
+    const others = (this.topics.get(message.topicName) ?? 1) - 1;
+    if (others === 0) this.topics.delete(message.topicName);
+    else this.topics.set(message.topicName, others);
+    fanOut.done();
+  }
+
+  private putCursor({ message, cursor }: LargeFanOut): void {
+    const value = new ByteWriter().varint(cursor).finish();
+    this.context.persistence.store.put(Table.fanOutCursors, messageKey(message.sequence), value);
+  }
+
+  /** The cohort as one value: record's key, groups, and for each recipient its number, identity and granted options. */
+  private encodeCohort({ record, groups, targets }: LargeFanOut): Buffer {
+    const writer = new ByteWriter().optionalBytes(record).varint(groups.length);
+    for (const group of groups) writer.string(group);
+    writer.varint(targets.length);
+    for (const { session, qos, retainAsPublished, subscriptionIds } of targets) {
+      writer.varint(session.number).u8(qos | (retainAsPublished ? 4 : 0));
+      if (session.number >= transientSessionBase) writer.string(session.clientId).optionalString(session.userName);
+      writer.varint(subscriptionIds?.length ?? 0);
+      for (const id of subscriptionIds ?? []) writer.varint(id);
+    }
+    return writer.finish();
+  }
+
+  private decodeCohort(message: Message, value: Buffer, cursor: number): LargeFanOut {
+    const reader = new ByteReader(value);
+    const record = reader.optionalBytes();
+    const groups: string[] = [];
+    for (let left = reader.varint(); left > 0; left--) groups.push(reader.string());
+    const targets: Target[] = [];
+    for (let left = reader.varint(); left > 0; left--) targets.push(this.decodeTarget(reader));
+    return { message, record, groups, targets, durable: true, cursor, done: () => undefined };
+  }
+
+  private decodeTarget(reader: ByteReader): Target {
+    const number = reader.varint();
+    const options = reader.u8();
+    const isTransient = number >= transientSessionBase;
+    const clientId = isTransient ? reader.string() : '';
+    const userName = isTransient ? reader.optionalString() : null;
+    const ids: number[] = [];
+    for (let left = reader.varint(); left > 0; left--) ids.push(reader.varint());
+    const session = this.context.storedSessions.get(number) ?? endedSession(clientId, userName);
+    const subscriptionIds = ids.length === 0 ? null : ids;
+    const target = { session, qos: (options & 3) as QoS, retainAsPublished: (options & 4) !== 0, subscriptionIds };
+    return { ...target, own: null };
+  }
+}
