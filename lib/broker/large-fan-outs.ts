@@ -4,6 +4,7 @@ import { Outcome } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
 import { DeliveryKind } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
+import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { messageKey, readMessageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
@@ -11,7 +12,7 @@ import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
-import type { Route, Target } from './routes.js';
+import type { Route } from './routes.js';
 
 /** Cohorts above this size are offered to slice by slice, so that no turn stalls the event loop. */
 export const largeCohortMin = 2000;
@@ -26,6 +27,17 @@ function endedSession(clientId: string, userName: string | null): Session {
   const session = new Session(0, clientId, userName, false, 5, 0);
   session.ended = true;
   return session;
+}
+
+/** A route's targets as the publisher reaches them; the route's own list where that is the same. [MQTT-3.8.3-3] */
+function grantedTargets({ targets }: Route, publisher: Session | null): readonly Target[] {
+  const excludes = publisher !== null && [...publisher.subscriptions.values()].some(({ noLocal }) => noLocal);
+  if (!excludes) return targets;
+  const at = targets.findIndex(({ session }) => session === publisher);
+  const own = targets[at]?.own;
+  if (own === undefined || own === targets[at]) return targets;
+  const others = targets.filter(({ session }) => session !== publisher);
+  return own === null ? others : [...others, own];
 }
 
 /** A fan-out under way. */
@@ -76,14 +88,8 @@ export class LargeFanOuts {
    * @returns the size of the cohort; `whenDone` is called when all have been offered
    */
   begin(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): LargeFanOut {
-    const targets: Target[] = [];
-    let stored = record !== null;
-    for (const target of route.targets) {
-      const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]
-      if (granted === null) continue;
-      targets.push(granted);
-      stored ||= granted.session.stored && out.qos > 0 && granted.qos > 0;
-    }
+    const targets = grantedTargets(route, publisher);
+    const stored = record !== null || (out.qos > 0 && targets.some(({ session, qos }) => session.stored && qos > 0));
     const groups = route.groups.map(({ name }) => name);
     const message = out.message();
     const fanOut = { message, record, targets, groups, durable: stored, cursor: 0, done: () => undefined };
@@ -120,7 +126,8 @@ export class LargeFanOuts {
     if (this.running) return;
     this.running = true;
     const { turns, clock } = this.context;
-    if (turns.congested) turns.onRelief(() => this.run());
+    // One slice per commit: what waits for the disk stays small.
+    if (this.underWay[0]?.durable) turns.afterCommit(() => clock.endOfTurn(() => this.run()));
     else clock.endOfTurn(() => this.run());
   }
 

@@ -3,11 +3,11 @@ import { Cause } from '../receipts/causes.js';
 import { transientReference } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
+import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
 import type { Outgoing } from './outgoing.js';
-import type { Target } from './routes.js';
 import { fittingFrame, publishFirstByte, queueLength } from './send-window.js';
 
 /** What kind of delivery an offer makes; shared by all recipients of a message but those of shared groups. */
@@ -122,7 +122,7 @@ export class Offers {
     }
     const delivery = this.delivery(target, out, carriage, qos);
     queue.bytes += out.payloadLength;
-    queue.append(delivery, session.stored);
+    queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
       persistence.putNewDelivery(session.number, { ...delivery, state: DeliveryState.queued, packetId: 0 });

@@ -114,7 +114,7 @@ export class OnSubscribe {
     const { maximumQos } = this.context.settings;
     const { topicFilter, noLocal, retainAsPublished, retainHandling } = request;
     const qos = Math.min(request.qos, maximumQos) as QoS; // [MQTT-3.2.2-10]
-    return { session, topicFilter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId };
+    return { session, topicFilter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId, target: null };
   }
 
   /** [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; never for shared subscriptions. */

@@ -29,7 +29,7 @@ export function recover(context: Context, parts: Parts): void {
     context.storedSessions.set(number, session);
     for (const subscription of persistence.subscriptions(number)) {
       const retainHandling = subscription.retainHandling as 0 | 1 | 2;
-      parts.subscriptions.restore({ session, ...subscription, retainHandling });
+      parts.subscriptions.restore({ session, ...subscription, retainHandling, target: null });
     }
     goOn(context, parts, session, stored.willDueAtMs);
   }

@@ -1,21 +1,9 @@
 import type { Session } from '../session/session.js';
-import type { Subscription } from '../session/subscription.js';
+import type { Subscription, Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { FilterTrie } from '../topic/filter-trie.js';
 import { parseSharedFilter } from '../topic/names.js';
 import { type SharedGroup, SharedGroups } from '../topic/shared-groups.js';
-
-/** How one session gets a message: its matching subscriptions merged into one copy. [MQTT-3.3.4-2] */
-export interface Target {
-  readonly session: Session;
-  /** The highest QoS granted. */
-  readonly qos: QoS;
-  readonly retainAsPublished: boolean;
-  /** Identifiers of all matching subscriptions that have one. [MQTT-3.3.4-4] */
-  readonly subscriptionIds: readonly number[] | null;
-  /** How the session gets messages of its own: null if No Local excludes them. [MQTT-3.8.3-3] */
-  readonly own: Target | null;
-}
 
 /** Everyone a topic name goes to. */
 export interface Route {
@@ -42,8 +30,24 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
   return target;
 }
 
+/** The same for one subscription, which is almost all of them: made once, whatever routes it is part of. */
+function singleTarget(subscription: Subscription): Target {
+  subscription.target ??= makeSingleTarget(subscription);
+  return subscription.target;
+}
+
+function makeSingleTarget(subscription: Subscription): Target {
+  const { session, qos, noLocal, retainAsPublished, subscriptionId } = subscription;
+  const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
+  const target = { session, qos, retainAsPublished, subscriptionIds, own: null as Target | null };
+  if (!noLocal) target.own = target;
+  return target;
+}
+
 /** The target that a set of matching subscriptions of one session makes. */
 export function targetOf(session: Session, subscriptions: readonly Subscription[]): Target {
+  const [only] = subscriptions;
+  if (only !== undefined && subscriptions.length === 1) return singleTarget(only);
   const notLocal = subscriptions.filter((subscription) => !subscription.noLocal);
   if (notLocal.length === subscriptions.length) return merge(session, subscriptions, 'self');
   return merge(session, subscriptions, notLocal.length === 0 ? null : merge(session, notLocal, 'self'));
@@ -55,6 +59,7 @@ export class Routes {
   private readonly groups = new SharedGroups<Subscription>();
   private readonly cache = new Map<string, Route>();
   private generation = 0;
+  private stamp = 0;
   private readonly matched: Subscription[] = [];
 
   /** Number of subscriptions. */
@@ -98,9 +103,33 @@ export class Routes {
   }
 
   private build(topicName: string): Route {
-    const { targets, groups } = this.match(topicName);
-    const merged = targets.map(({ session, subscriptions }) => targetOf(session, subscriptions));
-    return { generation: this.generation, targets: merged, groups };
+    const matched = this.matched;
+    matched.length = 0;
+    this.filters.match(topicName, matched);
+    const groups: SharedGroup<Subscription>[] = [];
+    this.groups.match(topicName, groups);
+    const targets: Target[] = [];
+    let overlapping: Map<Session, Subscription[]> | null = null;
+    const stamp = ++this.stamp;
+    for (const subscription of matched) {
+      const { session } = subscription;
+      if (session.routeStamp !== stamp) {
+        session.routeStamp = stamp;
+        session.routeIndex = targets.length;
+        targets.push(singleTarget(subscription));
+        continue;
+      }
+      overlapping ??= new Map();
+      const more = overlapping.get(session);
+      if (more === undefined) overlapping.set(session, [subscription]);
+      else more.push(subscription);
+    }
+    for (const [session, more] of overlapping ?? []) {
+      const first = matched.find((subscription) => subscription.session === session);
+      targets[session.routeIndex] = targetOf(session, first === undefined ? more : [first, ...more]);
+    }
+    matched.length = 0;
+    return { generation: this.generation, targets, groups };
   }
 
   /** Matching subscriptions by session, and matching groups; not cached: for topics that are used once. */

@@ -33,9 +33,13 @@ export class DeliveryQueue {
     return this.cursorSequence;
   }
 
-  /** @param stored true if the delivery has a row, so that memory need not keep it */
-  append(delivery: Delivery, stored: boolean): void {
-    if (stored && (this.beyondCount > 0 || this.items.length - this.head >= mirrorMax)) {
+  /**
+   * @param stored true if the delivery has a row, so that memory need not keep it
+   * @param wanted true if the session is connected and will soon take it
+   */
+  append(delivery: Delivery, stored: boolean, wanted: boolean): void {
+    if (stored && (!wanted || this.beyondCount > 0 || this.items.length - this.head >= mirrorMax)) {
+      if (this.length === 0) this.cursorSequence = delivery.sequence - 1;
       this.beyondCount++;
       return;
     }

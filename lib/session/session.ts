@@ -66,6 +66,10 @@ export class Session {
   /** Identity in receipt records, computed at first use. */
   identityKey: Buffer | null = null;
 
+  /** Marks that a route being built has the session already: `lib/broker/routes`. */
+  routeStamp = 0;
+  routeIndex = 0;
+
   private outboundIds: PacketIds<Delivery> | null = null;
   private inboundHeld: InboundQos2 | null = null;
   private waiting: DeliveryQueue | null = null;
