@@ -1,6 +1,8 @@
 import type { QoS } from '../spec/packet-types.js';
 
-/** An application message as the broker keeps it: immutable, free of any connection's aliases and packet identifiers. */
+/**
+ * An application message as the broker keeps it: immutable, free of any connection's aliases and packet identifiers.
+ */
 export interface Message {
   /** Identity and place in the order of acceptance; rises over restarts. Below 2^53. */
   readonly sequence: number;

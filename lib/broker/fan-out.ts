@@ -74,7 +74,9 @@ export class FanOut {
     this.offers.offer(targetOf(member.session, [member]), out, carriage);
   }
 
-  /** The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it. */
+  /**
+   * The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it.
+   */
   private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
     const { routes } = this.context;
     const ready = routes.choose(group, (member) => {

@@ -55,8 +55,8 @@ export interface LargeFanOut {
 
 /**
  * Offers messages with many recipients slice by slice, one message after the other. The cohort is recorded with the
- * message, and the cursor with each slice, so that a restart goes on where it stopped: nobody is missed, and nobody gets
- * the message twice.
+ * message, and the cursor with each slice, so that a restart goes on where it stopped: nobody is missed, and nobody
+ * gets the message twice.
  */
 export class LargeFanOuts {
   private readonly context: Context;

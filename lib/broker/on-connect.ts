@@ -72,14 +72,16 @@ export class OnConnect {
     }
     if (Buffer.byteLength(packet.clientId) > settings.maximumClientIdLength) {
       const limit = settings.maximumClientIdLength;
-      return refuse(ReasonCode.clientIdentifierNotValid, `a client identifier may have ${limit} bytes`); // [MQTT-3.1.3-8]
+      // [MQTT-3.1.3-8]
+      return refuse(ReasonCode.clientIdentifierNotValid, `a client identifier may have ${limit} bytes`);
     }
     return packet.will === null ? null : this.checkWill(packet.will);
   }
 
   private checkWill(will: WillRequest): Refusal | null {
     const { settings } = this.context;
-    if (will.qos > settings.maximumQos) return refuse(ReasonCode.qosNotSupported, 'the will is above Maximum QoS'); // [MQTT-3.2.2-12]
+    // [MQTT-3.2.2-12]
+    if (will.qos > settings.maximumQos) return refuse(ReasonCode.qosNotSupported, 'the will is above Maximum QoS');
     if (will.retain && !settings.retainAvailable) {
       return refuse(ReasonCode.retainNotSupported, 'a retained will with Retain Available 0'); // [MQTT-3.2.2-13]
     }

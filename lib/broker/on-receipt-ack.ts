@@ -2,7 +2,7 @@ import { type PublishView, readCorrelationData, readUserProperties } from '../co
 import { ackTopic, clientIdentityKey, groupIdentityKey } from '../receipts/names.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
 import type { TrackedRecord } from '../receipts/record.js';
-import type { ApplicationVerdict } from '../receipts/tracker.js';
+import type { ApplicationVerdict } from '../receipts/verdicts.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';
 

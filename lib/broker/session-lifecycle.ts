@@ -158,7 +158,9 @@ export class SessionLifecycle {
     });
   }
 
-  /** [MQTT-4.8.2-5] what the member of a shared group had not got goes to another; a started QoS 2 flow dies with it. */
+  /**
+   * [MQTT-4.8.2-5] what the member of a shared group had not got goes to another; a started QoS 2 flow dies with it.
+   */
   private move(delivery: Delivery | StoredRow, state: StoredRow['state']): boolean {
     if (!(effectsOf(step(state, DeliveryEvent.memberLeft)) & Effect.move)) return false;
     const { persistence, clock } = this.context;

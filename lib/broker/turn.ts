@@ -81,7 +81,9 @@ export class Turns {
     return this.store.uncommitted > waitingWritesMax;
   }
 
-  /** Makes sure that this turn ends. Call it wherever input arrives: packets, timers, calls of the embedding program. */
+  /**
+   * Makes sure that this turn ends. Call it wherever input arrives: packets, timers, calls of the embedding program.
+   */
   begin(): void {
     if (this.scheduled) return;
     this.scheduled = true;

@@ -8,7 +8,8 @@ import { checkFlags, PacketReader, readProperties } from './packet-reader.js';
 import { malformed, violation } from './violations.js';
 
 /**
- * Reads the AUTH `buffer[frameStart, end)` of a client. It has a method; whether that is the CONNECT's is for the caller.
+ * Reads the AUTH `buffer[frameStart, end)` of a client. It has a method; whether that is the CONNECT's is for the
+ * caller.
  * @throws ProtocolError 0x81 or 0x82
  * @see MQTT 5 §3.15
  */

@@ -286,8 +286,8 @@ export class PublishFrame {
 }
 
 /**
- * Encodes a PUBLISH with first byte 0x30 and packet identifier 0, to be patched. Properties stand in this order: expiry,
- * alias, Subscription Identifiers, `properties`, extra user properties. For 3.x all of them are left out.
+ * Encodes a PUBLISH with first byte 0x30 and packet identifier 0, to be patched. Properties stand in this order:
+ * expiry, alias, Subscription Identifiers, `properties`, extra user properties. For 3.x all of them are left out.
  * @see MQTT 5 §3.3
  */
 export function encodePublishFrame(fields: PublishFields, version5: boolean, withPacketId: boolean): PublishFrame {

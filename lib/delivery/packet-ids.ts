@@ -5,8 +5,8 @@ const initialSlots = 16;
 
 /**
  * The packet identifiers a session has open towards its client, one slot each: state, delivery sequence and, where the
- * broker must know more than that, a detail object. Slots are parallel arrays that grow with use, so an idle session has
- * none and a busy one allocates nothing per message.
+ * broker must know more than that, a detail object. Slots are parallel arrays that grow with use, so an idle session
+ * has none and a busy one allocates nothing per message.
  *
  *     id      1   2   3   4 …
  *     state   3   0   2   0        0 = free (DeliveryState.new)

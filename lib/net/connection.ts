@@ -196,7 +196,8 @@ export class Connection implements Link, FrameSink {
       case PacketType.auth:
         if (this.version !== 5) throw new ProtocolError(ReasonCode.malformedPacket, 'packet type 15 in MQTT 3');
         decodeAuth(buffer, frameStart, bodyStart, end, this.version);
-        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT'); // [MQTT-4.12.0-7]
+        // [MQTT-4.12.0-7]
+        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT');
       case PacketType.connect:
         throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
       default:

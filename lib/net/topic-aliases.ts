@@ -28,7 +28,8 @@ export class InboundTopicAliases {
     }
     const known = this.topics.get(alias);
     if (known === undefined) {
-      throw new ProtocolError(ReasonCode.protocolError, `topic alias ${alias} is not set on this connection`); // [MQTT-3.3.2-7]
+      // [MQTT-3.3.2-7]
+      throw new ProtocolError(ReasonCode.protocolError, `topic alias ${alias} is not set on this connection`);
     }
     return known;
   }

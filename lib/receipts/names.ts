@@ -34,7 +34,9 @@ export function encodeSegment(name: string): string {
   return `${bytes.toString('utf8', 0, end)}%~${hash}`;
 }
 
-/** A shared group's segment: its full name with the first four characters encoded, so that no client can look like it. */
+/**
+ * A shared group's segment: its full name with the first four characters encoded, so that no client can look like it.
+ */
 export function encodeGroupSegment(group: string): string {
   const head = [...group.slice(0, 4)].map(percent).join('');
   return head + encodeSegment(`x${group.slice(4)}`).slice(1);

@@ -1,6 +1,7 @@
 import type { Message } from '../base/message.js';
 import { PropertyId } from '../spec/properties.js';
 import { encodeGroupSegment, encodeSegment, serverSegment } from './names.js';
+import type { DeliveryStateName, Draft, Receipt, Tally, TallyFailure } from './packets.js';
 import type { Owner, Row, TrackedRecord } from './record.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import { ReceiptState, stateNames } from './states.js';
@@ -43,21 +44,26 @@ function stateAtMs(row: Row, state: ReceiptState): number {
   return row.endedAtMs;
 }
 
+/** Name of a state that receipts tell. */
+function nameOf(state: ReceiptState): DeliveryStateName {
+  return stateNames[state] as DeliveryStateName;
+}
+
 /** Body of a receipt. @see receipts contract, "Packets" */
-function receiptBody(id: string, record: TrackedRecord, row: Row, state: ReceiptState): object {
+function receiptBody(id: string, record: TrackedRecord, row: Row, state: ReceiptState): Receipt {
   const isLast = state === row.state;
-  const body: Record<string, unknown> = {
+  const body: Draft<Receipt> = {
     id,
     topic: record.topicName,
     to: row.to,
-    state: stateNames[state],
+    state: nameOf(state),
     qos: row.qos,
     reason: isLast ? row.reasonCode : 0,
     at: stateAtMs(row, state),
+    matched: record.matched,
   };
   if (row.sentAtMs > 0 && state !== ReceiptState.queued) body.sentAt = row.sentAtMs;
   if (row.deliveredAtMs > 0 && state > ReceiptState.delivered) body.deliveredAt = row.deliveredAtMs;
-  body.matched = record.matched;
   if (row.group !== null) body.group = row.group;
   if (!isLast) return body;
   if (row.cause !== null) body.cause = row.cause;
@@ -67,13 +73,13 @@ function receiptBody(id: string, record: TrackedRecord, row: Row, state: Receipt
   return body;
 }
 
-function addAnswer(body: Record<string, unknown>, answer: Buffer): void {
+function addAnswer(body: Draft<Receipt>, answer: Buffer): void {
   const text = answer.toString('utf8');
   if (Buffer.from(text).equals(answer)) body.answer = text;
   else body.answerBase64 = answer.toString('base64');
 }
 
-function tallyBody(id: string, record: TrackedRecord, { kind, countsOnly }: ReceiptReference): object {
+function tallyBody(id: string, record: TrackedRecord, { kind, countsOnly }: ReceiptReference): Tally {
   const { topicName: topic, matched } = record;
   if (kind === ReceiptKind.firstTally) {
     const counts = { processed: 0, delivered: 0, sent: 0, failed: 0, pending: matched };
@@ -86,18 +92,30 @@ function tallyBody(id: string, record: TrackedRecord, { kind, countsOnly }: Rece
   if (isOverdue) at = record.overdueAtMs;
   else if (final) at = record.finalAtMs;
   const { processed, delivered, sent, failed, pending } = counts;
-  const body: Record<string, unknown> = { id, topic, matched, processed, delivered, sent, failed, pending, final, at };
+  const body: Draft<Tally> = { id, topic, matched, processed, delivered, sent, failed, pending, final, at };
   if (isOverdue) body.overdue = true;
   if (record.collapsed) body.collapsed = true;
   if (record.failures.length > 0 && !countsOnly) {
-    body.failures = record.failures.slice(0, failed).map((failure) => ({
-      to: failure.to,
-      state: stateNames[failure.state],
-      reason: failure.reasonCode,
-      ...(failure.cause === null ? {} : { cause: failure.cause }),
-    }));
+    body.failures = record.failures.slice(0, failed).map(
+      (failure): TallyFailure => ({
+        to: failure.to,
+        state: nameOf(failure.state),
+        reason: failure.reasonCode,
+        ...(failure.cause === null ? {} : { cause: failure.cause }),
+      }),
+    );
   }
   return body;
+}
+
+/** What a reference tells, as an object. @param row null for tallies */
+export function receiptContent(
+  reference: ReceiptReference,
+  id: string,
+  record: TrackedRecord,
+  row: Row | null,
+): Receipt | Tally {
+  return row === null ? tallyBody(id, record, reference) : receiptBody(id, record, row, reference.state);
 }
 
 /**
@@ -115,7 +133,7 @@ export function receiptMessage(
   if (wasPending && record.counts.pending === 0) return null;
   const publisher = reference.foreign ? publisherSegment(record.owner) : '~';
   const recipient = row === null ? '' : `/${recipientSegment(row)}`;
-  const body = row === null ? tallyBody(id, record, reference) : receiptBody(id, record, row, reference.state);
+  const body = receiptContent(reference, id, record, row);
   return {
     sequence: 0,
     topicName: `$receipts/${publisher}/${id}${recipient}`,

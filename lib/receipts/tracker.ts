@@ -14,34 +14,12 @@ import type { RecordStore } from './record-store.js';
 import { decodeReference, ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
 import { isFailure, ReceiptState } from './states.js';
+import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
 
 /** Failures listed in a tally, and their bytes. */
 const failuresMax = 100;
 const failureBytesMax = 16 * 1024;
 const failureBytes = 64;
-
-/** What the delivery table decided about a tracked delivery. */
-export interface Verdict {
-  readonly outcome: Outcome;
-  readonly reasonCode: number;
-  readonly cause: Cause | null;
-  readonly reasonString: string | null;
-}
-
-/** An application's word on a delivery. */
-export interface ApplicationVerdict {
-  readonly ok: boolean;
-  readonly answer: Buffer | null;
-  readonly answerCut: boolean;
-}
-
-/** What the tracker tells the broker. Called in the turn that changes the record. */
-export interface TrackerPort {
-  /** A receipt for every session subscribed to it. @param row null for tallies */
-  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void;
-  /** The record has its final tally. */
-  finished(record: TrackedRecord): void;
-}
 
 const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
   [Outcome.none]: ReceiptState.accepted,

@@ -6,7 +6,9 @@ import { DeliveryQueue } from './delivery-queue.js';
 import type { Link } from './link.js';
 import type { Subscription } from './subscription.js';
 
-/** The message a client left to be published should its connection end without a proper DISCONNECT. @see MQTT 5 §3.1.2.5 */
+/**
+ * The message a client left to be published should its connection end without a proper DISCONNECT. @see MQTT 5 §3.1.2.5
+ */
 export interface Will {
   readonly topicName: string;
   readonly payload: Buffer;
@@ -59,7 +61,9 @@ export class Session {
   expiryTimer: TimerHandle | null = null;
   /** Expiry its last CONNECT asked for, before any cap; what a DISCONNECT may change depends on it. [MQTT-3.14.2-2] */
   requestedExpirySeconds = 0;
-  /** True for a session read at the start that has not been connected since: open QoS 2 identifiers are in the store. */
+  /**
+   * True for a session read at the start that has not been connected since: open QoS 2 identifiers are in the store.
+   */
   restored = false;
   /** Set once the session has ended: late events change nothing. */
   ended = false;

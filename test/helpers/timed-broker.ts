@@ -1,6 +1,9 @@
+import assert from 'node:assert/strict';
 import type { Test } from 'tap';
 import { silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
+import type { Hooks } from '../../lib/broker/hooks.js';
+import type { Metrics } from '../../lib/broker/metrics.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
@@ -38,19 +41,32 @@ export class TimedBroker {
   readonly clock = new FakeClock();
   port = 0;
   private readonly settings: Settings;
+  private readonly hooks: Hooks;
   private readonly store = new MemoryStore();
   private cable = new Cable(this.store);
   private core: BrokerCore | null = null;
   private listener: Listener | null = null;
 
-  constructor(options: BrokerOptions) {
+  constructor(options: BrokerOptions, hooks: Hooks = {}) {
+    this.hooks = hooks;
     // Without $SYS topics, years can be let pass.
     this.settings = parseOptions({ memory: true, sysInterval: 0, ...options }, '');
   }
 
+  /** What the broker that runs now has counted. */
+  get metrics(): Readonly<Metrics> {
+    return this.context.metrics;
+  }
+
+  /** The parts of the broker that runs now, for tests of upkeep that no packet shows. */
+  get context(): BrokerCore['context'] {
+    assert(this.core !== null, 'the broker was started');
+    return this.core.context;
+  }
+
   async start(): Promise<void> {
     this.cable = new Cable(this.store);
-    this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog);
+    this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog, this.hooks);
     this.core.start();
     const pool = new BufferPool();
     const parts = { core: this.core, log: silentLog, pool, topics: new TopicCache(16), ...sharedViews() };
@@ -81,8 +97,8 @@ export class TimedBroker {
 }
 
 /** Starts a broker whose time stands still until `clock.advance`; stopped when the test ends. */
-export async function startTimedBroker(t: Test, options: BrokerOptions = {}): Promise<TimedBroker> {
-  const broker = new TimedBroker(options);
+export async function startTimedBroker(t: Test, options: BrokerOptions = {}, hooks: Hooks = {}): Promise<TimedBroker> {
+  const broker = new TimedBroker(options, hooks);
   await broker.start();
   t.teardown(() => broker.stop());
   return broker;

@@ -70,7 +70,9 @@ export class WireClient {
     await this.expect('d0 00');
   }
 
-  /** Neither bytes nor the close have come so far; give the broker a chance first, with a round trip on another client. */
+  /**
+   * Neither bytes nor the close have come so far; give the broker a chance first, with a round trip on another client.
+   */
   assertOpen(): void {
     assert.ok(
       !this.isClosed && this.received.length === 0,

@@ -7,7 +7,9 @@ t.test('now never goes backwards, though the machine clock does', async (t) => {
   t.ok(systemClock.now() >= before);
 });
 
-/** Resolves when the clock calls back; the promise keeps the process alive by a handle, for the clock itself does not. */
+/**
+ * Resolves when the clock calls back; the promise keeps the process alive by a handle, for the clock itself does not.
+ */
 function wait(delayMs: number): Promise<void> {
   return new Promise((resolve) => {
     const alive = setInterval(() => undefined, 1000);

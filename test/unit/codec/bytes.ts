@@ -1,6 +1,8 @@
 import { variableByteIntegerSize, writeVariableByteInteger } from '../../../lib/codec/variable-byte-integer.js';
 
-/** What packets in tests are written with: numbers are bytes, strings are hex (spaces allowed), Buffers are themselves. */
+/**
+ * What packets in tests are written with: numbers are bytes, strings are hex (spaces allowed), Buffers are themselves.
+ */
 export type Part = number | string | Buffer;
 
 export function bytes(...parts: Part[]): Buffer {
