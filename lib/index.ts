@@ -1,6 +1,11 @@
 export { CountersignError } from './base/errors.js';
 export type { Log } from './base/log.js';
+export type { ClientIdentity, Hooks } from './broker/hooks.js';
 export type { Metrics } from './broker/metrics.js';
+export type { Published, PublishProperties, PublishRequest, TrackedPublishRequest } from './broker/server-publish.js';
 export type { BrokerOptions, Settings, TrackingRule } from './config/schema.js';
 export type { Address } from './net/listener.js';
+export type { DeliveryStateName, Receipt, Tally, TallyFailure } from './receipts/packets.js';
+export { isTally, succeeded } from './receipts/packets.js';
+export type { TrackedMessage } from './receipts/tracked-message.js';
 export { Broker } from './server.js';

@@ -2,12 +2,15 @@ import { CountersignError } from './base/errors.js';
 import { type Log, silentLog } from './base/log.js';
 import { systemClock } from './base/system-clock.js';
 import { BrokerCore } from './broker/broker-core.js';
+import type { Hooks } from './broker/hooks.js';
 import type { Metrics } from './broker/metrics.js';
+import type { Published, PublishRequest, TrackedPublishRequest } from './broker/server-publish.js';
 import { TopicCache } from './codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from './config/schema.js';
 import { BufferPool } from './net/buffer-pool.js';
 import { sharedViews } from './net/connection.js';
 import { type Address, Listener } from './net/listener.js';
+import type { TrackedMessage } from './receipts/tracked-message.js';
 import { LmdbStore } from './store/lmdb-store.js';
 import { MemoryStore } from './store/memory-store.js';
 import type { Store } from './store/store.js';
@@ -28,14 +31,16 @@ export class Broker {
   /** Options as they are in force. */
   readonly settings: Settings;
   private readonly log: Log;
+  private readonly hooks: Hooks;
   private state: 'new' | 'open' | 'closed' = 'new';
   private store: Store | null = null;
   private core: BrokerCore | null = null;
   private listener: Listener | null = null;
 
   /** @throws CountersignError ERR_COUNTERSIGN_CONFIG that names each wrong option and what is allowed */
-  constructor(options: BrokerOptions & { readonly log?: Log } = {}) {
-    const { log, ...rest } = options;
+  constructor(options: BrokerOptions & { readonly log?: Log; readonly hooks?: Hooks } = {}) {
+    const { log, hooks, ...rest } = options;
+    this.hooks = hooks ?? {};
     this.settings = parseOptions(rest, '');
     this.log = log ?? silentLog;
   }
@@ -60,7 +65,7 @@ export class Broker {
     const { memory, data, durability } = settings;
     this.store = memory ? new MemoryStore() : await LmdbStore.open({ directory: data, durability, clock: systemClock });
     try {
-      const core = new BrokerCore(settings, this.store, systemClock, log);
+      const core = new BrokerCore(settings, this.store, systemClock, log, this.hooks);
       core.start();
       this.core = core;
       const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
@@ -72,12 +77,37 @@ export class Broker {
     }
   }
 
+  /**
+   * Publishes a message as the publisher `$server`.
+   *
+   * ```ts
+   * const tracked = await broker.publish({ topic: 'cmd/7', payload: 'reboot', receipt: 'delivered' });
+   * for await (const { to, state } of tracked) console.log(to, state);
+   * const { delivered, failed } = await tracked.tally;
+   * ```
+   * @returns once it is committed: its receipts if they were asked for, else how many recipients it had
+   * @throws CountersignError ERR_COUNTERSIGN_PUBLISH if something about it is not allowed, ERR_COUNTERSIGN_STORE if it
+   * cannot be recorded, ERR_COUNTERSIGN_STATE if the broker is not open
+   */
+  publish(request: TrackedPublishRequest): Promise<TrackedMessage>;
+  publish(request: PublishRequest): Promise<Published | TrackedMessage>;
+  async publish(request: PublishRequest): Promise<Published | TrackedMessage> {
+    if (this.core === null || this.state !== 'open') {
+      throw new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker is not open');
+    }
+    return this.core.publishFromServer(request);
+  }
+
   /** Stops accepting, sends clients away (0x8B), commits and closes the store. Safe to call twice. */
   async close(): Promise<void> {
     if (this.state === 'closed') return;
     this.state = 'closed';
     await this.listener?.close();
     this.core?.stop();
-    await this.store?.close();
+    try {
+      await this.store?.close();
+    } finally {
+      this.core?.abandon(new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker was closed'));
+    }
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js';
-import { ProtocolError } from '../base/errors.js';
+import { type CountersignError, ProtocolError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { SequenceSource } from '../base/sequence.js';
 import type { ConnectPacket, DisconnectPacket, SubscribePacket, UnsubscribePacket } from '../codec/control-packets.js';
@@ -8,6 +8,7 @@ import type { Settings } from '../config/schema.js';
 import { Cause } from '../receipts/causes.js';
 import { Housekeeping } from '../receipts/housekeeping.js';
 import { RecordStore } from '../receipts/record-store.js';
+import type { TrackedMessage } from '../receipts/tracked-message.js';
 import { Tracker } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
@@ -32,6 +33,8 @@ import { recover } from './recovery.js';
 import { Retained } from './retained.js';
 import { Routes } from './routes.js';
 import { SendWindow } from './send-window.js';
+import { type Published, type PublishRequest, ServerPublish } from './server-publish.js';
+import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
 import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
@@ -47,6 +50,8 @@ export class BrokerCore {
   readonly context: Context;
   private readonly housekeepingMs: number;
   private readonly receipts: ReceiptDelivery;
+  private readonly serverReceipts: ServerReceipts;
+  private readonly serverPublish: ServerPublish;
   private readonly replays: ReceiptReplays;
   private readonly holds: Holds;
   private readonly fanOut: FanOut;
@@ -85,13 +90,15 @@ export class BrokerCore {
     this.housekeepingMs = Math.min(60_000, Math.max(1000, Math.min(retention, maxPending) * 100));
     const offers = new Offers(context);
     this.replays = new ReceiptReplays(context);
-    this.receipts = new ReceiptDelivery(context, offers, this.replays);
+    this.serverReceipts = new ServerReceipts(context);
+    this.receipts = new ReceiptDelivery(context, offers, this.replays, this.serverReceipts);
     this.holds = new Holds(context);
     this.fanOut = new FanOut(context, offers);
     this.largeFanOuts = new LargeFanOuts(context, offers, this.fanOut);
     this.retained = new Retained(context, offers);
     this.window = new SendWindow(context);
     this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds, this.largeFanOuts);
+    this.serverPublish = new ServerPublish(context, this.onPublish, this.retained, this.serverReceipts);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
     this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions, this.holds);
@@ -117,6 +124,17 @@ export class BrokerCore {
   stop(): void {
     this.context.timers.stop();
     this.context.turns.sealNow();
+  }
+
+  /** The store has closed: what the embedding program still waits for will not come. */
+  abandon(error: CountersignError): void {
+    this.serverPublish.close(error);
+    this.serverReceipts.close(error);
+  }
+
+  /** The embedding program publishes. Throws at once what is wrong with the request. */
+  publishFromServer(request: PublishRequest): Promise<Published | TrackedMessage> {
+    return this.serverPublish.publish(request);
   }
 
   /** A CONNECT whose client is who it says. Answers it, unless it is refused. */

@@ -1,4 +1,5 @@
 import { encodeAckWithProperties } from '../codec/acks.js';
+import { succeeded } from '../receipts/packets.js';
 import type { TrackedRecord } from '../receipts/record.js';
 import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
@@ -159,15 +160,8 @@ export class Holds {
   }
 }
 
-/** True if nothing is pending or failed and at least one delivery reached the state asked for. */
-export function succeeded(record: TrackedRecord): boolean {
-  const { counts, requested } = record;
-  const reached = requested === 'processed' ? counts.processed : counts.delivered;
-  return counts.pending === 0 && counts.failed === 0 && reached > 0;
-}
-
 function reasonOf(record: TrackedRecord | null): number {
   if (record === null) return ReasonCode.implementationSpecificError;
   if (record.matched === 0) return ReasonCode.noMatchingSubscribers;
-  return succeeded(record) ? ReasonCode.success : ReasonCode.implementationSpecificError;
+  return succeeded(record.counts, record.requested) ? ReasonCode.success : ReasonCode.implementationSpecificError;
 }

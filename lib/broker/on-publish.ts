@@ -208,6 +208,8 @@ export class OnPublish {
       if (tracking.deadlineSeconds > 0 && matched > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
       return { ...accepted, reasonCode, sequence: out.sequence, matched, hold };
     }
+    // The embedding program is told how many there were; clients are not, and need no object per packet.
+    if (publisher.byServer) return { ...accepted, matched };
     return matched === 0 && settings.noMatchingSubscribers ? unmatched : accepted;
   }
 
@@ -222,8 +224,8 @@ export class OnPublish {
     const { tracker, records, persistence } = this.context;
     const later = this.largeFanOuts.begin(out, route, session, record);
     if (out.references > 0) persistence.putMessage(out.message(), out.references);
-    if (record === null || tracking === null) return { ...accepted, later };
     const matched = later.targets.length + later.groups.length;
+    if (record === null || tracking === null) return { ...accepted, matched, later };
     tracker.acceptLarge(record, out.sequence, matched, later.groups);
     const tracked = tracking.hold ? records.find(record, out.sequence) : null;
     const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };

@@ -11,6 +11,7 @@ import { Outgoing } from './outgoing.js';
 import { ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import { Routes, targetOf } from './routes.js';
+import type { ServerReceipts } from './server-receipts.js';
 
 /** Takes receipts to the sessions subscribed to them. Receipts are routed by publisher: their topics are used once. */
 export class ReceiptDelivery {
@@ -22,11 +23,13 @@ export class ReceiptDelivery {
   /** Subscriptions of those who may see the receipts of others. */
   private readonly watchers = new Routes();
   private readonly out = new Outgoing();
+  private readonly server: ServerReceipts;
 
-  constructor(context: Context, offers: Offers, replays: ReceiptReplays) {
+  constructor(context: Context, offers: Offers, replays: ReceiptReplays, server: ServerReceipts) {
     this.context = context;
     this.offers = offers;
     this.replays = replays;
+    this.server = server;
     replays.send = (subscription, reference) => this.send(subscription.session, [subscription], reference);
   }
 
@@ -53,6 +56,7 @@ export class ReceiptDelivery {
 
   /** Queues a receipt for every session subscribed to it. */
   emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
+    if (record.owner.byServer) this.server.emit(record, reference, row);
     const rest = `${this.context.tracker.id(record.sequence)}${row === null ? '' : `/${recipientSegment(row)}`}`;
     this.emitToPublisher(record, reference, rest);
     if (this.watchers.size > 0) this.emitToWatchers(record, reference, rest);

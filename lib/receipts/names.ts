@@ -25,21 +25,26 @@ function percent(character: string): string {
  * two clients share a segment and none looks like `~` or `$server`. Long ones are cut and marked with a hash.
  */
 export function encodeSegment(name: string): string {
-  const encoded = name.replace(/[%/+#]/g, percent).replace(/^[$~]/, percent);
+  return cutSegment(escapeLevel(name).replace(/^[$~]/, percent), name);
+}
+
+/** A shared group's segment: its full name with the first four characters encoded, so that no client can look like it. */
+export function encodeGroupSegment(group: string): string {
+  const head = [...group.slice(0, 4)].map(percent).join('');
+  return cutSegment(head + escapeLevel(group.slice(4)), group);
+}
+
+function escapeLevel(name: string): string {
+  return name.replace(/[%/+#]/g, percent);
+}
+
+function cutSegment(encoded: string, name: string): string {
   const bytes = Buffer.from(encoded);
   if (bytes.length <= segmentBytesMax) return encoded;
   let end = keptBytes;
   while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
   const hash = createHash('sha256').update(name).digest('hex').slice(0, 32);
   return `${bytes.toString('utf8', 0, end)}%~${hash}`;
-}
-
-/**
- * A shared group's segment: its full name with the first four characters encoded, so that no client can look like it.
- */
-export function encodeGroupSegment(group: string): string {
-  const head = [...group.slice(0, 4)].map(percent).join('');
-  return head + encodeSegment(`x${group.slice(4)}`).slice(1);
 }
 
 /** Name of the embedding program among publishers. */

@@ -1,10 +1,12 @@
-import { statfsSync } from 'node:fs';
 import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
+import { notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
-import { keyText, Overlay, type OverlayEntry } from './overlay.js';
-import type { Store, StoreEntry, Table } from './store.js';
+import type { Batch, Transaction } from './lmdb-transaction.js';
+import { isNewest, keyText, Overlay, type OverlayEntry } from './overlay.js';
+import { type Store, type StoreEntry, Table } from './store.js';
+import { decodeTurn, encodeTurn, isLogged, readTurnKey, TurnLog, turnKey } from './turn-log.js';
 
 /** Address space reserved for the map; the file grows only as it is used. */
 const defaultMapSizeBytes = 64 * 2 ** 30;
@@ -26,18 +28,6 @@ export interface LmdbStoreOptions {
   readonly mapSizeBytes?: number;
 }
 
-interface Batch {
-  readonly number: number;
-  readonly entries: readonly OverlayEntry[];
-  readonly done: () => void;
-}
-
-interface Transaction {
-  readonly batches: readonly Batch[];
-  isFlushed: boolean;
-  wakeup: Wakeup | null;
-}
-
 /**
  * The store on disk: one LMDB environment, one database a table, a batch never split over transactions.
  * ```
@@ -55,6 +45,9 @@ export class LmdbStore implements Store {
   private readonly tables: readonly BinaryDatabase[];
   private readonly clock: Clock;
   private readonly overlay = new Overlay();
+  private readonly log = new TurnLog();
+  /** Promise of the transaction being written. */
+  private written: Promise<unknown> | null = null;
   private waiting: Batch[] = [];
   private committing: Transaction | null = null;
   private readonly flushing: Transaction[] = [];
@@ -81,6 +74,18 @@ export class LmdbStore implements Store {
     this.tables = environment.tables;
     this.durability = options.durability;
     this.clock = options.clock;
+    this.replayLog();
+  }
+
+  /** Takes up the turns that the log holds: they are newer than the tables. */
+  private replayLog(): void {
+    for (const { key, value } of this.tables[Table.log].getRange({})) {
+      const turn = asBuffer(value);
+      decodeTurn(turn, (table, entryKey, entryValue) => this.overlay.put(table, entryKey, entryValue, false));
+      const entries = this.overlay.seal();
+      for (const entry of entries) entry.isInLog = true;
+      this.log.add({ number: readTurnKey(asBuffer(key)), entries, bytes: turn.length });
+    }
   }
 
   get uncommitted(): number {
@@ -184,9 +189,10 @@ export class LmdbStore implements Store {
 
   close(): Promise<void> {
     assert(this.closing === null, 'a store is closed once');
-    if (this.uncommitted > 0) this.seal(nothing);
     return new Promise((resolve, reject) => {
       this.closing = { resolve, reject };
+      // The last transaction leaves no log behind.
+      if (this.uncommitted > 0 || this.log.length > 0) this.seal(nothing);
       // Unwell: one last attempt, which ends in `release` or in `turnUnwell`.
       if (this.retry !== null) this.retryNow();
       else this.finishClosing();
@@ -204,9 +210,12 @@ export class LmdbStore implements Store {
   private startTransaction(): void {
     if (this.waiting.length === 0 || this.committing !== null || this.retry !== null || this.isClosed) return;
     if (this.flushing.length >= transactionsInFlightMax) return;
-    const transaction: Transaction = { batches: this.takeBatches(), isFlushed: false, wakeup: null };
+    const transaction: Transaction = {
+      ...{ batches: this.takeBatches(), logged: null, retired: [] },
+      ...{ isFlushed: false, wakeup: null },
+    };
     this.committing = transaction;
-    const committed = this.write(transaction.batches);
+    const committed = this.write(transaction);
     const flushed = this.durability === 'flushed' && committed !== null ? this.environment.root.flushed : null;
     // Never settles when the commit fails; `committed` rejects then.
     flushed?.then(
@@ -233,43 +242,70 @@ export class LmdbStore implements Store {
 
   /**
    * Puts the batches within this call, so within one turn, which lmdb-js makes one transaction. Of a key that several
-   * batches write, only the last is put; a key that came and went is not written at all.
+   * batches write, only the last is put; a key that came and went is not written at all. Entries of the hot tables go
+   * into the log as one value; what is alive in the turns that this retires moves to its table.
    * @returns a promise of the commit; null if there was nothing to write
    */
-  private write(batches: readonly Batch[]): Promise<unknown> | null {
+  private write(transaction: Transaction): Promise<unknown> | null {
+    const { batches } = transaction;
     const last = batches[batches.length - 1].number;
-    let promise: Promise<unknown> | null = null;
+    const isLast = this.closing !== null;
+    this.written = null;
+    transaction.retired = this.log.retire(isLast);
+    for (const turn of transaction.retired) {
+      for (const entry of turn.entries) if (isNewest(entry, last)) this.writeToTable(entry);
+      this.track(this.tables[Table.log].remove(turnKey(turn.number)));
+    }
+    const logged: OverlayEntry[] = [];
     for (const batch of batches) {
       for (const entry of batch.entries) {
-        const next = entry.next;
-        if (next !== null && next.batch <= last) {
-          if (entry.absentOnDisk) next.absentOnDisk = true;
-          continue;
-        }
-        if (entry.value === null && entry.absentOnDisk) continue;
-        entry.absentOnDisk = false;
-        const database = this.tables[entry.table];
-        const written = entry.value === null ? database.remove(entry.key) : database.put(entry.key, entry.value);
-        if (written === promise) continue;
-        // A large transaction gets a second promise when lmdb-js starts to write it.
-        promise?.catch(nothing);
-        promise = written;
+        if (!isNewest(entry, last)) continue;
+        if (isLast || !isLogged(entry)) this.writeToTable(entry);
+        else if (entry.value !== null || !entry.absentOnDisk) logged.push(entry);
       }
     }
+    if (logged.length > 0) {
+      const value = encodeTurn(logged);
+      transaction.logged = { number: this.log.nextNumber(), entries: logged, bytes: value.length };
+      this.track(this.tables[Table.log].put(turnKey(transaction.logged.number), value));
+    }
     // lmdb-js makes one more promise when the turn ends, which it keeps to itself: no rejection may go unhandled.
-    if (promise !== null) setImmediate(handleCommitted, this.environment.root);
-    return promise;
+    if (this.written !== null) setImmediate(handleCommitted, this.environment.root);
+    return this.written;
+  }
+
+  private writeToTable(entry: OverlayEntry): void {
+    if (entry.value === null && entry.absentOnDisk) return;
+    entry.absentOnDisk = false;
+    const database = this.tables[entry.table];
+    this.track(entry.value === null ? database.remove(entry.key) : database.put(entry.key, entry.value));
+  }
+
+  private track(written: Promise<unknown>): void {
+    if (written === this.written) return;
+    // A large transaction gets a second promise when lmdb-js starts to write it.
+    this.written?.catch(nothing);
+    this.written = written;
   }
 
   private onCommitted(transaction: Transaction, isDurable: boolean): void {
     this.committing = null;
     // Reads must see the transaction before the overlay forgets it.
     this.environment.root.resetReadTxn();
+    const { logged, retired } = transaction;
+    if (logged !== null) {
+      for (const entry of logged.entries) entry.isInLog = true;
+      this.log.add(logged);
+    }
     for (const batch of transaction.batches) this.overlay.forget(batch.entries);
+    for (const turn of retired) {
+      for (const entry of turn.entries) entry.isInLog = false;
+      this.overlay.forget(turn.entries);
+    }
     this.flushing.push(transaction);
     if (isDurable) transaction.isFlushed = true;
     if (!transaction.isFlushed) {
-      const giveUp = () => this.turnUnwell(transaction, notFlushedError(this.directory));
+      const giveUp = () => this.turnUnwell(transaction, notFlushedError(this.directory, flushPatienceMs / 1000));
       transaction.wakeup = this.clock.after(flushPatienceMs, giveUp);
     }
     this.startTransaction();
@@ -301,6 +337,7 @@ export class LmdbStore implements Store {
 
   private onCommitFailed(transaction: Transaction, error: unknown): void {
     this.committing = null;
+    this.log.putBack(transaction.retired);
     this.waiting.unshift(...transaction.batches);
     this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
     const detail = (error as { commitError?: Promise<unknown> }).commitError;
@@ -356,34 +393,6 @@ function handleCommitted(root: Environment['root']): void {
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function writeError(directory: string, cause: unknown): CountersignError {
-  const free = freeBytes(directory);
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new CountersignError(
-    'ERR_COUNTERSIGN_DATA_WRITE',
-    `cannot write to data directory ${directory}: ${reason}; ${free} bytes are free there. ` +
-      'Nothing is lost or acknowledged; writing is tried again every second',
-    { cause },
-  );
-}
-
-function notFlushedError(directory: string): CountersignError {
-  return new CountersignError(
-    'ERR_COUNTERSIGN_DATA_WRITE',
-    `data directory ${directory}: the disk has not confirmed a write for ${flushPatienceMs / 1000} seconds; ` +
-      'check the disk, and restart the broker if it does not recover',
-  );
-}
-
-function freeBytes(directory: string): number | string {
-  try {
-    const { bavail, bsize } = statfsSync(directory);
-    return bavail * bsize;
-  } catch (error) {
-    return `unknown (${error instanceof Error ? error.message : error})`;
-  }
 }
 
 function nothing(): void {}

@@ -22,6 +22,8 @@ export class OverlayEntry {
   value: Buffer | null;
   /** True if the key is certainly not on disk, so that a delete need not be written. */
   absentOnDisk: boolean;
+  /** True while the entry is in the log and not in its table: the overlay keeps it until its turn is retired. */
+  isInLog: boolean;
   /** The entry of a later batch for the same key. */
   next: OverlayEntry | null = null;
 
@@ -33,7 +35,16 @@ export class OverlayEntry {
     this.batch = batch;
     this.value = value;
     this.absentOnDisk = false;
+    this.isInLog = false;
   }
+}
+
+/** True unless a later batch up to `last` wrote the key again; then that one takes over what is known of the disk. */
+export function isNewest(entry: OverlayEntry, last: number): boolean {
+  const { next } = entry;
+  if (next === null || next.batch > last) return true;
+  if (entry.absentOnDisk) next.absentOnDisk = true;
+  return false;
 }
 
 /** The newest uncommitted entries whose keys share a prefix. */
@@ -161,9 +172,12 @@ export class Overlay {
     return this.batch - 1;
   }
 
-  /** Forgets entries that a transaction has committed, unless a newer batch has written their keys again. */
+  /**
+   * Forgets entries that their tables hold, unless a newer batch has written their keys again; those in the log stay.
+   */
   forget(entries: readonly OverlayEntry[]): void {
     for (const entry of entries) {
+      if (entry.isInLog) continue;
       const group = entry.group;
       if (group.entries.get(entry.text) !== entry) continue;
       group.entries.delete(entry.text);

@@ -21,6 +21,7 @@ export const Table = {
   replays: 15,
   fanOuts: 16,
   fanOutCursors: 17,
+  log: 18,
 } as const;
 export type Table = (typeof Table)[keyof typeof Table];
 
@@ -31,7 +32,7 @@ export const tableNames = Object.keys(Table) as readonly (keyof typeof Table)[];
  * Leading key bytes that say which rows of a table are read together; 0 for tables read as a whole. Only a matter of
  * speed: uncommitted rows are kept in groups by this prefix, and a range within one group looks at no other.
  */
-export const groupPrefixBytes: readonly number[] = [0, 0, 0, 0, 4, 4, 4, 0, 12, 12, 0, 0, 12, 0, 0, 4, 0, 0];
+export const groupPrefixBytes: readonly number[] = [0, 0, 0, 0, 4, 4, 4, 0, 12, 12, 0, 0, 12, 0, 0, 4, 0, 0, 0];
 
 /** Keys have 1 to this many bytes; topics and filters that may be longer are hashed, see `records-keys.ts`. */
 export const keyBytesMax = 1978;

@@ -104,7 +104,6 @@ export class Peer {
   disconnectCode: number | null = null;
   sessionPresent = false;
   connackCode = 0;
-  connackProperties: Packet['length'] | Record<string, unknown> = {};
   acknowledges: boolean;
   private readonly version: 4 | 5;
   private readonly socket: Socket;
@@ -223,7 +222,7 @@ export class Peer {
 
   /** The next message. */
   async take(): Promise<Message> {
-    await this.claim((packet) => packet.cmd === 'publish', 'a PUBLISH');
+    if (this.inbox.length === 0) await this.claim((packet) => packet.cmd === 'publish', 'a PUBLISH');
     return this.inbox.shift() as Message;
   }
 
@@ -302,7 +301,7 @@ export class Peer {
     if (packet.cmd === 'pubrel' && this.acknowledges) this.send({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
     const at = this.waiting.findIndex(({ accepts }) => accepts(packet));
     if (at >= 0) this.waiting.splice(at, 1)[0]?.resolve(packet);
-    else this.unclaimed.push(packet);
+    else if (packet.cmd !== 'publish') this.unclaimed.push(packet);
   }
 
   private onMessage(packet: IPublishPacket): void {

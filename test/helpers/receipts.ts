@@ -40,11 +40,11 @@ export function pick(receipt: Receipt, ...names: readonly string[]): Record<stri
 }
 
 /** `matched processed delivered sent failed pending`, and `final` or `overdue`. */
-export function counts(tally: Receipt): string {
-  assert.ok(tally.isTally, `a tally was expected: ${JSON.stringify(tally)}`);
+export function counts(tally: Receipt | undefined): string {
+  assert.ok(tally?.isTally, `a tally was expected: ${JSON.stringify(tally)}`);
   const { matched, processed, delivered, sent, failed, pending } = tally;
   const marks = [tally.final === true ? 'final' : '', tally.overdue === true ? 'overdue' : ''];
-  return [[matched, processed, delivered, sent, failed, pending].join(' '), ...marks].join(' ').trim();
+  return [matched, processed, delivered, sent, failed, pending, ...marks].join(' ').replace(/ +/g, ' ').trim();
 }
 
 /** Nothing more has come to a client after everybody's packets were dealt with. */

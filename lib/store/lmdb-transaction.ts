@@ -1,0 +1,20 @@
+import type { Wakeup } from '../base/clock.js';
+import type { OverlayEntry } from './overlay.js';
+import type { LoggedTurn } from './turn-log.js';
+
+/** Puts and deletes that are atomic together. */
+export interface Batch {
+  readonly number: number;
+  readonly entries: readonly OverlayEntry[];
+  readonly done: () => void;
+}
+
+/** Batches that are handed to LMDB as one. */
+export interface Transaction {
+  readonly batches: readonly Batch[];
+  /** The transaction's own turn of the log, and the older ones that it retires. */
+  logged: LoggedTurn | null;
+  retired: readonly LoggedTurn[];
+  isFlushed: boolean;
+  wakeup: Wakeup | null;
+}
