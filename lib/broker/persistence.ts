@@ -83,9 +83,9 @@ export class Persistence {
 
   constructor(store: Store) {
     this.store = store;
-    this.references = new MessageReferences(store);
     this.sessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
     this.sequencesReserved = this.readNumber('sequences-reserved');
+    this.references = new MessageReferences(store, this.sequencesReserved);
   }
 
   /** Puts and deletes of the open turn: unchanged means that nothing was recorded in between. */

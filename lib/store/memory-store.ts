@@ -1,47 +1,47 @@
 import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
+import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
-import { type Durability, keyBytesMax, type Store, type StoreEntry, type Table, tableNames } from './store.js';
+import { type Durability, keyBytesMax, type Store, type StoreEntry, Table, tableNames } from './store.js';
 
 // sorted-btree is CommonJS and marked as a module: from ESM its class is one level deeper.
 type Tree = InstanceType<typeof BTreeModule.default<string, StoreEntry>>;
 const Tree = BTreeModule.default;
 
-/** Everything in ordered trees in the heap, gone with the process. `commit` calls `done` before it returns. */
+/** What `MemoryStore` asks of the rows of one table. */
+interface Rows {
+  get(key: Buffer): StoreEntry | undefined;
+  put(entry: StoreEntry): void;
+  delete(key: Buffer): void;
+  range(start: Buffer, end: Buffer | null, limit: number, isReverse: boolean): StoreEntry[];
+  clear(): void;
+}
+
+/** Tables whose first rows are asked for again and again while keys come in any order. */
+const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
+
+/** Everything in the heap, gone with the process. `commit` calls `done` before it returns. */
 export class MemoryStore implements Store {
   readonly durability: Durability = 'memory';
   readonly healthy = true;
   readonly commitsInFlight = 0;
   uncommitted = 0;
   onHealthChange: ((error: Error | null) => void) | null = null;
-  private readonly trees: readonly Tree[] = tableNames.map(() => new Tree<string, StoreEntry>(undefined, byText));
+  private readonly tables: readonly Rows[] = tableNames.map((name) => {
+    const table = Table[name];
+    return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
+  });
 
   get(table: Table, key: Buffer): Buffer | null {
-    return this.trees[table].get(keyText(key))?.value ?? null;
+    return this.tables[table].get(key)?.value ?? null;
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
-    const found: StoreEntry[] = [];
-    if (limit <= 0) return found;
-    const collect = (_text: string, entry: StoreEntry) => {
-      found.push(entry);
-      return found.length < limit ? undefined : { break: true };
-    };
-    const tree = this.trees[table];
-    const highest = end === null ? tree.maxKey() : keyText(end);
-    if (highest !== undefined) tree.forRange(keyText(start), highest, end === null, collect);
-    return found;
+    return limit <= 0 ? [] : this.tables[table].range(start, end, limit, false);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
-    const found: StoreEntry[] = [];
-    const lowest = keyText(start);
-    const tree = this.trees[table];
-    for (let pair = tree.nextLowerPair(keyText(end)); pair !== undefined; pair = tree.nextLowerPair(pair[0])) {
-      if (pair[0] < lowest || found.length === limit) break;
-      found.push(pair[1]);
-    }
-    return found;
+    return limit <= 0 ? [] : this.tables[table].range(start, end, limit, true);
   }
 
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
@@ -51,7 +51,7 @@ export class MemoryStore implements Store {
   put(table: Table, key: Buffer, value: Buffer): void {
     assert(key.length > 0 && key.length <= keyBytesMax, 'a store key has 1 to 1978 bytes');
     this.uncommitted++;
-    this.trees[table].set(keyText(key), { key, value });
+    this.tables[table].put({ key, value });
   }
 
   putNew(table: Table, key: Buffer, value: Buffer): void {
@@ -60,7 +60,7 @@ export class MemoryStore implements Store {
 
   delete(table: Table, key: Buffer): void {
     this.uncommitted++;
-    this.trees[table].delete(keyText(key));
+    this.tables[table].delete(key);
   }
 
   commit(done: () => void): void {
@@ -69,10 +69,45 @@ export class MemoryStore implements Store {
   }
 
   async close(): Promise<void> {
-    for (const tree of this.trees) tree.clear();
+    for (const rows of this.tables) rows.clear();
+  }
+}
+
+/** Rows of one table in a tree. */
+class SortedRows implements Rows {
+  private readonly tree: Tree = new Tree<string, StoreEntry>(undefined, byText);
+
+  get(key: Buffer): StoreEntry | undefined {
+    return this.tree.get(keyText(key));
+  }
+
+  put(entry: StoreEntry): void {
+    this.tree.set(keyText(entry.key), entry);
+  }
+
+  delete(key: Buffer): void {
+    this.tree.delete(keyText(key));
+  }
+
+  range(start: Buffer, end: Buffer | null, limit: number, isReverse: boolean): StoreEntry[] {
+    const found: StoreEntry[] = [];
+    const { tree } = this;
+    const highest = end === null ? tree.maxKey() : keyText(end);
+    if (highest === undefined) return found;
+    const collect = (_text: string, entry: StoreEntry) => {
+      found.push(entry);
+      return isReverse || found.length < limit ? undefined : { break: true };
+    };
+    tree.forRange(keyText(start), highest, end === null, collect);
+    return isReverse ? found.reverse().slice(0, limit) : found;
+  }
+
+  clear(): void {
+    this.tree.clear();
   }
 }
 
 function byText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  if (a < b) return -1;
+  return a > b ? 1 : 0;
 }

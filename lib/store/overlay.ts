@@ -201,7 +201,8 @@ export class Overlay {
   }
 }
 
-function prefixOf(table: Table, key: Buffer, text: string): number | string {
+/** The group of a key: what rows read together have in common. */
+export function prefixOf(table: Table, key: Buffer, text: string): number | string {
   const bytes = groupPrefixBytes[table];
   if (bytes === 0) return '';
   if (bytes === 4 && key.length >= 4) return ((key[0] << 24) | (key[1] << 16) | (key[2] << 8) | key[3]) >>> 0;
@@ -209,7 +210,7 @@ function prefixOf(table: Table, key: Buffer, text: string): number | string {
 }
 
 /** True if no key outside the group of `start` can be in the range. */
-function isWithinOneGroup(table: Table, start: string, end: string | null): boolean {
+export function isWithinOneGroup(table: Table, start: string, end: string | null): boolean {
   const bytes = groupPrefixBytes[table];
   if (bytes === 0) return true;
   if (end === null || start.length < bytes) return false;
@@ -226,7 +227,8 @@ function successor(prefix: string): string | null {
   return raised.padEnd(prefix.length, '\0');
 }
 
-function lowerBound(ordered: readonly string[], text: string): number {
+/** Place of the first text at or after `text`. */
+export function lowerBound(ordered: readonly string[], text: string): number {
   let low = 0;
   let high = ordered.length;
   while (low < high) {
