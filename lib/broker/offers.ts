@@ -48,20 +48,20 @@ export class Offers {
         return;
       }
       this.context.metrics.droppedOffline++;
-      this.refuse(session, out, carriage, Cause.offline);
+      this.refuse(session, out, carriage, Cause.offline, 0);
       return;
     }
     if (link.slow) {
       this.context.metrics.droppedSlow++;
-      this.refuse(session, out, carriage, Cause.slow);
+      this.refuse(session, out, carriage, Cause.slow, 0);
       return;
     }
     const frame = fittingFrame(this.context, link, out, false, target.subscriptionIds);
     if (frame === null) {
-      this.refuse(session, out, carriage, Cause.tooLarge);
+      this.refuse(session, out, carriage, Cause.tooLarge, 0);
       return;
     }
-    this.tell(session, out, carriage, Outcome.sent, null);
+    this.tell(session, out, carriage, Outcome.sent, null, 0);
     const firstByte = publishFirstByte(0, this.retainFlag(target, out));
     this.context.turns.publish(link, frame, firstByte, 0, carriage.kind !== DeliveryKind.message);
   }
@@ -75,7 +75,7 @@ export class Offers {
     }
     const frame = fittingFrame(this.context, link, out, true, target.subscriptionIds);
     if (frame === null) {
-      this.refuse(session, out, carriage, Cause.tooLarge);
+      this.refuse(session, out, carriage, Cause.tooLarge, qos);
       return;
     }
     // A plain delivery needs no object: the message's own sequence says it all.
@@ -117,7 +117,7 @@ export class Offers {
       (maximumQueuedBytes > 0 && queue.bytes + out.payloadLength > maximumQueuedBytes);
     if (full && carriage.kind !== DeliveryKind.receipt) {
       metrics.droppedQueueFull++;
-      this.refuse(session, out, carriage, Cause.queueFull);
+      this.refuse(session, out, carriage, Cause.queueFull, qos);
       return;
     }
     const delivery = this.delivery(target, out, carriage, qos);
@@ -167,17 +167,25 @@ export class Offers {
     return target.retainAsPublished && out.retain;
   }
 
-  private refuse(session: Session, out: Outgoing, carriage: Carriage, cause: Cause): void {
-    this.tell(session, out, carriage, outcomeOf(step(DeliveryState.new, DeliveryEvent.refuse)), cause);
+  private refuse(session: Session, out: Outgoing, carriage: Carriage, cause: Cause, qos: QoS): void {
+    this.tell(session, out, carriage, outcomeOf(step(DeliveryState.new, DeliveryEvent.refuse)), cause, qos);
   }
 
-  private tell(session: Session, out: Outgoing, carriage: Carriage, outcome: Outcome, cause: Cause | null): void {
+  private tell(
+    session: Session,
+    out: Outgoing,
+    carriage: Carriage,
+    outcome: Outcome,
+    cause: Cause | null,
+    qos: QoS,
+  ): void {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
     this.context.tracker.outcome(carriage.reference, out.sequence, session, carriage.group, {
       outcome,
       reasonCode: reasonOfCause(cause),
       cause,
       reasonString: null,
+      qos,
     });
   }
 }

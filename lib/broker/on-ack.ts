@@ -58,7 +58,8 @@ export class OnAck {
     if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
     if (effects & Effect.free) {
       outbound.release(packetId);
-      if (session.sendQuota < session.sendQuotaMax) session.sendQuota++; // [MQTT-4.9.0-2]
+      const paid = session.unpaidIds === null || !session.unpaidIds.delete(packetId);
+      if (paid && session.sendQuota < session.sendQuotaMax) session.sendQuota++; // [MQTT-4.9.0-2]
     }
     const outcome = outcomeOf(transition);
     if (outcome !== Outcome.none && delivery !== null) this.tell(session, delivery, outcome, reasonCode, reasonString);

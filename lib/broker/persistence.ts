@@ -85,7 +85,7 @@ export class Persistence {
     this.store = store;
     this.sessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
     this.sequencesReserved = this.readNumber('sequences-reserved');
-    this.references = new MessageReferences(store, this.sequencesReserved);
+    this.references = new MessageReferences(store);
   }
 
   /** Puts and deletes of the open turn: unchanged means that nothing was recorded in between. */

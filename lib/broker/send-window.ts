@@ -104,6 +104,7 @@ export class SendWindow {
     const inflight = persistence.readInflight(session.number);
     for (const row of inflight) session.outbound.restore(row.packetId, row.state, row.sequence, row);
     session.resendIds = inflight.map((row) => row.packetId);
+    session.unpaidIds = inflight.length === 0 ? null : new Set(session.resendIds);
     this.refill(session);
   }
 
@@ -139,6 +140,7 @@ export class SendWindow {
       return;
     }
     session.sendQuota--;
+    session.unpaidIds?.delete(packetId);
     // [MQTT-3.3.1-1] a repeat says so
     const firstByte = publishFirstByte(delivery.qos, delivery.retain) | dupBit;
     this.context.turns.publish(link, frame, firstByte, packetId, false);
@@ -151,6 +153,7 @@ export class SendWindow {
     const sequence = outbound.sequence(packetId);
     const transition = step(outbound.state(packetId), event);
     outbound.release(packetId);
+    session.unpaidIds?.delete(packetId);
     removeRow(this.context, session, sequence, delivery);
     if (delivery !== null) this.tell(session, delivery, outcomeOf(transition), cause);
   }

@@ -1,4 +1,5 @@
-import { DeliveryEvent, Effect, effectsOf, Outcome, outcomeOf, step } from '../delivery/table.js';
+import type { Message } from '../base/message.js';
+import { DeliveryEvent, DeliveryState, Effect, effectsOf, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
@@ -117,7 +118,7 @@ export class SessionLifecycle {
       }
     }
     if (session.queueLength > 0) {
-      for (const delivery of queue.inMemory()) this.finish(session, delivery, 1, cause);
+      for (const delivery of queue.inMemory()) this.finish(session, delivery, DeliveryState.queued, cause);
     }
     session.clearOutbound();
   }
@@ -141,8 +142,7 @@ export class SessionLifecycle {
 
   private finish(session: Session, delivery: Delivery | StoredRow, state: StoredRow['state'], cause: Cause): void {
     const { persistence, tracker } = this.context;
-    const moves = delivery.group !== null && this.move(delivery, state);
-    const event = moves ? DeliveryEvent.memberLeft : DeliveryEvent.sessionEnd;
+    const event = this.endOf(delivery, state);
     const transition = step(state, event);
     if (session.stored || delivery.kind === DeliveryKind.tracked) {
       persistence.deleteDelivery(session.number, delivery.sequence);
@@ -153,20 +153,28 @@ export class SessionLifecycle {
     tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
       outcome,
       reasonCode: 0,
-      cause,
+      cause: event === DeliveryEvent.expire ? null : cause,
       reasonString: null,
     });
+  }
+
+  /** What the end of its session is for a delivery; moves it if it is another member's from here on. */
+  private endOf(delivery: Delivery | StoredRow, state: StoredRow['state']): DeliveryEvent {
+    const { persistence, clock } = this.context;
+    const matters = delivery.group !== null || delivery.kind === DeliveryKind.tracked;
+    const message = delivery.message ?? (matters ? persistence.readMessage(delivery.messageSequence) : null);
+    const isExpired = message !== null && message.expiryAtMs > 0 && message.expiryAtMs <= clock.now();
+    if (isExpired && state === DeliveryState.queued) return DeliveryEvent.expire;
+    const moves = message !== null && !isExpired && this.move(message, delivery, state);
+    return moves ? DeliveryEvent.memberLeft : DeliveryEvent.sessionEnd;
   }
 
   /**
    * [MQTT-4.8.2-5] what the member of a shared group had not got goes to another; a started QoS 2 flow dies with it.
    */
-  private move(delivery: Delivery | StoredRow, state: StoredRow['state']): boolean {
-    if (!(effectsOf(step(state, DeliveryEvent.memberLeft)) & Effect.move)) return false;
+  private move(message: Message, delivery: Delivery | StoredRow, state: StoredRow['state']): boolean {
+    if (delivery.group === null || !(effectsOf(step(state, DeliveryEvent.memberLeft)) & Effect.move)) return false;
     const { persistence, clock } = this.context;
-    const message = delivery.message ?? persistence.readMessage(delivery.messageSequence);
-    if (message === null || delivery.group === null) return false;
-    if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) return false;
     this.moved.fromMessage(message, clock.now());
     const record = delivery.kind === DeliveryKind.tracked ? delivery.reference : null;
     if (record !== null) this.moved.receiptProperty = this.context.tracker.receiptProperty(message.sequence);

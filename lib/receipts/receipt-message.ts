@@ -52,7 +52,7 @@ function nameOf(state: ReceiptState): DeliveryStateName {
 /** Body of a receipt. @see receipts contract, "Packets" */
 function receiptBody(id: string, record: TrackedRecord, row: Row, state: ReceiptState): Receipt {
   const isLast = state === row.state;
-  const body: Draft<Receipt> = {
+  const head: Omit<Draft<Receipt>, 'matched'> = {
     id,
     topic: record.topicName,
     to: row.to,
@@ -60,10 +60,10 @@ function receiptBody(id: string, record: TrackedRecord, row: Row, state: Receipt
     qos: row.qos,
     reason: isLast ? row.reasonCode : 0,
     at: stateAtMs(row, state),
-    matched: record.matched,
   };
-  if (row.sentAtMs > 0 && state !== ReceiptState.queued) body.sentAt = row.sentAtMs;
-  if (row.deliveredAtMs > 0 && state > ReceiptState.delivered) body.deliveredAt = row.deliveredAtMs;
+  if (row.sentAtMs > 0 && state !== ReceiptState.queued) head.sentAt = row.sentAtMs;
+  if (row.deliveredAtMs > 0 && state > ReceiptState.delivered) head.deliveredAt = row.deliveredAtMs;
+  const body: Draft<Receipt> = Object.assign(head, { matched: record.matched });
   if (row.group !== null) body.group = row.group;
   if (!isLast) return body;
   if (row.cause !== null) body.cause = row.cause;

@@ -222,6 +222,7 @@ export class Tracker {
         row.canAnswer = session?.version === 5;
       }
       if (state === ReceiptState.delivered) row.deliveredAtMs = now;
+      if (verdict.qos !== undefined) row.qos = verdict.qos;
       row.state = state;
       row.reasonCode = verdict.reasonCode;
       row.cause = verdict.cause;

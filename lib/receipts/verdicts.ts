@@ -9,6 +9,8 @@ export interface Verdict {
   readonly reasonCode: number;
   readonly cause: Cause | null;
   readonly reasonString: string | null;
+  /** QoS of a delivery that was neither queued nor sent before. */
+  readonly qos?: QoS;
 }
 
 /** An application's word on a delivery. */

@@ -54,6 +54,11 @@ export class Session {
   queueKnown: boolean;
   /** Identifiers whose PUBLISH must be repeated on this connection and has not been, for want of quota. */
   resendIds: number[] | null = null;
+  /**
+   * Identifiers of earlier connections that have taken none of this one's quota, and so give none back when they are
+   * done. [MQTT-3.3.4-9]
+   */
+  unpaidIds: Set<number> | null = null;
   will: Will | null = null;
   /** When the will goes out, ms since the epoch; 0 while it is not due. */
   willDueAtMs = 0;

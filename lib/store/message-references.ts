@@ -16,13 +16,8 @@ export class MessageReferences {
   /** Of messages stored or counted lately, oldest first. */
   private readonly counts = new Map<number, number>();
 
-  /** Counts of messages above this sequence are all in `counts`: a message that is not there has one reference. */
-  private knownAbove: number;
-
-  /** @param sequenceFloor no message above it was stored before this process */
-  constructor(store: Store, sequenceFloor: number) {
+  constructor(store: Store) {
     this.store = store;
-    this.knownAbove = sequenceFloor;
   }
 
   /**
@@ -56,7 +51,6 @@ export class MessageReferences {
   private count(sequence: number): number {
     const cached = this.counts.get(sequence);
     if (cached !== undefined) return cached;
-    if (sequence > this.knownAbove) return 1;
     const stored = this.store.get(Table.references, messageKey(sequence));
     return stored === null ? 1 : decodeNumber(stored);
   }

@@ -110,7 +110,9 @@ export class WireClient {
 
   /** Closes without order (RST). */
   reset(): void {
-    this.socket.resetAndDestroy();
+    // Where the broker closed first, the socket is being shut down: resetting it then would leak it, and Node never exits.
+    if (this.socket.writableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   private async until(isDone: () => boolean, what: string, expected?: Buffer): Promise<void> {

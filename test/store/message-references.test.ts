@@ -24,7 +24,7 @@ const rows = (store: Store, table: Table) => store.countRange(table, Buffer.allo
 
 t.test('a message with one reference has no count, and goes with it', async (t) => {
   const store = new MemoryStore();
-  const references = new MessageReferences(store, 0);
+  const references = new MessageReferences(store);
   references.putMessage(message(1), 1);
   t.equal(rows(store, Table.references), 0);
   const stored = store.get(Table.messages, messageKey(1));
@@ -35,20 +35,20 @@ t.test('a message with one reference has no count, and goes with it', async (t) 
 
 t.test('a message goes with the last of its references, wherever they were counted', async (t) => {
   const store = new MemoryStore();
-  let references = new MessageReferences(store, 0);
+  let references = new MessageReferences(store);
   references.putMessage(message(1), 3);
   references.putMessage(message(2), 1);
   references.add(2, 0);
   references.add(2, 2);
   references.release(1);
-  references = new MessageReferences(store, Number.MAX_SAFE_INTEGER); // as after a restart
+  references = new MessageReferences(store); // as after a restart
   references.release(1);
   t.equal(rows(store, Table.references), 1, 'a count of 1 has no row');
   references.release(2);
   references.release(2);
   t.equal(rows(store, Table.references), 0);
   t.equal(rows(store, Table.messages), 2);
-  references = new MessageReferences(store, Number.MAX_SAFE_INTEGER);
+  references = new MessageReferences(store);
   references.release(1);
   t.equal(store.get(Table.messages, messageKey(1)), null);
   references.release(2);
@@ -57,7 +57,7 @@ t.test('a message goes with the last of its references, wherever they were count
 
 t.test('more messages than counts are remembered are counted all the same', async (t) => {
   const store = new MemoryStore();
-  const references = new MessageReferences(store, 0);
+  const references = new MessageReferences(store);
   for (let sequence = 0; sequence < 120_000; sequence++) references.putMessage(message(sequence), 2);
   for (let sequence = 0; sequence < 120_000; sequence++) references.release(sequence);
   t.equal(rows(store, Table.messages), 120_000);

@@ -19,7 +19,7 @@ const ground = ['lib/spec', 'lib/base'];
 const rules = [...ground, 'lib/codec', 'lib/topic', 'lib/delivery', 'lib/auth'];
 const stored = [...rules, 'lib/session', 'lib/store'];
 const served = [...stored, 'lib/config', 'lib/receipts', 'lib/broker', 'lib/net'];
-const everything = [...served, 'lib/server.ts', 'lib/index.ts', 'lib/client.ts'];
+const everything = [...served, 'lib/server.ts', 'lib/index.ts', 'lib/client.ts', 'lib/client'];
 
 /** What each part may import besides itself. A file of `lib` that is not below one of these breaks the rule. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -37,7 +37,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'lib/net': [...stored, 'lib/config', 'lib/receipts', 'lib/broker'],
   'lib/server.ts': served,
   'lib/index.ts': everything,
-  'lib/client.ts': ground,
+  'lib/client.ts': [...ground, 'lib/receipts', 'lib/client'],
+  'lib/client': [...ground, 'lib/receipts'],
   bin: everything,
 };
 
