@@ -2,6 +2,8 @@
 import { Command, Option } from 'commander';
 import { addConfigCommands } from './config.js';
 import { failWith } from './failure.js';
+import { addPublishCommand } from './publish.js';
+import { addReceiptsCommand } from './receipts.js';
 import { type StartFlags, start } from './start.js';
 import { readVersion } from './version.js';
 
@@ -23,6 +25,8 @@ function buildProgram(): Command {
     .option('--config <file>', 'configuration file, YAML or JSON; environment and flags win over it')
     .option('--log-level <level>', 'debug, info, warn, error or silent (default: info)')
     .action((flags: StartFlags) => start(flags, process.env));
+  addPublishCommand(program);
+  addReceiptsCommand(program);
   addConfigCommands(program);
   return program;
 }

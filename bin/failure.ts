@@ -2,8 +2,10 @@ import { writeSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { CountersignError } from '../lib/base/errors.js';
 
-/** Exit codes of the program. */
-export const ExitCode = { ok: 0, failed: 1, usage: 2, bug: 70 } as const;
+/** Exit codes of the program; `unsuccessful` and `overdue` tell of a published message. */
+export const ExitCode = { ok: 0, failed: 1, usage: 2, unsuccessful: 3, overdue: 4, bug: 70 } as const;
+
+const commands: ReadonlySet<string> = new Set(['start', 'publish', 'receipts', 'config']);
 
 /** Ends the process: with 0 if the "error" was a request for help or the version, else after saying what is wrong. */
 export function failWith(error: unknown): never {
@@ -33,7 +35,9 @@ function isWrongConfiguration(error: unknown): boolean {
 
 function describeUsage(message: string): string {
   const problem = oneLine(message.replace(/^error: /, '')).replace(/\.$/, '');
-  return /did you mean/i.test(problem) ? problem : `${problem}; see countersign start --help`;
+  const [, , command = ''] = process.argv;
+  const help = commands.has(command) ? `countersign ${command} --help` : 'countersign --help';
+  return /did you mean/i.test(problem) ? problem : `${problem}; see ${help}`;
 }
 
 interface SystemError extends NodeJS.ErrnoException {

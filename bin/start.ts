@@ -5,6 +5,7 @@ import type { Settings } from '../lib/config/schema.js';
 import { Broker } from '../lib/index.js';
 import { readConfigurationFile } from './configuration-file.js';
 import { ExitCode, sayError } from './failure.js';
+import { passwordVariable } from './mqtt-connection.js';
 import { readVersion } from './version.js';
 
 /** Flags of `countersign start` as the command line gives them. */
@@ -56,7 +57,9 @@ function readSettings(flags: StartFlags, environment: NodeJS.ProcessEnv): Settin
   const file = config === undefined ? undefined : readConfigurationFile(config);
   // Who names a directory wants it used, whatever a weaker source says.
   const flagOptions = options.data === undefined ? options : { ...options, memory: false };
-  return loadSettings({ file, environment, flags: flagOptions });
+  // The password of `countersign publish` may be in the environment of whoever starts a broker.
+  const { [passwordVariable]: _, ...variables } = environment;
+  return loadSettings({ file, environment: variables, flags: flagOptions });
 }
 
 /** JSON lines on stderr, written in the background; `flush` waits for what is not written yet, but not for long. */

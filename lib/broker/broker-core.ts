@@ -112,8 +112,8 @@ export class BrokerCore {
 
   /** Brings back what the store holds. Call once, before the first link. */
   start(): void {
-    const { lifecycle, subscriptions, retained, wills } = this;
-    recover(this.context, { lifecycle, subscriptions, retained, wills });
+    const { lifecycle, subscriptions, retained, wills, replays } = this;
+    recover(this.context, { lifecycle, subscriptions, retained, wills, replays });
     this.largeFanOuts.restore();
     this.storedTimers.start();
     this.keepHouse();
@@ -137,11 +137,18 @@ export class BrokerCore {
     return this.serverPublish.publish(request);
   }
 
-  /** A CONNECT whose client is who it says. Answers it, unless it is refused. */
-  connect(link: Link, packet: ConnectPacket, userName: string | null): Accepted | Refusal {
+  /** What is wrong with a CONNECT whatever its credentials; null if nothing is. */
+  check(packet: ConnectPacket): Refusal | null {
+    return this.onConnect.check(packet);
+  }
+
+  /**
+   * A CONNECT that was checked, and whose client is who it says. Answers it, unless it is refused.
+   * @param data Authentication Data of the success CONNACK
+   */
+  connect(link: Link, packet: ConnectPacket, userName: string | null, data: Buffer | null): Accepted | Refusal {
     this.context.turns.begin();
-    const refusal = this.onConnect.check(packet);
-    return refusal ?? this.onConnect.accept(link, packet, userName);
+    return this.onConnect.accept(link, packet, userName, data);
   }
 
   publish(session: Session, link: Link, view: PublishView, topicName: string): void {

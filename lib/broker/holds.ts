@@ -68,10 +68,8 @@ export class Holds {
     const record = records.find(publisherKey, sequence);
     if (record === null) return;
     const latest = record.acceptedAtMs + this.context.settings.receipts.maxHold * 1000;
-    const deadlineAtMs = Math.max(
-      clock.now(),
-      record.deadlineAtMs || Math.min(latest, record.acceptedAtMs + defaultDeadlineSeconds * 1000),
-    );
+    const wanted = record.deadlineAtMs || record.acceptedAtMs + defaultDeadlineSeconds * 1000;
+    const deadlineAtMs = Math.max(clock.now(), Math.min(wanted, latest));
     const { topicName } = record;
     this.add({ session, packetId, publisherKey, sequence, topicName, deadlineAtMs, link: null, timer: null });
   }
@@ -84,7 +82,7 @@ export class Holds {
     const hold = this.bySession.get(session)?.get(packetId);
     if (hold === undefined) return false;
     if (!dup || hold.topicName !== topicName || hold.link === link) {
-      this.remove(hold);
+      this.end(session, link, packetId);
       return false;
     }
     hold.link = link;
@@ -94,6 +92,14 @@ export class Holds {
       this.answer(hold, record);
     }
     return true;
+  }
+
+  /** Another message of the client takes the identifier: what it held is not answered any more. */
+  end(session: Session, link: Link, packetId: number): void {
+    const hold = this.bySession.get(session)?.get(packetId);
+    if (hold === undefined) return;
+    if (hold.link === link) link.unansweredPublishes--;
+    this.remove(hold);
   }
 
   /** A message has its final tally. */

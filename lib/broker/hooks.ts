@@ -4,8 +4,50 @@ export interface ClientIdentity {
   readonly userName: string | null;
 }
 
-/** Decisions that an embedding program takes over. All are optional; without them everything is allowed. */
+/** A CONNECT whose client is to be authenticated. */
+export interface AuthenticationRequest extends ClientIdentity {
+  readonly password: Buffer | null;
+  readonly address: string;
+  readonly protocolVersion: number;
+}
+
+/** Why a client is refused: a reason code of CONNACK or DISCONNECT and, for MQTT 5, a sentence. */
+export interface AuthenticationRefusal {
+  /** 0x87 (Not authorized) if left out. */
+  readonly reasonCode?: number;
+  readonly reason?: string;
+}
+
+/** One step of an enhanced authentication. @see MQTT 5 §4.12 */
+export interface EnhancedAuthenticationStep extends ClientIdentity {
+  readonly method: string;
+  readonly data: Buffer | null;
+  readonly address: string;
+  /** True if the client is connected and authenticates again. */
+  readonly isReAuthentication: boolean;
+  /** The handler's own, kept from step to step of one exchange. */
+  readonly exchange: Record<string, unknown>;
+}
+
+/** What an enhanced authentication goes on with. */
+export type EnhancedAuthenticationResult =
+  | { readonly status: 'continue'; readonly data?: Buffer }
+  | { readonly status: 'success'; readonly data?: Buffer; readonly userName?: string }
+  | ({ readonly status: 'refused' } & AuthenticationRefusal);
+
+type OrPromise<T> = T | Promise<T>;
+
+/**
+ * Decisions that an embedding program takes over. All are optional; without them everything is allowed. A hook that
+ * returns a promise makes the input of that one connection wait; one that throws or rejects refuses.
+ */
 export interface Hooks {
+  /** Checks user name and password: true to let the client in. */
+  authenticate?(request: AuthenticationRequest): OrPromise<boolean | AuthenticationRefusal>;
+  /** Methods of enhanced authentication by name, such as `SCRAM-SHA-256`. */
+  readonly enhancedAuthentication?: Readonly<
+    Record<string, (step: EnhancedAuthenticationStep) => OrPromise<EnhancedAuthenticationResult>>
+  >;
   /** What a client may see of receipts; `own` where there is no hook. */
   receiptAccess?(client: ClientIdentity): 'none' | 'tally' | 'own' | 'all';
 }

@@ -113,7 +113,7 @@ export class Offers {
     const { queue } = session;
     const { maximumQueuedMessages, maximumQueuedBytes } = settings;
     const full =
-      (maximumQueuedMessages > 0 && length >= maximumQueuedMessages) ||
+      (maximumQueuedMessages > 0 && length - session.waitingReceipts >= maximumQueuedMessages) ||
       (maximumQueuedBytes > 0 && queue.bytes + out.payloadLength > maximumQueuedBytes);
     if (full && carriage.kind !== DeliveryKind.receipt) {
       metrics.droppedQueueFull++;
@@ -121,7 +121,8 @@ export class Offers {
       return;
     }
     const delivery = this.delivery(target, out, carriage, qos);
-    queue.bytes += out.payloadLength;
+    if (carriage.kind === DeliveryKind.receipt) session.waitingReceipts++;
+    else queue.bytes += out.payloadLength;
     queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;

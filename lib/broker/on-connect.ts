@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { encodeConnack } from '../codec/connack.js';
 import type { ConnackProperties, ConnectPacket, WillRequest } from '../codec/control-packets.js';
+import { readResponseTopic } from '../codec/publish.js';
 import { Cause } from '../receipts/causes.js';
-import { isReceiptsTopic } from '../receipts/names.js';
+import { encodeSegment, isReceiptsTopic } from '../receipts/names.js';
 import { noRequest, parseRequest } from '../receipts/request.js';
 import { identityKeyOf } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
@@ -11,16 +12,19 @@ import { ReasonCode } from '../spec/reason-codes.js';
 import { countLevels } from '../topic/names.js';
 import type { Context } from './context.js';
 import { type Holds, heldPublishKind } from './holds.js';
+import { receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import type { SendWindow } from './send-window.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
-import { applyRules } from './tracking.js';
+import { applyRules, namesAnotherPublisher } from './tracking.js';
 import type { Wills } from './wills.js';
 
 /** A CONNECT that the broker does not accept. */
 export interface Refusal {
   readonly reasonCode: number;
   readonly reason: string;
+  /** Where the client should go instead. */
+  readonly serverReference?: string | undefined;
 }
 
 /** An accepted CONNECT. */
@@ -31,6 +35,12 @@ export interface Accepted {
 }
 
 const refuse = (reasonCode: number, reason: string): Refusal => ({ reasonCode, reason });
+
+function refuseTo(isPermanent: boolean): Refusal {
+  return isPermanent
+    ? refuse(ReasonCode.serverMoved, 'the broker has moved')
+    : refuse(ReasonCode.useAnotherServer, 'use another server for now');
+}
 
 /** The rules of CONNECT. @see MQTT 5 §3.1.4 */
 export class OnConnect {
@@ -60,8 +70,12 @@ export class OnConnect {
   /** What is wrong with a CONNECT whatever its credentials; null if nothing is. [MQTT-3.1.4-2] */
   check(packet: ConnectPacket): Refusal | null {
     const { settings } = this.context;
-    if (packet.authenticationMethod !== null) {
-      return refuse(ReasonCode.badAuthenticationMethod, 'no enhanced authentication is configured'); // [MQTT-4.12.0-1]
+    const { redirect } = settings;
+    if (redirect !== undefined) return { ...refuseTo(redirect.permanent), serverReference: redirect.to };
+    const method = packet.authenticationMethod;
+    if (method !== null && !Object.hasOwn(this.context.hooks.enhancedAuthentication ?? {}, method)) {
+      // [MQTT-4.12.0-1]
+      return refuse(ReasonCode.badAuthenticationMethod, 'this authentication method is not configured');
     }
     if (packet.clientId === '') {
       // [MQTT-3.1.3-6] 3.1.1 may leave its identifier out with CleanSession only, 3.1 never
@@ -75,10 +89,10 @@ export class OnConnect {
       // [MQTT-3.1.3-8]
       return refuse(ReasonCode.clientIdentifierNotValid, `a client identifier may have ${limit} bytes`);
     }
-    return packet.will === null ? null : this.checkWill(packet.will);
+    return packet.will === null ? null : this.checkWill(packet.will, packet.clientId);
   }
 
-  private checkWill(will: WillRequest): Refusal | null {
+  private checkWill(will: WillRequest, clientId: string): Refusal | null {
     const { settings } = this.context;
     // [MQTT-3.2.2-12]
     if (will.qos > settings.maximumQos) return refuse(ReasonCode.qosNotSupported, 'the will is above Maximum QoS');
@@ -92,6 +106,10 @@ export class OnConnect {
       return refuse(ReasonCode.notAuthorized, `nothing under ${will.topicName.split('/')[0]}/ can be published`);
     }
     if (!settings.receipts.enabled) return null;
+    const responseTopic = readResponseTopic(will.properties);
+    if (responseTopic !== null && namesAnotherPublisher(responseTopic, clientId)) {
+      return refuse(ReasonCode.notAuthorized, "the will's response topic names another publisher");
+    }
     const asks = will.userProperties.some(([name]) => name.startsWith('receipt'));
     const request = asks ? parseRequest(will.userProperties, will.qos, true) : noRequest;
     const decided = typeof request === 'string' ? request : applyRules(this.context, request, will.topicName);
@@ -99,7 +117,7 @@ export class OnConnect {
   }
 
   /** Begins or resumes the client's session and answers CONNACK; or says why not. */
-  accept(link: Link, packet: ConnectPacket, userName: string | null): Accepted | Refusal {
+  accept(link: Link, packet: ConnectPacket, userName: string | null, data: Buffer | null): Accepted | Refusal {
     const { settings, sessions, persistence, turns } = this.context;
     const before = persistence.uncommitted;
     const clientId = packet.clientId === '' ? this.assignClientId() : packet.clientId;
@@ -111,6 +129,10 @@ export class OnConnect {
     if (known === undefined && sessions.size >= settings.maximumSessions) {
       return refuse(ReasonCode.quotaExceeded, 'the broker has no room for more sessions');
     }
+    const asks = packet.will?.userProperties.some(([name, value]) => name === 'receipt' && value !== 'none');
+    if (asks && settings.receipts.enabled && receiptAccess(this.context, { clientId, userName }) === 'none') {
+      return refuse(ReasonCode.notAuthorized, 'this client may not ask for receipts');
+    }
     const requested = packet.sessionExpirySeconds ?? 0;
     const expirySeconds = Math.min(requested, settings.maximumSessionExpiry);
     if (expirySeconds > 0 && !persistence.healthy) {
@@ -119,7 +141,11 @@ export class OnConnect {
     const keepAliveSeconds = this.keepAlive(packet);
     const properties = this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds);
     const sessionPresent = known !== undefined && keeps(known, packet.cleanStart);
-    const fields = { sessionPresent, reasonCode: ReasonCode.success, properties };
+    const authentication = {
+      authenticationMethod: packet.authenticationMethod ?? undefined, // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+      authenticationData: data ?? undefined,
+    };
+    const fields = { sessionPresent, reasonCode: ReasonCode.success, properties: { ...properties, ...authentication } };
     const connack = encodeConnack(fields, packet.version, packet.maximumPacketSize);
     // [MQTT-3.1.2-24]
     if (connack === null) return refuse(ReasonCode.packetTooLarge, 'CONNACK is above the Maximum Packet Size');
@@ -176,7 +202,6 @@ export class OnConnect {
         if (row.kind === heldPublishKind) this.holds.restore(session, packetId, identityKeyOf(session), sequence);
         else session.inbound.hold(packetId, { reasonCode, sequence, matched });
       }
-      this.replays.restore(session);
     }
     this.window.resume(session);
     this.replays.goOn(session);
@@ -211,7 +236,15 @@ export class OnConnect {
       wildcardSubscriptionAvailable: unless(settings.wildcardSubscriptionAvailable, true),
       subscriptionIdentifiersAvailable: unless(settings.subscriptionIdentifiersAvailable, true),
       sharedSubscriptionAvailable: unless(settings.sharedSubscriptionAvailable, true),
+      responseInformation: this.responseInformation(packet, clientId),
     };
+  }
+
+  /** [MQTT-3.1.2-28] only for clients that ask, and where a prefix is configured. */
+  private responseInformation(packet: ConnectPacket, clientId: string): string | undefined {
+    const { responseTopicPrefix } = this.context.settings;
+    if (!packet.requestResponseInformation || responseTopicPrefix === undefined) return undefined;
+    return `${responseTopicPrefix}${encodeSegment(clientId)}`;
   }
 
   /** [MQTT-3.2.2-16] */

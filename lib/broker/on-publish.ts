@@ -16,6 +16,7 @@ import type { LargeFanOut, LargeFanOuts } from './large-fan-outs.js';
 import { isAckTopic, OnReceiptAck } from './on-receipt-ack.js';
 import { Outgoing } from './outgoing.js';
 import { TimerKind } from './persistence.js';
+import { receiptAccess } from './receipt-access.js';
 import type { Retained } from './retained.js';
 import type { Route } from './routes.js';
 import { type Tracking, trackingOf } from './tracking.js';
@@ -97,6 +98,7 @@ export class OnPublish {
       this.answer(link, PacketType.pubrec, packetId, { ...accepted, ...held }, false);
       return;
     }
+    if (this.holds.size > 0) this.holds.end(session, link, packetId);
     this.countUnanswered(session, link);
     const { persistence } = this.context;
     const before = persistence.uncommitted;
@@ -150,7 +152,9 @@ export class OnPublish {
       return refused(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);
     }
     let tracking: Tracking | null = null;
-    if (settings.receipts.enabled && (view.hasReceiptProperty || settings.tracking.length > 0)) {
+    const mayConcernReceipts =
+      view.hasReceiptProperty || settings.tracking.length > 0 || view.responseTopicEnd > view.responseTopicStart;
+    if (settings.receipts.enabled && mayConcernReceipts) {
       const decided = this.decideTracking(session, view, topicName);
       if (decided !== null && 'reasonCode' in decided) return decided;
       tracking = decided;
@@ -160,12 +164,11 @@ export class OnPublish {
     }
     const { out } = this;
     out.fromView(view, link.version === 5, topicName, session.clientId, clock.now(), sequences.next());
-    return this.distribute(
-      out,
-      session,
-      { clientId: session.clientId, userName: session.userName, byServer: false },
-      tracking,
-    );
+    const { clientId, userName } = session;
+    const answer = this.distribute(out, session, { clientId, userName, byServer: false }, tracking);
+    // How many there are is told to those who may see receipts only.
+    const isSilent = tracking !== null && !tracking.asked && receiptAccess(this.context, session) === 'none';
+    return isSilent ? { ...answer, sequence: 0 } : answer;
   }
 
   /** Takes a message of the broker's own: a will, `$SYS`, or one of the embedding program. */
@@ -241,7 +244,7 @@ export class OnPublish {
   /** What to track of a PUBLISH, or the answer that refuses it. */
   private decideTracking(session: Session, view: PublishView, topicName: string): Tracking | null | Answer {
     const { metrics, log, tracker, housekeeping } = this.context;
-    const decided = trackingOf(this.context, view, topicName, session.clientId);
+    const decided = trackingOf(this.context, view, topicName, session);
     if (decided === null) return null;
     if ('reason' in decided) {
       metrics.receiptRequestsRefused++;
@@ -253,9 +256,14 @@ export class OnPublish {
     if (decided.asked && view.qos > 0 && session.version === 5) {
       return refused(ReasonCode.quotaExceeded, 'the broker keeps no more records of tracked messages');
     }
-    // An audit must not stop the traffic.
-    metrics.untrackedForWantOfRecords++;
+    this.goUntracked(topicName);
     return null;
+  }
+
+  /** An audit must not stop the traffic. */
+  private goUntracked(topicName: string): void {
+    this.context.metrics.untrackedForWantOfRecords++;
+    this.context.log.warn({ topic: topicName }, 'not tracked: the broker keeps no more records of tracked messages');
   }
 
   /** Topics that are the broker's own. */

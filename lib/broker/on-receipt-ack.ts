@@ -30,7 +30,8 @@ export class OnReceiptAck {
     const verdict = this.verdictOf(view, status === 'ok');
     if (topicName !== ackTopic) return this.byCorrelation(session, view, topicName, verdict);
     const id = parseReceiptId(properties.get('receipt-id') ?? '');
-    const record = id === null ? null : this.context.records.findAwaited(id.sequence);
+    const isOurs = id !== null && id.nodeNumber === this.context.settings.nodeNumber;
+    const record = isOurs ? this.context.records.findAwaited(id.sequence) : null;
     return record !== null && this.settle(session, record, verdict);
   }
 
@@ -54,7 +55,10 @@ export class OnReceiptAck {
 
   private settle(session: Session, record: TrackedRecord, verdict: ApplicationVerdict): boolean {
     const { tracker } = this.context;
-    return this.rowsOf(session, record).some(({ recipientKey }) => tracker.processed(record, recipientKey, verdict));
+    const rows = this.rowsOf(session, record);
+    // A client may have had the message by itself and as a group's member: each copy is acknowledged.
+    const pendingFirst = [...rows.filter(({ final }) => !final), ...rows.filter(({ final }) => final)];
+    return pendingFirst.some(({ recipientKey }) => tracker.processed(record, recipientKey, verdict));
   }
 
   /** The deliveries of a message to this client and user: its own, and those of shared groups that it served. */
@@ -70,8 +74,15 @@ export class OnReceiptAck {
 
   private verdictOf(view: PublishView, ok: boolean): ApplicationVerdict {
     const length = view.end - view.payloadStart;
-    const kept = Math.min(length, answerBytesMax);
+    const kept = length <= answerBytesMax ? length : cutOf(view.buffer, view.payloadStart);
     const answer = length === 0 ? null : Buffer.from(view.buffer.subarray(view.payloadStart, view.payloadStart + kept));
     return { ok, answer, answerCut: kept < length };
   }
+}
+
+/** Where to cut an answer that is too long: not inside a character of text. */
+function cutOf(buffer: Buffer, start: number): number {
+  let kept = answerBytesMax;
+  while (kept > answerBytesMax - 3 && ((buffer[start + kept] as number) & 0xc0) === 0x80) kept--;
+  return kept;
 }

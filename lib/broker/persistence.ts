@@ -2,7 +2,7 @@ import type { Message } from '../base/message.js';
 import { sequenceReserveBlock } from '../base/sequence.js';
 import { DeliveryState } from '../delivery/table.js';
 import { type Cause, causesByNumber } from '../receipts/causes.js';
-import type { Delivery, DeliveryKind } from '../session/delivery.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { type Session, transientSessionBase } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
 import { MessageReferences } from '../store/message-references.js';
@@ -204,6 +204,18 @@ export class Persistence {
     return { queued: this.store.countRange(Table.deliveries, start, end, Number.MAX_SAFE_INTEGER), before };
   }
 
+  /** How many of a session's waiting deliveries after a sequence are receipts. */
+  countReceipts(session: number, after: number): number {
+    let count = 0;
+    for (let cursor = after; ; ) {
+      const rows = this.readDeliveries(session, cursor, pageRows);
+      for (const { kind } of rows) if (kind === DeliveryKind.receipt) count++;
+      const last = rows[rows.length - 1];
+      if (last === undefined || rows.length < pageRows) return count;
+      cursor = last.sequence;
+    }
+  }
+
   putMessage(message: Message, references: number): void {
     this.references.putMessage(message, references);
   }
@@ -320,7 +332,7 @@ export class Persistence {
   }
 
   /** All rows of a table from a key on, page by page; rows may be deleted meanwhile. */
-  private *all(table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
+  *all(table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
     let start = from;
     for (;;) {
       const page = this.store.range(table, start, null, pageRows);

@@ -1,7 +1,7 @@
 import { ackTopic, isReceiptsTopic, receiptsPrefix } from '../receipts/names.js';
-import type { Session } from '../session/session.js';
 import { parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
+import type { ClientIdentity } from './hooks.js';
 
 /** What a client may see of receipts. [receipts contract, "Who may subscribe"] */
 export type ReceiptAccess = 'none' | 'tally' | 'own' | 'all';
@@ -25,7 +25,7 @@ export function mayReadReceipts(access: ReceiptAccess, topicFilter: string): boo
   return access === 'all' && filter !== `${receiptsPrefix}~` && isReceiptsTopic(filter);
 }
 
-/** The access of a session's client. */
-export function receiptAccess(context: Context, session: Session): ReceiptAccess {
-  return context.hooks.receiptAccess?.({ clientId: session.clientId, userName: session.userName }) ?? 'own';
+/** The access of a client. */
+export function receiptAccess(context: Context, { clientId, userName }: ClientIdentity): ReceiptAccess {
+  return context.hooks.receiptAccess?.({ clientId, userName }) ?? 'own';
 }

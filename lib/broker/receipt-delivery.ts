@@ -11,6 +11,7 @@ import { Outgoing } from './outgoing.js';
 import { ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import { Routes, targetOf } from './routes.js';
+import { queueLength } from './send-window.js';
 import type { ServerReceipts } from './server-receipts.js';
 
 /** Takes receipts to the sessions subscribed to them. Receipts are routed by publisher: their topics are used once. */
@@ -35,6 +36,7 @@ export class ReceiptDelivery {
 
   add(subscription: Subscription): void {
     const { session, topicFilter } = subscription;
+    session.receiptSubscriptions++;
     if (topicFilter.startsWith(ownReceiptsPrefix)) {
       this.own.set(session, [...(this.own.get(session) ?? []), subscription]);
     } else {
@@ -42,9 +44,17 @@ export class ReceiptDelivery {
     }
   }
 
+  /** A subscription is made again: a replay under way goes on unless a new one begins. */
+  replace(former: Subscription, subscription: Subscription): void {
+    this.replays.rebind(former, subscription);
+    this.remove(former);
+    this.add(subscription);
+  }
+
   remove(subscription: Subscription): void {
     const { session, topicFilter } = subscription;
     this.replays.cancel(subscription);
+    session.receiptSubscriptions--;
     if (!topicFilter.startsWith(ownReceiptsPrefix)) {
       this.watchers.remove(subscription);
       return;
@@ -112,7 +122,8 @@ export class ReceiptDelivery {
 
   /** Too many wait for this session: what is left of a message's receipts is its final tally. */
   private collapses(session: Session, { kind, publisherKey, sequence }: ReceiptReference): boolean {
-    if (session.queueLength < this.context.settings.receipts.maxWaiting) return false;
+    queueLength(this.context, session);
+    if (session.waitingReceipts < this.context.settings.receipts.maxWaiting) return false;
     if (kind === ReceiptKind.finalTally) return false;
     this.context.metrics.receiptsCollapsed++;
     this.context.records.collapse(publisherKey, sequence);

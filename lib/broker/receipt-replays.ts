@@ -1,39 +1,41 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
-import { publisherSegment, recipientSegment } from '../receipts/receipt-message.js';
+import { recipientSegment } from '../receipts/receipt-message.js';
 import type { TrackedRecord } from '../receipts/record.js';
 import { ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
 import { ReceiptState } from '../receipts/states.js';
 import { identityKeyOf } from '../receipts/tracker.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
-import { subscriptionKey, subscriptionRange } from '../store/records-keys.js';
+import { subscriptionKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
 import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
-import { ownReceiptsPrefix } from './receipt-access.js';
 
 /** Receipts a replay may have waiting in its session's queue before it rests. */
 const waitingMax = 64;
 /** Rows read at a time. */
 const rowSlice = 64;
-/** Messages looked for at a time once the replay has caught up with the newest it knew. */
-const sequencesSlice = 10_000;
+/** Messages looked for at a time. */
+const sequencesSlice = 1000;
+/** Records and rows looked at before other work gets its turn. */
+const turnMax = 512;
 
-/** A replay under way: everything before `done` (and of the message in progress, up to `after`) has been told. */
+/** A replay under way: everything up to `done` (and of the message in progress, up to `after`) has been told. */
 interface Replay {
-  readonly subscription: Subscription;
-  readonly publisherKeys: readonly Buffer[];
-  readonly foreign: boolean;
-  /** Messages still to tell, oldest first. */
+  subscription: Subscription;
+  /** The publisher's level in the topics of what is told; `~` for the session's own. */
+  readonly publisher: string;
+  /** The next messages to tell, oldest first. */
   sequences: { publisherKey: Buffer; sequence: number }[];
   at: number;
   /** Sequence up to which all is told. */
   done: number;
-  /** Recipient key up to which the message in progress is told, null for none of it. */
+  /** Sequence of the message in progress, 0 for none, and the recipient key up to which it is told. */
+  inProgress: number;
   after: Buffer | null;
-  /** True if the filter names one message: nothing newer can match. */
-  readonly single: boolean;
+  /** The message that the filter names: nothing else can match. Null if it has a wildcard there. */
+  readonly single: number | null;
 }
 
 /**
@@ -44,6 +46,8 @@ interface Replay {
 export class ReceiptReplays {
   private readonly context: Context;
   private readonly bySession = new Map<Session, Replay[]>();
+  /** Sessions whose replays go on when this turn is committed. */
+  private readonly resting = new Set<Session>();
   /** Offers one receipt; set by `ReceiptDelivery`. */
   send: (subscription: Subscription, reference: ReceiptReference) => void = () => undefined;
 
@@ -61,42 +65,47 @@ export class ReceiptReplays {
    * @param since receipt id to begin behind, or null
    */
   begin(subscription: Subscription, since: string | null): void {
-    const from = since === null ? 0 : (parseReceiptId(since)?.sequence ?? 0);
-    const replay = this.replayOf(subscription, from, null, this.context.settings.receipts.replay);
-    if (replay !== null) this.start(replay);
+    this.drop(subscription);
+    const replay = this.replayOf(subscription);
+    if (replay === null) return;
+    const asked = since === null ? 0 : (parseReceiptId(since)?.sequence ?? 0);
+    replay.done = Math.max(asked, replay.single === null ? this.beginningOf(replay) : replay.single - 1);
+    this.add(replay);
+    this.putPosition(replay);
+    this.goOn(subscription.session);
   }
 
-  /** Takes up what a restart interrupted. */
-  restore(session: Session): void {
-    const { start, end } = subscriptionRange(session.number);
-    const { store } = this.context.persistence;
-    for (const { value } of store.range(Table.replays, start, end, Number.MAX_SAFE_INTEGER)) {
+  /** Takes up what a restart interrupted. Call once all subscriptions are there, before anything is told. */
+  restore(): void {
+    const { storedSessions, persistence } = this.context;
+    for (const { key, value } of persistence.all(Table.replays)) {
       const reader = new ByteReader(value);
-      const subscription = session.subscriptions.get(reader.string());
-      const since = reader.varint();
-      const after = reader.optionalBytes();
-      if (subscription === undefined) continue;
-      const replay = this.replayOf(subscription, since, after, sequencesSlice);
-      if (replay !== null) this.add(replay);
+      const subscription = storedSessions.get(key.readUInt32BE(0))?.subscriptions.get(reader.string());
+      const replay = subscription === undefined ? null : this.replayOf(subscription);
+      if (replay === null) continue;
+      replay.done = reader.varint();
+      replay.inProgress = reader.varint();
+      replay.after = reader.optionalBytes();
+      this.add(replay);
     }
   }
 
+  /** The subscription was made anew without a replay of its own: the one under way goes on for it. */
+  rebind(former: Subscription, subscription: Subscription): void {
+    const replay = this.bySession.get(former.session)?.find((known) => known.subscription === former);
+    if (replay !== undefined) replay.subscription = subscription;
+  }
+
   cancel(subscription: Subscription): void {
-    const { session } = subscription;
-    const left = (this.bySession.get(session) ?? []).filter((replay) => replay.subscription !== subscription);
-    if (left.length > 0) this.bySession.set(session, left);
-    else this.bySession.delete(session);
-    this.forgetPosition(subscription);
+    if (this.drop(subscription)) this.forgetPosition(subscription);
   }
 
   /** True if a replay of this subscription will tell what the reference tells. */
   covers(subscription: Subscription, { sequence, recipientKey }: ReceiptReference): boolean {
     const replay = this.bySession.get(subscription.session)?.find((known) => known.subscription === subscription);
-    if (replay === undefined) return false;
-    if (replay.single && !replay.sequences.some((known) => known.sequence === sequence)) return false;
-    if (sequence <= replay.done) return false;
-    const inProgress = replay.sequences[replay.at]?.sequence === sequence;
-    if (!inProgress || replay.after === null || recipientKey === null) return true;
+    if (replay === undefined || sequence <= replay.done) return false;
+    if (replay.single !== null && replay.single !== sequence) return false;
+    if (replay.inProgress !== sequence || replay.after === null || recipientKey === null) return true;
     return recipientKey.compare(replay.after) > 0;
   }
 
@@ -108,18 +117,26 @@ export class ReceiptReplays {
       this.bySession.delete(session);
       return;
     }
+    const budget = { left: turnMax };
     for (let first = replays[0]; first !== undefined; first = replays[0]) {
-      if (!this.advance(first)) return;
+      if (!this.advance(first, budget)) {
+        if (budget.left <= 0) this.rest(session);
+        return;
+      }
       replays.shift();
       this.forgetPosition(first.subscription);
     }
     this.bySession.delete(session);
   }
 
-  private start(replay: Replay): void {
-    this.add(replay);
-    this.putPosition(replay);
-    this.goOn(replay.subscription.session);
+  /** Other work first: the replay goes on behind what it has told so far. */
+  private rest(session: Session): void {
+    if (this.resting.has(session)) return;
+    this.resting.add(session);
+    this.context.turns.afterCommit(() => {
+      this.resting.delete(session);
+      this.goOn(session);
+    });
   }
 
   private add(replay: Replay): void {
@@ -127,83 +144,101 @@ export class ReceiptReplays {
     this.bySession.set(session, [...(this.bySession.get(session) ?? []), replay]);
   }
 
-  /** Which records a filter's replay goes through; null for filters that are live only. */
-  private replayOf(subscription: Subscription, since: number, after: Buffer | null, limit: number): Replay | null {
-    const { records } = this.context;
-    const { session, topicFilter } = subscription;
-    const [, publisher = '', id = ''] = topicFilter.split('/');
-    if (!topicFilter.startsWith('$receipts/') || publisher === '+' || publisher === '#') return null;
-    const foreign = !topicFilter.startsWith(ownReceiptsPrefix);
-    const publisherKeys = foreign ? records.publishersNamed(publisher) : [identityKeyOf(session)];
-    const parsed = parseReceiptId(id);
-    const single = id !== '+' && id !== '#';
-    let sequences: Replay['sequences'] = [];
-    for (const publisherKey of publisherKeys) {
-      if (!single) {
-        const found = records.sequencesAfter(publisherKey, since, limit);
-        sequences = sequences.concat(found.map((sequence) => ({ publisherKey, sequence })));
-      } else if (parsed !== null && records.find(publisherKey, parsed.sequence) !== null) {
-        sequences.push({ publisherKey, sequence: parsed.sequence });
-      }
-    }
-    sequences.sort((one, other) => one.sequence - other.sequence);
-    const done = Math.max(since, (sequences[0]?.sequence ?? 1) - 1);
-    return { subscription, publisherKeys, foreign, sequences, at: 0, done, after, single };
+  /** False if there was none. */
+  private drop(subscription: Subscription): boolean {
+    const { session } = subscription;
+    const all = this.bySession.get(session) ?? [];
+    const left = all.filter((replay) => replay.subscription !== subscription);
+    if (left.length > 0) this.bySession.set(session, left);
+    else this.bySession.delete(session);
+    return left.length < all.length;
   }
 
-  /** Tells on until the session has enough waiting; true when there is nothing left to tell. */
-  private advance(replay: Replay): boolean {
+  /** A replay of what a filter matches; null for filters that are live only. */
+  private replayOf(subscription: Subscription): Replay | null {
+    const { topicFilter } = subscription;
+    const [, publisher = '', id = ''] = topicFilter.split('/');
+    if (!topicFilter.startsWith('$receipts/') || publisher === '+' || publisher === '#') return null;
+    const single = id === '+' || id === '#' ? null : (parseReceiptId(id)?.sequence ?? null);
+    if (id !== '+' && id !== '#' && single === null) return null;
+    return { subscription, publisher, sequences: [], at: 0, done: 0, inProgress: 0, after: null, single };
+  }
+
+  /** Whose records are told. Another user may begin to publish under the same client identifier at any time. */
+  private publisherKeys({ publisher, subscription }: Replay): Buffer[] {
+    return publisher === '~' ? [identityKeyOf(subscription.session)] : this.context.records.publishersNamed(publisher);
+  }
+
+  /** The sequence behind which the newest `receipts.replay` messages come. */
+  private beginningOf(replay: Replay): number {
+    const { records, settings, sequences } = this.context;
+    const limit = settings.receipts.replay;
+    const newest = this.publisherKeys(replay).flatMap((publisherKey) => records.sequencesAfter(publisherKey, 0, limit));
+    newest.sort((one, other) => one - other);
+    const oldest = newest[Math.max(0, newest.length - limit)];
+    return oldest === undefined ? sequences.current : oldest - 1;
+  }
+
+  /** Tells on until the session has enough waiting, or for long enough; true when there is nothing left to tell. */
+  private advance(replay: Replay, budget: { left: number }): boolean {
     const { session } = replay.subscription;
-    let moved = false;
-    for (;;) {
+    const roomy = Math.min(waitingMax, this.context.settings.receipts.maxWaiting);
+    for (let moved = false; ; moved = true) {
       const { link } = session;
-      if (link === null || link.slow || session.queueLength >= waitingMax) {
+      if (link === null || link.slow || session.queueLength >= roomy || budget.left <= 0) {
         if (moved) this.putPosition(replay);
         return false;
       }
-      moved = true;
       const next = replay.sequences[replay.at];
       if (next === undefined) {
         if (!this.findNewer(replay)) return true;
         continue;
       }
+      if (replay.inProgress !== next.sequence) replay.after = null;
+      replay.inProgress = next.sequence;
+      budget.left--;
       const record = this.context.records.find(next.publisherKey, next.sequence);
-      if (record !== null && this.tellRows(replay, record)) continue;
+      if (record !== null && this.tellRows(replay, record, budget)) continue;
       if (record !== null) this.tellTally(replay, record);
       replay.done = next.sequence;
+      replay.inProgress = 0;
       replay.after = null;
       replay.at++;
     }
   }
 
-  /** Messages that were published while the replay was under way. */
+  /** The next messages; those published while the replay was under way are among them. */
   private findNewer(replay: Replay): boolean {
-    if (replay.single) return false;
-    const newer = replay.publisherKeys.flatMap((publisherKey) =>
-      this.context.records
-        .sequencesAfter(publisherKey, replay.done, sequencesSlice)
-        .map((sequence) => ({ publisherKey, sequence })),
-    );
-    newer.sort((one, other) => one.sequence - other.sequence);
-    replay.sequences = newer;
+    const { records } = this.context;
+    const { single, done } = replay;
     replay.at = 0;
-    return newer.length > 0;
+    replay.sequences = [];
+    if (single !== null && single <= done) return false;
+    for (const publisherKey of this.publisherKeys(replay)) {
+      const found = single === null ? records.oldestSequences(publisherKey, done, sequencesSlice) : [single];
+      for (const sequence of found) replay.sequences.push({ publisherKey, sequence });
+    }
+    replay.sequences.sort((one, other) => one.sequence - other.sequence);
+    // Each publisher's list may end early: what is behind the first end comes with the next look.
+    if (single === null) replay.sequences = replay.sequences.slice(0, sequencesSlice);
+    return replay.sequences.length > 0;
   }
 
   /** Tells a slice of one message's deliveries; false when all are told. */
-  private tellRows(replay: Replay, record: TrackedRecord): boolean {
+  private tellRows(replay: Replay, record: TrackedRecord, budget: { left: number }): boolean {
     const { topicFilter } = replay.subscription;
     const topicName = this.topicOf(replay, record);
     // A filter of three levels takes tallies only.
     if (!topicFilter.endsWith('#') && topicFilter.split('/').length < 4) return false;
     const rows = this.context.records.rowsAfter(record, replay.after, rowSlice);
+    budget.left -= rows.length;
     for (const { recipientKey, row } of rows) {
       replay.after = recipientKey;
       if (row.state === ReceiptState.accepted) continue;
       if (!filterMatches(topicFilter, `${topicName}/${recipientSegment(row)}`)) continue;
       this.send(replay.subscription, {
         ...{ kind: ReceiptKind.delivery, state: row.state, recipientKey, replay: true, countsOnly: false },
-        ...{ foreign: replay.foreign, publisherKey: record.publisherKey, sequence: record.sequence },
+        ...{ foreign: replay.publisher !== '~', publisherKey: record.publisherKey, sequence: record.sequence },
       });
     }
     return rows.length === rowSlice;
@@ -215,26 +250,23 @@ export class ReceiptReplays {
     const state = record.counts.pending === 0 ? ReceiptState.delivered : ReceiptState.accepted;
     this.send(replay.subscription, {
       ...{ kind: ReceiptKind.currentTally, state, recipientKey: null, replay: true, countsOnly: false },
-      ...{ foreign: replay.foreign, publisherKey: record.publisherKey, sequence: record.sequence },
+      ...{ foreign: replay.publisher !== '~', publisherKey: record.publisherKey, sequence: record.sequence },
     });
   }
 
   private topicOf(replay: Replay, record: TrackedRecord): string {
-    const publisher = replay.foreign ? publisherSegment(record.owner) : '~';
-    return `$receipts/${publisher}/${this.context.tracker.id(record.sequence)}`;
+    return `$receipts/${replay.publisher}/${this.context.tracker.id(record.sequence)}`;
   }
 
-  private putPosition({ subscription, done, after }: Replay): void {
+  private putPosition({ subscription, done, inProgress, after }: Replay): void {
     const { session, topicFilter } = subscription;
     if (!session.stored) return;
-    const value = new ByteWriter().string(topicFilter).varint(done).optionalBytes(after).finish();
+    const value = new ByteWriter().string(topicFilter).varint(done).varint(inProgress).optionalBytes(after).finish();
     this.context.persistence.store.put(Table.replays, subscriptionKey(session.number, topicFilter), value);
   }
 
   private forgetPosition({ session, topicFilter }: Subscription): void {
     if (!session.stored) return;
-    const { store } = this.context.persistence;
-    const key = subscriptionKey(session.number, topicFilter);
-    if (store.get(Table.replays, key) !== null) store.delete(Table.replays, key);
+    this.context.persistence.store.delete(Table.replays, subscriptionKey(session.number, topicFilter));
   }
 }

@@ -3,6 +3,7 @@ import { Cause } from '../receipts/causes.js';
 import { Session } from '../session/session.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
+import type { ReceiptReplays } from './receipt-replays.js';
 import type { Retained } from './retained.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -13,13 +14,15 @@ interface Parts {
   readonly subscriptions: Subscriptions;
   readonly retained: Retained;
   readonly wills: Wills;
+  readonly replays: ReceiptReplays;
 }
 
 /** Brings back what the store holds at the start of a broker. Message bodies and queues stay where they are. */
 export function recover(context: Context, parts: Parts): void {
   const { persistence } = context;
   for (const { topicName, sequence } of persistence.retained()) parts.retained.load(topicName, sequence);
-  for (const stored of [...persistence.sessions()]) {
+  const restored: { session: Session; willDueAtMs: number }[] = [];
+  for (const stored of persistence.sessions()) {
     const { number, clientId, userName, expirySeconds, protocolVersion } = stored;
     const session = new Session(number, clientId, userName, true, protocolVersion as ProtocolVersion, expirySeconds);
     session.will = stored.will;
@@ -31,8 +34,11 @@ export function recover(context: Context, parts: Parts): void {
       const retainHandling = subscription.retainHandling as 0 | 1 | 2;
       parts.subscriptions.restore({ session, ...subscription, retainHandling, target: null });
     }
-    goOn(context, parts, session, stored.willDueAtMs);
+    restored.push({ session, willDueAtMs: stored.willDueAtMs });
   }
+  parts.replays.restore();
+  // Everybody is there before anything happens to anybody: wills go out, and deliveries move to other members.
+  for (const { session, willDueAtMs } of restored) goOn(context, parts, session, willDueAtMs);
   sweep(context, parts.lifecycle);
 }
 

@@ -35,6 +35,9 @@ export function queueLength(context: Context, session: Session): number {
     session.queueKnown = true;
     const counted = context.persistence.countQueued(session.number);
     if (counted.queued > 0) session.queue.leaveToStore(counted.queued, counted.before);
+    if (counted.queued > 0 && session.receiptSubscriptions > 0) {
+      session.waitingReceipts = context.persistence.countReceipts(session.number, counted.before);
+    }
   }
   return session.queueLength;
 }
@@ -162,12 +165,15 @@ export class SendWindow {
     const { context } = this;
     const { turns, persistence, tracker, metrics, clock } = context;
     session.queue.removeFirst();
+    if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
     const message = this.bodyOf(delivery);
     if (message === null) {
       removeRow(context, session, delivery.sequence, delivery);
       return;
     }
-    session.queue.bytes = Math.max(0, session.queue.bytes - message.payload.length);
+    if (delivery.kind !== DeliveryKind.receipt) {
+      session.queue.bytes = Math.max(0, session.queue.bytes - message.payload.length);
+    }
     // [MQTT-3.3.2-5] what expired before its first send is not sent
     if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
       metrics.expired++;
@@ -204,7 +210,7 @@ export class SendWindow {
     if (record !== null) {
       tracker.sent(record, delivery.messageSequence, session, delivery.group, delivery.qos);
     }
-    const waits = record !== null || (session.stored && delivery.qos === 2);
+    const waits = delivery.kind !== DeliveryKind.message || (session.stored && delivery.qos === 2);
     turns.publish(link, frame, firstByte, packetId, waits);
   }
 

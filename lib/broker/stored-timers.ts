@@ -57,7 +57,11 @@ export class StoredTimers {
     const session = this.context.storedSessions.get(found.session);
     if (session === undefined) return;
     const { row } = found;
-    if (session.queueKnown && !session.queue.remove(row.sequence)) session.queue.removedBeyond();
+    if (session.queueKnown) {
+      if (!session.queue.remove(row.sequence)) session.queue.removedBeyond();
+      const bytes = context.persistence.readMessage(row.messageSequence)?.payload.length ?? 0;
+      session.queue.bytes = Math.max(0, session.queue.bytes - bytes);
+    }
     context.metrics.expired++;
     removeRow(context, session, row.sequence, row);
     if (row.kind !== DeliveryKind.tracked || row.reference === null) return;

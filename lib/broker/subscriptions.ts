@@ -25,9 +25,12 @@ export class Subscriptions {
   add(subscription: Subscription): void {
     const { session, topicFilter } = subscription;
     const former = session.subscriptions.get(topicFilter);
-    if (former !== undefined) this.unindex(former);
+    if (former !== undefined && this.isOfReceipts(former)) this.receipts.replace(former, subscription);
+    else {
+      if (former !== undefined) this.unindex(former);
+      this.index(subscription);
+    }
     session.subscriptions.set(topicFilter, subscription);
-    this.index(subscription);
     if (session.stored) this.context.persistence.putSubscription(subscription);
   }
 

@@ -1,9 +1,13 @@
-import { type PublishView, readResponseTopic, readUserProperties } from '../codec/publish.js';
+import { type PublishView, readUserProperties } from '../codec/publish.js';
 import { ackTopic, encodeSegment } from '../receipts/names.js';
 import { noRequest, parseRequest, type ReceiptRequest, type Requested } from '../receipts/request.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
+import type { ClientIdentity } from './hooks.js';
+import { receiptAccess } from './receipt-access.js';
+
+const dollar = 0x24;
 
 /** What a tracked message's publisher or a rule asked for. */
 export interface Tracking {
@@ -41,24 +45,36 @@ export function trackingOf(
   context: Context,
   view: PublishView,
   topicName: string,
-  clientId: string,
+  client: ClientIdentity,
 ): Tracking | null | RefusedRequest {
+  if (answersToAnother(view, client.clientId)) {
+    const reason = `a response topic under ${ackTopic}/ must end in the publisher's own identifier`;
+    return { reasonCode: ReasonCode.notAuthorized, reason, discard: true };
+  }
   const pairs = view.hasReceiptProperty
     ? readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd)
     : [];
   const request = view.hasReceiptProperty ? parseRequest(pairs, view.qos, false) : noRequest;
   const decided = typeof request === 'string' ? request : applyRules(context, request, topicName);
-  if (typeof decided !== 'string') return decided === null ? null : checkResponseTopic(view, decided, clientId);
+  if (decided !== null && typeof decided !== 'string' && decided.asked && receiptAccess(context, client) === 'none') {
+    return { reasonCode: ReasonCode.notAuthorized, reason: 'this client may not ask for receipts', discard: false };
+  }
+  if (typeof decided !== 'string') return decided;
   const discard = pairs.some(([name]) => name === 'receipt-id');
   return { reasonCode: ReasonCode.implementationSpecificError, reason: decided, discard };
 }
 
-/** A publisher may have acknowledgements sent to its own name only. */
-function checkResponseTopic(view: PublishView, tracking: Tracking, clientId: string): Tracking | RefusedRequest {
-  if (view.responseTopicEnd <= view.responseTopicStart) return tracking;
-  const responseTopic = readResponseTopic(view.buffer.subarray(view.propertiesStart, view.propertiesEnd));
-  if (responseTopic === null || !responseTopic.startsWith(`${ackTopic}/`)) return tracking;
-  if (responseTopic === `${ackTopic}/${encodeSegment(clientId)}`) return tracking;
-  const reason = `a response topic under ${ackTopic}/ must end in the publisher's own identifier`;
-  return { reasonCode: ReasonCode.notAuthorized, reason, discard: true };
+/**
+ * True if a response topic would have acknowledgements sent in another publisher's name: whoever responds without
+ * looking would acknowledge that one's messages.
+ */
+function answersToAnother(view: PublishView, clientId: string): boolean {
+  const { buffer, responseTopicStart: start, responseTopicEnd: end } = view;
+  if (end - start <= ackTopic.length || buffer[start] !== dollar) return false;
+  return namesAnotherPublisher(buffer.toString('utf8', start, end), clientId);
+}
+
+/** True for a response topic under the acknowledgement topic that does not end in the publisher's own identifier. */
+export function namesAnotherPublisher(responseTopic: string, clientId: string): boolean {
+  return responseTopic.startsWith(`${ackTopic}/`) && responseTopic !== `${ackTopic}/${encodeSegment(clientId)}`;
 }

@@ -1,5 +1,6 @@
 import type { Message } from '../base/message.js';
 import { readUserProperties } from '../codec/publish.js';
+import type { Owner } from '../receipts/record.js';
 import { parseRequest } from '../receipts/request.js';
 import type { Session, Will } from '../session/session.js';
 import { sessionNeverExpires } from '../spec/limits.js';
@@ -57,8 +58,9 @@ export class Wills {
     metrics.willsPublished++;
     const { clientId, userName } = session;
     const message = this.messageOf(will, clientId, sequences.next());
-    const tracking = settings.receipts.enabled ? this.trackingOf(will) : null;
-    this.publish.publishMessage(message, { clientId, userName, byServer: false }, session, tracking);
+    const owner = { clientId, userName, byServer: false };
+    const tracking = settings.receipts.enabled ? this.trackingOf(will, owner) : null;
+    this.publish.publishMessage(message, owner, session, tracking);
   }
 
   private messageOf(will: Will, publisherId: string, sequence: number): Message {
@@ -77,11 +79,16 @@ export class Wills {
   }
 
   /** A will's request was checked at CONNECT; a rule may track it without one. */
-  private trackingOf(will: Will): Tracking | null {
+  private trackingOf(will: Will, owner: Owner): Tracking | null {
     const request = parseRequest(readUserProperties(will.properties, 0, will.properties.length), will.qos, true);
     if (typeof request === 'string') return null;
     const decided = applyRules(this.context, request, will.topicName);
-    return typeof decided === 'string' ? null : decided;
+    if (decided === null || typeof decided === 'string') return null;
+    const { tracker, housekeeping, metrics, log } = this.context;
+    if (housekeeping.makeRoom(tracker.publisherKey(owner))) return decided;
+    metrics.untrackedForWantOfRecords++;
+    log.warn({ topic: will.topicName }, 'not tracked: the broker keeps no more records of tracked messages');
+    return null;
   }
 }
 

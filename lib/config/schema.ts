@@ -124,6 +124,19 @@ export const optionsSchema = z.strictObject({
     .default(false)
     .describe('Answer a message that nobody subscribes to with reason code 0x10, even if no receipt was asked for.'),
 
+  responseTopicPrefix: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Start of the Response Information that clients may ask for; their identifier follows.'),
+  redirect: z
+    .strictObject({
+      to: z.string().min(1).describe('Server reference, such as other.example:1883.'),
+      permanent: z.boolean().default(false).describe('Whether clients should go there from now on.'),
+    })
+    .optional()
+    .describe('Where all clients are sent instead of being accepted.'),
+
   sysInterval: seconds(0, day)
     .default(10)
     .describe('Time between publications of $SYS topics, in seconds; 0 for none.'),

@@ -2,12 +2,12 @@ import type { Duplex } from 'node:stream';
 import { ProtocolError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { BrokerCore } from '../broker/broker-core.js';
-import type { Accepted, Refusal } from '../broker/on-connect.js';
+import type { Refusal } from '../broker/on-connect.js';
 import { AckView, decodeAck } from '../codec/acks.js';
-import { decodeAuth } from '../codec/auth.js';
+import { decodeAuth, encodeAuth } from '../codec/auth.js';
 import { encodeConnack } from '../codec/connack.js';
-import { ConnectError, decodeConnect } from '../codec/connect.js';
-import type { ConnectPacket } from '../codec/control-packets.js';
+import { ConnectError } from '../codec/connect.js';
+import type { AuthPacket, ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq, pingresp } from '../codec/ping.js';
@@ -18,8 +18,13 @@ import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
 import { describeReason, ReasonCode } from '../spec/reason-codes.js';
+import type { Authentication } from './authentication.js';
 import type { BufferPool } from './buffer-pool.js';
+import { Handshake, type HandshakePort } from './handshake.js';
+import { KeepAlive } from './keep-alive.js';
 import { Outbox } from './outbox.js';
+import { ReAuthentication } from './re-authentication.js';
+import { ReadPauses } from './read-pauses.js';
 import { InboundTopicAliases } from './topic-aliases.js';
 
 /** How long a closing connection may take to deliver its last packet before the socket is cut. */
@@ -48,7 +53,7 @@ export function sharedViews(): Pick<ConnectionParts, 'publishView' | 'ackView'> 
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
  * as the socket: phase, keep alive, topic aliases, the client's limits.
  */
-export class Connection implements Link, FrameSink {
+export class Connection implements Link, FrameSink, HandshakePort {
   version: ProtocolVersion = 5;
   maximumPacketSize = 0;
   problemInformation = true;
@@ -65,11 +70,11 @@ export class Connection implements Link, FrameSink {
   private session: Session | null = null;
   private aliases: InboundTopicAliases | null = null;
   private timer: TimerHandle | null = null;
-  private keepAliveMs = 0;
-  private lastPacketAtMs: number;
+  private readonly keepAlive: KeepAlive;
   private dirty = false;
-  private waitsForDrain = false;
-  private waitsForRelief = false;
+  private readonly pauses: ReadPauses;
+  private handshake: Handshake | null;
+  private reAuthentication: ReAuthentication | null = null;
   private clientId = '';
   /** True once CONNACK has left. */
   private greeted = false;
@@ -81,7 +86,9 @@ export class Connection implements Link, FrameSink {
     this.parts = parts;
     this.splitter = new FrameSplitter(settings.maximumPacketSize);
     this.outbox = new Outbox(stream, parts.pool);
-    this.lastPacketAtMs = clock.now();
+    this.handshake = new Handshake(parts.core, this);
+    this.keepAlive = new KeepAlive(clock, timers, this.onSilence);
+    this.pauses = new ReadPauses(stream, parts.core.context.turns, metrics, this.keepAlive);
     this.timer = timers.after(settings.connectTimeout * 1000, this.onConnectTimeout);
     metrics.connectionsAccepted++;
     metrics.connectionsOpen++;
@@ -106,7 +113,7 @@ export class Connection implements Link, FrameSink {
     if (this.phase === Phase.closed) return;
     this.parts.core.context.metrics.bytesReceived += chunk.length;
     this.guard(() => this.splitter.push(chunk, this));
-    this.pauseIfNeeded();
+    if (!this.closed) this.pauses.check(this.slow);
   };
 
   /** Everything a peer's input can throw ends here, with its connection. */
@@ -122,43 +129,60 @@ export class Connection implements Link, FrameSink {
   onFrame(buffer: Buffer, frameStart: number, bodyStart: number, end: number): boolean {
     if (this.phase === Phase.closed) return true;
     const { core } = this.parts;
-    this.lastPacketAtMs = core.context.clock.now();
+    this.keepAlive.packet();
     core.context.metrics.packetsReceived++;
-    if (this.phase === Phase.awaitingConnect) this.onFirstPacket(buffer, frameStart, bodyStart, end);
+    if (this.handshake !== null) this.handshake.onFrame(buffer, frameStart, bodyStart, end);
     else this.onPacket(buffer, frameStart, bodyStart, end);
-    return true;
+    return !this.pauses.isForHook;
   }
 
-  private onFirstPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
-    if (buffer[frameStart] >> 4 !== PacketType.connect) {
-      // [MQTT-3.1.0-1] nothing is answered: there is no protocol yet to answer in
-      this.drop('the first packet is not CONNECT');
-      return;
-    }
-    const packet = decodeConnect(buffer, frameStart, bodyStart, end);
+  // ---- the handshake's port ----
+
+  greet(packet: ConnectPacket): void {
     this.version = packet.version;
     this.maximumPacketSize = packet.maximumPacketSize;
     this.problemInformation = packet.requestProblemInformation;
     this.clientId = packet.clientId;
     const aliases = Math.min(packet.topicAliasMaximum, this.parts.core.context.settings.outboundTopicAliasMaximum);
     this.outbox.useAliases(aliases, packet.maximumPacketSize);
-    const decision = this.parts.core.connect(this, packet, packet.userName);
-    if ('session' in decision) this.onAccepted(packet, decision);
-    else this.refuse(decision, packet.version);
   }
 
-  private onAccepted(packet: ConnectPacket, { session, keepAliveSeconds }: Accepted): void {
+  accept(packet: ConnectPacket, authentication: Authentication, userName: string | null, data: Buffer | null): void {
     const { core, log } = this.parts;
     const { settings, timers } = core.context;
+    const decision = core.connect(this, packet, userName, data);
+    if (!('session' in decision)) {
+      this.refuse(decision, packet.version);
+      return;
+    }
+    const { session, keepAliveSeconds } = decision;
     this.session = session;
     this.clientId = session.clientId;
     this.phase = Phase.connected;
+    this.handshake = null;
+    if (authentication.method !== null) this.reAuthentication = new ReAuthentication(authentication, this);
     if (packet.version === 5) this.aliases = new InboundTopicAliases(settings.topicAliasMaximum);
     timers.cancel(this.timer);
     this.timer = null;
-    this.keepAliveMs = keepAliveSeconds * 1500; // [MQTT-3.1.2-22]
-    if (this.keepAliveMs > 0) this.armKeepAlive();
+    this.keepAlive.start(keepAliveSeconds);
     log.info({ client: session.clientId, address: this.address, version: packet.version }, 'connected');
+  }
+
+  sendAuth(reasonCode: number, method: string, data: Buffer | null): void {
+    if (this.phase === Phase.closed) return;
+    this.outbox.bytes(encodeAuth(reasonCode, method, data, null));
+    this.touch();
+  }
+
+  await<T>(work: Promise<T>, handle: (result: T) => void): void {
+    this.pauses.add('hook');
+    work.then((result) => {
+      if (this.phase === Phase.closed) return;
+      this.pauses.remove('hook');
+      this.parts.core.context.turns.begin();
+      this.guard(() => handle(result));
+      this.guard(() => this.splitter.resume(this));
+    }, this.onBug);
   }
 
   private onPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
@@ -195,14 +219,21 @@ export class Connection implements Link, FrameSink {
         return;
       case PacketType.auth:
         if (this.version !== 5) throw new ProtocolError(ReasonCode.malformedPacket, 'packet type 15 in MQTT 3');
-        decodeAuth(buffer, frameStart, bodyStart, end, this.version);
-        // [MQTT-4.12.0-7]
-        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT');
+        this.onAuth(decodeAuth(buffer, frameStart, bodyStart, end, this.version));
+        return;
       case PacketType.connect:
         throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
       default:
         throw new ProtocolError(ReasonCode.malformedPacket, `packet type ${packetType} from a client`);
     }
+  }
+
+  private onAuth(packet: AuthPacket): void {
+    if (this.reAuthentication === null) {
+      // [MQTT-4.12.0-7]
+      throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT');
+    }
+    this.reAuthentication.onAuth(packet);
   }
 
   private onPublish(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
@@ -226,34 +257,9 @@ export class Connection implements Link, FrameSink {
     else this.finish();
   }
 
-  /** Stops reading while too much waits for the disk, or for this client to read. */
-  private pauseIfNeeded(): void {
-    if (this.phase === Phase.closed) return;
-    const { core } = this.parts;
-    const { turns, metrics } = core.context;
-    if (turns.congested && !this.waitsForRelief) {
-      this.waitsForRelief = true;
-      metrics.readPauses++;
-      this.stream.pause();
-      turns.onRelief(() => {
-        this.waitsForRelief = false;
-        this.resumeIfPossible();
-      });
-    }
-    if (this.slow && !this.waitsForDrain) {
-      this.waitsForDrain = true;
-      metrics.readPauses++;
-      this.stream.pause();
-    }
-  }
-
-  private resumeIfPossible(): void {
-    if (!this.waitsForRelief && !this.waitsForDrain && this.phase !== Phase.closed) this.stream.resume();
-  }
-
   private readonly onDrain = (): void => {
-    this.waitsForDrain = false;
-    this.resumeIfPossible();
+    if (this.phase === Phase.closed) return;
+    this.pauses.remove('drain');
     if (this.session !== null) this.parts.core.drained(this.session);
   };
 
@@ -261,22 +267,8 @@ export class Connection implements Link, FrameSink {
 
   private readonly onConnectTimeout = (): void => this.drop('no CONNECT in time');
 
-  private armKeepAlive(): void {
-    this.timer = this.parts.core.context.timers.at(this.lastPacketAtMs + this.keepAliveMs, this.onKeepAlive);
-  }
-
-  private readonly onKeepAlive = (): void => {
-    if (this.phase !== Phase.connected) return;
-    const silentMs = this.parts.core.context.clock.now() - this.lastPacketAtMs;
-    // Input that the broker itself does not read now is no silence of the client.
-    const paused = this.waitsForDrain || this.waitsForRelief;
-    if (silentMs >= this.keepAliveMs && !paused) {
-      this.close(ReasonCode.keepAliveTimeout, 'no packet for one and a half times the keep alive');
-    } else if (paused && silentMs >= this.keepAliveMs) {
-      this.lastPacketAtMs += silentMs;
-      this.armKeepAlive();
-    } else this.armKeepAlive();
-  };
+  private readonly onSilence = (): void =>
+    this.close(ReasonCode.keepAliveTimeout, 'no packet for one and a half times the keep alive');
 
   // ---- output ----
 
@@ -334,28 +326,24 @@ export class Connection implements Link, FrameSink {
       this.close(error.reasonCode, error.message);
       return;
     }
-    if (!(error instanceof ConnectError) || error.version === 0) {
-      this.drop(error.message);
-      return;
-    }
-    this.maximumPacketSize = error.maximumPacketSize;
-    this.refuse({ reasonCode: error.reasonCode, reason: error.message }, error.version);
+    if (error instanceof ConnectError) this.maximumPacketSize = error.maximumPacketSize;
+    this.handshake?.onProtocolError(error);
   }
 
-  private onBug(error: unknown): void {
+  private readonly onBug = (error: unknown): void => {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.parts.log.error({ client: this.clientId, error: detail }, 'a bug ended a connection: please report it');
     if (this.phase === Phase.connected) this.close(ReasonCode.unspecifiedError, 'internal error');
     else this.drop('internal error');
-  }
+  };
 
   /** Answers CONNECT with a failure and closes. [MQTT-3.2.2-7] */
-  private refuse({ reasonCode, reason }: Refusal, version: ProtocolVersion): void {
+  refuse({ reasonCode, reason, serverReference }: Refusal, version: ProtocolVersion): void {
     const { core, log } = this.parts;
     core.context.metrics.connectionsRefused++;
     const code = describeReason(reasonCode);
     log.warn({ client: this.clientId, address: this.address, reason }, `connection refused: ${code}`);
-    const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason } }; // [MQTT-3.2.2-6]
+    const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason, serverReference } }; // [MQTT-3.2.2-6]
     const connack = encodeConnack(fields, version, this.maximumPacketSize);
     if (connack !== null) this.outbox.bytes(connack);
     this.finish();
@@ -378,7 +366,7 @@ export class Connection implements Link, FrameSink {
   }
 
   /** Closes without a packet. */
-  private drop(reason: string): void {
+  drop(reason: string): void {
     if (this.phase === Phase.closed) return;
     this.parts.log.info({ address: this.address, reason }, 'closed before CONNECT was accepted');
     this.finish();
@@ -389,6 +377,7 @@ export class Connection implements Link, FrameSink {
     if (this.phase === Phase.closed) return;
     const { timers } = this.parts.core.context;
     this.phase = Phase.closed;
+    this.keepAlive.stop();
     timers.cancel(this.timer);
     this.timer = timers.after(closeGraceMs, () => this.stream.destroy());
     this.outbox.flush();
@@ -404,6 +393,7 @@ export class Connection implements Link, FrameSink {
 
   private readonly onStreamClosed = (): void => {
     const { core, onClosed, log } = this.parts;
+    this.keepAlive.stop();
     core.context.timers.cancel(this.timer);
     this.timer = null;
     const { session } = this;

@@ -23,7 +23,8 @@ export class Housekeeping {
   private readonly clock: Clock;
   private readonly limits: RecordLimits;
   private givingUp: { record: TrackedRecord; after: Buffer | null }[] = [];
-  private unvisited: Buffer[] = [];
+  /** Publishers still to be visited in this round, and the sequence behind which to go on. */
+  private unvisited: { publisherKey: Buffer; after: number }[] = [];
 
   constructor(records: RecordStore, tracker: Tracker, clock: Clock, limits: RecordLimits) {
     this.records = records;
@@ -39,14 +40,18 @@ export class Housekeeping {
       return false;
     if (records.size < limits.maxRecords) return true;
     const [oldest] = records.finishedBefore(Number.MAX_SAFE_INTEGER / 2 ** 6, 1);
-    return oldest !== undefined && records.remove(oldest, slice);
+    if (oldest !== undefined) records.remove(oldest, slice);
+    return oldest !== undefined;
   }
 
   private removeOldestOf(publisherKey: Buffer): boolean {
     const { records } = this;
     for (const sequence of records.oldestSequences(publisherKey, 0, searched)) {
       const record = records.find(publisherKey, sequence);
-      if (record !== null && record.counts.pending === 0) return records.remove(record, slice);
+      if (record === null || record.counts.pending > 0) continue;
+      // One with a large cohort takes several slices: what it has left does not hold up the publish.
+      records.remove(record, slice);
+      return true;
     }
     return false;
   }
@@ -58,7 +63,11 @@ export class Housekeeping {
 
   private prune(): boolean {
     const old = this.records.finishedBefore(this.clock.now() - this.limits.retention * 1000, slice);
-    for (const record of old) this.records.remove(record, slice);
+    let rows = slice;
+    for (const record of old) {
+      rows -= record.rows === null ? slice : 1;
+      if (!this.records.remove(record, slice) || rows <= 0) return true;
+    }
     return old.length === slice;
   }
 
@@ -72,19 +81,28 @@ export class Housekeeping {
       return true;
     }
     if (this.unvisited.length === 0) {
-      this.unvisited = this.records.publisherKeys();
+      this.unvisited = this.records.publisherKeys().map((publisherKey) => ({ publisherKey, after: 0 }));
       if (this.unvisited.length === 0) return false;
     }
     const cutoff = (this.clock.now() - this.limits.maxPending * 1000) * 512;
-    for (let visits = 0; visits < slice; visits++) {
-      const publisherKey = this.unvisited.pop();
-      if (publisherKey === undefined) return this.givingUp.length > 0;
-      for (const sequence of this.records.oldestSequences(publisherKey, 0, slice)) {
-        const record = this.records.find(publisherKey, sequence);
-        if (record !== null && record.counts.pending > 0 && sequence < cutoff)
-          this.givingUp.push({ record, after: null });
-      }
+    for (let left = slice; left > 0; ) {
+      const visit = this.unvisited.pop();
+      if (visit === undefined) return this.givingUp.length > 0;
+      left -= 1 + this.visit(visit.publisherKey, visit.after, cutoff, left);
     }
     return true;
+  }
+
+  /** Looks at the next of a publisher's records up to the cutoff; returns how many. */
+  private visit(publisherKey: Buffer, after: number, cutoff: number, limit: number): number {
+    const found = this.records.oldestSequences(publisherKey, after, limit);
+    const old = found.filter((sequence) => sequence < cutoff);
+    for (const sequence of old) {
+      const record = this.records.find(publisherKey, sequence);
+      if (record !== null && record.counts.pending > 0) this.givingUp.push({ record, after: null });
+    }
+    const last = old[old.length - 1];
+    if (last !== undefined && old.length === limit) this.unvisited.push({ publisherKey, after: last });
+    return found.length;
   }
 }

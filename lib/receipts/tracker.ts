@@ -19,7 +19,8 @@ import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
 /** Failures listed in a tally, and their bytes. */
 const failuresMax = 100;
 const failureBytesMax = 16 * 1024;
-const failureBytes = 64;
+/** What an entry has besides its recipient's name, at most. */
+const failureBytes = 68;
 
 const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
   [Outcome.none]: ReceiptState.accepted,
@@ -57,6 +58,11 @@ function newRow(session: Session | null, group: string | null): Row {
     ...{ queuedAtMs: 0, sentAtMs: 0, deliveredAtMs: 0, endedAtMs: 0 },
     ...{ reasonCode: 0, cause: null, reasonString: null, answer: null, answerCut: false },
   };
+}
+
+/** Most bytes that a failure of this recipient takes in a tally. */
+function entryBytes(to: string): number {
+  return Buffer.byteLength(JSON.stringify(to)) + failureBytes;
 }
 
 /** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
@@ -368,8 +374,8 @@ export class Tracker {
     else {
       counts.failed++;
       if (failures.length >= failuresMax) return;
-      const listed = failures.reduce((bytes, { to }) => bytes + Buffer.byteLength(to) + failureBytes, 0);
-      if (listed + Buffer.byteLength(row.to) + failureBytes > failureBytesMax) return;
+      const listed = failures.reduce((bytes, { to }) => bytes + entryBytes(to), 0);
+      if (listed + entryBytes(row.to) > failureBytesMax) return;
       failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
     }
   }

@@ -1,4 +1,5 @@
 import type { Outcome } from '../delivery/table.js';
+import type { QoS } from '../spec/packet-types.js';
 import type { Cause } from './causes.js';
 import type { Row, TrackedRecord } from './record.js';
 import type { ReceiptReference } from './reference.js';

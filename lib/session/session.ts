@@ -46,6 +46,8 @@ export class Session {
   readonly subscriptions = new Map<string, Subscription>();
   /** How many of the subscriptions are to receipts. */
   receiptSubscriptions = 0;
+  /** How many of the deliveries in its queue are receipts: they have a limit of their own. */
+  waitingReceipts = 0;
   /** How many further PUBLISH packets at QoS > 0 the client takes now. [MQTT-3.3.4-9] */
   sendQuota = 0;
   /** Its value when the connection began; acknowledgements never raise it above. [MQTT-4.9.0-2] */

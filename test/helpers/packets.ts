@@ -60,6 +60,7 @@ export const property = {
   requestProblemInformation: byteProperty(0x17),
   willDelayInterval: uint32Property(0x18),
   requestResponseInformation: byteProperty(0x19),
+  serverReference: fieldProperty(0x1c),
   reasonString: fieldProperty(0x1f),
   receiveMaximum: uint16Property(0x21),
   topicAliasMaximum: uint16Property(0x22),

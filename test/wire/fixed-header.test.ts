@@ -295,3 +295,27 @@ t.test('[MQTT-4.13.2-1] the broker itself closes after a DISCONNECT of 0x80 or a
   t.equal((await client.packet())[2], 0x81);
   await client.expectClose();
 });
+
+forVersions(
+  t,
+  [4, 5],
+  '[MQTT-4.2.0-1] a stream over TCP may be cut at every byte, or come at once',
+  async (t, version) => {
+    const broker = await startBroker(t);
+    const stream = Buffer.concat([
+      connect({ version, clientId: 'c' }),
+      subscribe({ version, packetId: 7, filters: [['a', 0]] }),
+      publish({ version, topic: 'a', payload: 'x' }),
+      pingreq(),
+      disconnect(),
+    ]);
+    const whole = await (await dialAndSend(t, broker, stream)).rest();
+    t.equal(whole.subarray(-2).toString('hex'), 'd000');
+    const client = await dialAndSend(t, broker);
+    for (const byte of stream) {
+      client.send(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    t.same(await client.rest(), whole);
+  },
+);

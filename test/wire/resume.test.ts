@@ -220,10 +220,25 @@ t.test('[MQTT-4.6.0-5] messages of one topic and QoS keep their order among othe
   }
 });
 
-t.test('PUBACK and PUBREC come in the order of the publishes', async (t) => {
+t.test('[MQTT-4.6.0-2] [MQTT-4.6.0-3] PUBACK and PUBREC come in the order of the publishes', async (t) => {
   const { port } = await startBroker(t);
   const publisher = await connectedToSession(t, port, 'pub');
   const packets = numbers(1, 101).map((payload) => Number(payload));
   publisher.send(...packets.map((packetId) => publish({ topic: 'a', qos: 1 + (packetId % 2), packetId })));
   for (const packetId of packets) await publisher.expect(ack(packetId % 2 === 1 ? 'pubrec' : 'puback', packetId));
+});
+
+t.test('[MQTT-4.6.0-4] PUBREL comes in the order of PUBREC', async (t) => {
+  const { port } = await startBroker(t);
+  const subscriber = await connectedToSession(t, port, 'sub');
+  await subscribed(subscriber, { filters: [['a', 2]] });
+  const publisher = await connected(t, port);
+  const ids: number[] = [];
+  for (const payload of numbers(0, 30)) {
+    await published(publisher, { topic: 'a', qos: 2, payload });
+    ids.push((await received(subscriber)).packetId);
+  }
+  const shuffled = ids.map((_, at) => ids[(at * 7) % 30]);
+  subscriber.send(...shuffled.map((packetId) => ack('pubrec', packetId)));
+  for (const packetId of shuffled) await subscriber.expect(ack('pubrel', packetId));
 });

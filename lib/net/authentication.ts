@@ -1,0 +1,86 @@
+import type { EnhancedAuthenticationResult, Hooks } from '../broker/hooks.js';
+import type { Refusal } from '../broker/on-connect.js';
+import type { ConnectPacket } from '../codec/control-packets.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+
+/** What came of a CONNECT's credentials, or of one step of an exchange. */
+export type AuthenticationDecision =
+  | { readonly kind: 'accepted'; readonly userName: string | null; readonly data: Buffer | null }
+  | { readonly kind: 'continue'; readonly data: Buffer | null }
+  | ({ readonly kind: 'refused' } & Refusal);
+
+const refused = (reasonCode: number, reason: string): AuthenticationDecision => ({
+  kind: 'refused',
+  reasonCode,
+  reason,
+});
+
+/** Authenticates one connection's client with the hooks of the embedding program. @see MQTT 5 §4.12 */
+export class Authentication {
+  /** The method of CONNECT, which every AUTH must repeat; null without enhanced authentication. [MQTT-4.12.0-5] */
+  readonly method: string | null;
+  private readonly hooks: Hooks;
+  private readonly packet: ConnectPacket;
+  private readonly address: string;
+  private exchange: Record<string, unknown> = {};
+
+  constructor(hooks: Hooks, packet: ConnectPacket, address: string) {
+    this.hooks = hooks;
+    this.packet = packet;
+    this.address = address;
+    this.method = packet.authenticationMethod;
+  }
+
+  /** Decides a CONNECT; a promise only if a hook returns one. */
+  begin(): AuthenticationDecision | Promise<AuthenticationDecision> {
+    if (this.method !== null) return this.step(this.packet.authenticationData, false);
+    const { hooks, packet, address } = this;
+    if (hooks.authenticate === undefined) return { kind: 'accepted', userName: packet.userName, data: null };
+    const { clientId, userName, password, version: protocolVersion } = packet;
+    const decide = (verdict: boolean | { reasonCode?: number; reason?: string }): AuthenticationDecision => {
+      if (verdict === true) return { kind: 'accepted', userName, data: null };
+      const { reasonCode = ReasonCode.badUserNameOrPassword, reason = 'user name or password is wrong' } =
+        verdict === false ? {} : verdict;
+      return refused(reasonCode, reason);
+    };
+    return this.run(
+      () => hooks.authenticate?.({ clientId, userName, password, address, protocolVersion }) ?? true,
+      decide,
+    );
+  }
+
+  /** Takes the client's AUTH. */
+  step(data: Buffer | null, isReAuthentication: boolean): AuthenticationDecision | Promise<AuthenticationDecision> {
+    const { hooks, packet, address } = this;
+    const method = this.method ?? '';
+    const handler = hooks.enhancedAuthentication?.[method];
+    if (handler === undefined) return refused(ReasonCode.badAuthenticationMethod, 'an unknown authentication method');
+    const { clientId, userName } = packet;
+    const { exchange } = this;
+    const decide = (result: EnhancedAuthenticationResult): AuthenticationDecision => {
+      if (result.status === 'continue') return { kind: 'continue', data: result.data ?? null };
+      this.exchange = {};
+      if (result.status === 'success') {
+        return { kind: 'accepted', userName: result.userName ?? userName, data: result.data ?? null };
+      }
+      const { reasonCode = ReasonCode.notAuthorized, reason = 'authentication failed' } = result;
+      return refused(reasonCode, reason);
+    };
+    return this.run(() => handler({ method, data, clientId, userName, address, isReAuthentication, exchange }), decide);
+  }
+
+  /** A hook that fails lets nobody in. */
+  private run<T>(
+    call: () => T | Promise<T>,
+    decide: (result: T) => AuthenticationDecision,
+  ): AuthenticationDecision | Promise<AuthenticationDecision> {
+    const failed = (): AuthenticationDecision =>
+      refused(ReasonCode.unspecifiedError, 'authentication is not possible now');
+    try {
+      const result = call();
+      return result instanceof Promise ? result.then(decide, failed) : decide(result);
+    } catch {
+      return failed();
+    }
+  }
+}
