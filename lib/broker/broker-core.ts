@@ -40,6 +40,7 @@ import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
 import { Timers } from './timers.js';
 import { Turns } from './turn.js';
+import { TurnClock } from './turn-clock.js';
 import { Wills } from './wills.js';
 
 /**
@@ -67,8 +68,9 @@ export class BrokerCore {
   private readonly subscriptions: Subscriptions;
   private readonly storedTimers: StoredTimers;
 
-  constructor(settings: Settings, store: Store, clock: Clock, log: Log, hooks: Hooks = {}) {
+  constructor(settings: Settings, store: Store, systemClock: Clock, log: Log, hooks: Hooks = {}) {
     const persistence = new Persistence(store);
+    const clock = new TurnClock(systemClock);
     const turns = new Turns(clock, store);
     const sequences = new SequenceSource(clock, persistence.sequenceFloor);
     const records = new RecordStore(store);
@@ -80,7 +82,7 @@ export class BrokerCore {
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks },
       metrics: new Metrics(),
-      timers: new Timers(clock),
+      timers: new Timers(systemClock),
       routes: new Routes(),
       sessions: new Map(),
       storedSessions: new Map(),

@@ -1,4 +1,3 @@
-import type { Clock } from '../base/clock.js';
 import type { Log } from '../base/log.js';
 import type { SequenceSource } from '../base/sequence.js';
 import type { Settings } from '../config/schema.js';
@@ -12,11 +11,12 @@ import type { Persistence } from './persistence.js';
 import type { Routes } from './routes.js';
 import type { Timers } from './timers.js';
 import type { Turns } from './turn.js';
+import type { TurnClock } from './turn-clock.js';
 
 /** What the parts of one broker share. Made once by `BrokerCore`; nothing in it is global. */
 export interface Context {
   readonly settings: Settings;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly turns: Turns;

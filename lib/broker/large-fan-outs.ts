@@ -145,7 +145,7 @@ export class LargeFanOuts {
   private slice(fanOut: LargeFanOut): boolean {
     const { clock, sequences, persistence } = this.context;
     const { message, targets } = fanOut;
-    const until = clock.now() + sliceMs;
+    const until = clock.exactNow() + sliceMs;
     const last = Math.min(targets.length, fanOut.cursor + sliceMax);
     this.out.fromMessage(message, clock.now());
     if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
@@ -155,7 +155,7 @@ export class LargeFanOuts {
       const target = targets[fanOut.cursor++];
       // Messages accepted meanwhile may be in the queue already: each copy gets its own place, behind them.
       this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null });
-      if (fanOut.cursor % clockEvery === 0 && clock.now() >= until) break;
+      if (fanOut.cursor % clockEvery === 0 && clock.exactNow() >= until) break;
     }
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     return fanOut.cursor === targets.length;

@@ -1,8 +1,8 @@
-import type { Clock } from '../base/clock.js';
 import type { PublishFrame } from '../codec/publish.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
 import type { Store } from '../store/store.js';
+import type { TurnClock } from './turn-clock.js';
 
 /** Commits under way before further turns are gathered into one. */
 const commitsInFlightMax = 2;
@@ -48,7 +48,7 @@ export interface Flushable {
  * on the same link (its gates).
  */
 export class Turns {
-  private readonly clock: Clock;
+  private readonly clock: TurnClock;
   private readonly store: Store;
   private open = new Released();
   private openNumber = 1;
@@ -61,7 +61,7 @@ export class Turns {
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
 
-  constructor(clock: Clock, store: Store) {
+  constructor(clock: TurnClock, store: Store) {
     this.clock = clock;
     this.store = store;
   }
@@ -87,6 +87,7 @@ export class Turns {
   begin(): void {
     if (this.scheduled) return;
     this.scheduled = true;
+    this.clock.open();
     this.clock.endOfTurn(this.onEnd);
   }
 
@@ -168,6 +169,7 @@ export class Turns {
 
   private readonly onEnd = (): void => {
     this.scheduled = false;
+    this.clock.close();
     if (this.store.commitsInFlight < commitsInFlightMax) this.seal();
     this.flushDirty();
   };

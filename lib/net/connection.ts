@@ -112,6 +112,7 @@ export class Connection implements Link, FrameSink, HandshakePort {
   private readonly onData = (chunk: Buffer): void => {
     if (this.phase === Phase.closed) return;
     this.parts.core.context.metrics.bytesReceived += chunk.length;
+    this.parts.core.context.turns.begin();
     this.guard(() => this.splitter.push(chunk, this));
     if (!this.closed) this.pauses.check(this.slow);
   };

@@ -13,6 +13,8 @@ import { OutboundTopicAliases } from './outbound-topic-aliases.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
 const sharedFrameBytes = 8 * 1024;
+/** Up to this size a loop copies quicker than a call. */
+const smallCopyBytes = 160;
 /** Room that an acknowledgement needs at most. */
 const ackBytesMax = 5;
 /** Size of the property Topic Alias. */
@@ -81,7 +83,7 @@ export class Outbox {
     }
     const at = this.reserve(size);
     const buffer = this.buffer as Buffer;
-    bytes.copy(buffer, at, start, end);
+    copy(bytes, start, end, buffer, at);
     buffer[at] = firstByte;
     if (packetIdAt >= 0) {
       const idAt = at + packetIdAt - start;
@@ -225,4 +227,14 @@ export class Outbox {
     this.chunks.push(chunk);
     this.chunkBytes += chunk.length;
   }
+}
+
+/** `Buffer.copy` makes an object for a part of a buffer; for small parts a loop is quicker. */
+function copy(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
+  if (end - start > smallCopyBytes) {
+    source.copy(target, at, start, end);
+    return;
+  }
+  let to = at;
+  for (let from = start; from < end; from++) target[to++] = source[from];
 }

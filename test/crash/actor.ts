@@ -1,0 +1,243 @@
+import type { IPublishPacket, UserProperties } from 'mqtt-packet';
+import { type Filter, fence, type Role } from './cast.js';
+import type { Account } from './deliveries.js';
+import { clears } from './facts.js';
+import type { Log } from './log.js';
+import { type Application, Peer, type Publication } from './peer.js';
+import { hashOf } from './random.js';
+import type { World } from './world.js';
+
+/** Messages that a publisher has unacknowledged at most. */
+const windowSize = 8;
+const refusedCode = 0x83;
+
+/** Topics of sessions that end: each session of each such client has one of its own. */
+const churnPrefix = 'churn/';
+
+/** Plays one role: publishes, subscribes, comes and goes by chance, and keeps the log of what it saw. */
+export class Actor implements Application {
+  readonly peer: Peer;
+  readonly role: Role;
+  private readonly world: World;
+  private readonly log: Log;
+  private readonly account: Account;
+  private readonly numbers = new Map<string, number>();
+  /** Filters that are on, or on their way. */
+  private readonly subscribed = new Set<string>();
+  /** Sessions begun. */
+  private session = 0;
+  /** True if the next connection begins a new session. */
+  private renews = false;
+  private connections = 0;
+
+  constructor(world: World, log: Log, role: Role) {
+    const { clientId, version, durable, receiveMaximum = 100, churns = false, filters = [] } = role;
+    this.world = world;
+    this.log = log;
+    this.role = role;
+    this.peer = new Peer(world, { clientId, version, durable, receiveMaximum }, this);
+    this.account = log.deliveries.open(clientId, durable);
+    const qos = Math.min(...filters.map((filter) => filter.qos));
+    log.receipts.know({ clientId, version, permanent: durable && !churns, qos });
+  }
+
+  connect(): void {
+    const { clientId, durable, willQos } = this.role;
+    if (!this.peer.isClosed || !this.world.up) return;
+    const isNew = this.session === 0 || !durable || this.renews;
+    if (isNew) {
+      this.session++;
+      this.account.begin();
+      this.subscribed.clear();
+    }
+    this.connections++;
+    if (willQos === undefined) this.peer.connect(this.renews);
+    else {
+      this.log.wills.onConnecting(this.willName, clientId, willQos);
+      const will = { topic: `will/${clientId}`, payload: String(this.connections), qos: willQos, retain: false };
+      this.peer.connect(this.renews, will);
+    }
+  }
+
+  /** True when nothing is open between this client and the broker. */
+  get isAtRest(): boolean {
+    return this.peer.isAtRest;
+  }
+
+  /** Publishes one message to a topic of its own. */
+  publish(filter: Filter & { readonly retain?: boolean }): void {
+    const { topic, qos, retain = false } = filter;
+    const { random } = this.world;
+    const n = (this.numbers.get(topic) ?? 0) + 1;
+    this.numbers.set(topic, n);
+    const isPlain = this.role.version === 4 || retain;
+    const publication: Publication = {
+      ...{ topic, n, qos, retain, sentAt: this.world.now() },
+      payload: retain && clears(n) ? '' : String(n),
+      tracked: !isPlain && random.chance(this.role.tracked ?? 0),
+      expires: !isPlain && topic !== fence && random.chance(0.03),
+    };
+    if (retain) this.log.retained.onSent(topic, n);
+    else this.log.deliveries.onSent(publication);
+    this.peer.publish(publication);
+  }
+
+  /** Publishes while there is room for more unacknowledged messages. */
+  work(): void {
+    const { publishes = [] } = this.role;
+    if (publishes.length === 0) return;
+    while (this.peer.online && !this.world.calm && this.peer.openFlows < windowSize) {
+      const { random } = this.world;
+      const churning = this.log.churnTopics();
+      const qos = random.chance(0.5) ? 1 : 2;
+      if (random.chance(0.15)) this.publish({ topic: `${random.pick(churning)}/${this.role.clientId}/${qos}`, qos });
+      else this.publish(random.pick(publishes));
+    }
+  }
+
+  /** Topics that belong to this client's session: the present one and the one before. */
+  churnTopics(): string[] {
+    if (this.role.churns !== true) return [];
+    return [this.session, this.session - 1].map((session) => `${churnPrefix}${this.role.clientId}/${session}`);
+  }
+
+  // ---- Application ----
+
+  onConnected(): void {
+    const { clientId, filters = [], churns, willQos } = this.role;
+    this.renews = false;
+    if (willQos !== undefined) this.log.wills.onConnected(this.willName, clientId);
+    const own: Filter = { topic: `${churnPrefix}${clientId}/${this.session}/#`, qos: 1 };
+    const wanted = churns === true ? [...filters, own] : filters;
+    // What was not acknowledged is asked for again; a repeated SUBSCRIBE is a subscription all the same.
+    const missing = wanted.filter(({ topic }) => !this.account.subscriptions.has(topic));
+    if (missing.length > 0) this.subscribe(missing);
+    // Publishers of tracked messages begin when their receipts are sure to come.
+    if (missing.length === 0) this.work();
+  }
+
+  onSubscribed(filters: readonly string[], granted: readonly number[]): void {
+    for (const [at, filter] of filters.entries()) {
+      const qos = granted[at];
+      if (qos === undefined || qos >= 0x80) this.world.violation(`${this.role.clientId} may not have ${filter}`);
+      else this.account.subscriptions.set(filter, { qos, from: this.world.now() });
+    }
+    this.work();
+  }
+
+  onUnsubscribed(filters: readonly string[]): void {
+    for (const filter of filters) this.subscribed.delete(filter);
+  }
+
+  onTaken(publication: Publication, reasonCode: number, userProperties: UserProperties): void {
+    const { topic, n, retain, tracked } = publication;
+    const { clientId } = this.role;
+    if (reasonCode >= 0x80) this.world.violation(`${clientId}: ${topic} ${n} was refused with ${reasonCode}`);
+    if (retain) this.log.retained.onTaken(topic, n);
+    else this.log.deliveries.onTaken(publication);
+    if (tracked) {
+      const id = userProperties['receipt-id'];
+      const certain = this.log.deliveries.recipientsOf(publication);
+      this.log.receipts.onTaken(clientId, id?.toString(), Number(userProperties['receipt-matched']), certain);
+    }
+    this.maybeLeave(0.004);
+    this.work();
+  }
+
+  onMessage(packet: IPublishPacket): number {
+    const { topic } = packet;
+    const text = packet.payload.toString();
+    if (topic.startsWith('$receipts/')) {
+      this.log.receipts.onReceived(this.role.clientId, topic, text, keyOf(packet));
+    } else if (topic.startsWith('will/')) {
+      this.log.wills.onArrived(`${topic.slice('will/'.length)} ${text}`);
+    } else if (this.refuses(packet)) {
+      this.log.deliveries.onRefused(this.account, topic, Number(text));
+      return refusedCode;
+    } else {
+      this.log.deliveries.onArrived(this.account, topic, Number(text), packet.qos);
+      this.checkSession(topic);
+    }
+    this.maybeToggle();
+    this.maybeLeave(0.01);
+    return 0;
+  }
+
+  onAnswered(packet: IPublishPacket, reasonCode: number): void {
+    const { clientId, version } = this.role;
+    const id = packet.properties?.userProperties?.['receipt-id'];
+    if (packet.topic.startsWith('load/') || packet.topic.startsWith(churnPrefix)) {
+      const key = version === 4 ? `${packet.topic} ${packet.payload.toString()}` : '';
+      if (version === 4 || id !== undefined) {
+        this.log.receipts.onAnswered(clientId, id?.toString() ?? null, key, reasonCode);
+      }
+    }
+  }
+
+  onClosed(): void {
+    if (this.role.willQos !== undefined) this.log.wills.onEnded(this.willName, false);
+    for (const { topic } of this.role.toggles ?? []) this.unsure(topic);
+    if (!this.world.up) return;
+    // Publishers keep time going, so they wait for nothing.
+    const isPublisher = this.role.publishes !== undefined;
+    if (isPublisher || this.world.calm) setImmediate(() => this.connect());
+    else this.world.after(this.world.random.below(250), () => this.connect());
+  }
+
+  // ---- chance ----
+
+  private get willName(): string {
+    return `${this.role.clientId} ${this.connections}`;
+  }
+
+  private refuses(packet: IPublishPacket): boolean {
+    const id = packet.properties?.userProperties?.['receipt-id'];
+    return this.role.refuses === true && packet.qos > 0 && id !== undefined && hashOf(id.toString()) % 7 === 0;
+  }
+
+  private checkSession(topic: string): void {
+    if (!topic.startsWith(churnPrefix)) return;
+    const [, clientId, session] = topic.split('/');
+    if (clientId !== this.role.clientId || Number(session) !== this.session) {
+      this.world.violation(`${this.role.clientId} in session ${this.session} got ${topic}: an ended one is back`);
+    }
+  }
+
+  private subscribe(filters: readonly Filter[]): void {
+    for (const { topic } of filters) this.subscribed.add(topic);
+    this.peer.subscribe(filters);
+  }
+
+  /** A request whose answer did not come: the filter may be on or off. */
+  private unsure(topic: string): void {
+    if (!this.account.subscriptions.has(topic)) this.subscribed.delete(topic);
+  }
+
+  private maybeToggle(): void {
+    const { random, calm } = this.world;
+    const { toggles } = this.role;
+    if (toggles === undefined || calm || !this.peer.online || !random.chance(0.05)) return;
+    const filter = random.pick(toggles);
+    if (!this.subscribed.has(filter.topic)) this.subscribe([filter]);
+    else if (this.account.subscriptions.delete(filter.topic)) this.peer.unsubscribe([filter.topic]);
+  }
+
+  /** Leaves in one of the ways there are. */
+  private maybeLeave(probability: number): void {
+    const { random, calm, up } = this.world;
+    if (calm || !up || this.role.steady === true || !this.peer.online || !random.chance(probability)) return;
+    if (this.role.churns === true && random.chance(0.5)) this.renews = true;
+    const way = random.below(3);
+    if (way === 0) this.peer.cut();
+    else if (way === 1) this.peer.end(false);
+    else {
+      if (this.role.willQos !== undefined) this.log.wills.onEnded(this.willName, true);
+      this.peer.end(true);
+    }
+  }
+}
+
+/** The message that a receipt is about: its publisher sent it along. */
+function keyOf(packet: IPublishPacket): string {
+  return packet.properties?.correlationData?.toString() ?? '';
+}
