@@ -27,7 +27,9 @@ export class LiveView {
   private draw(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
-    const { rows = 24, columns = 80 } = this.terminal;
+    // A terminal may say that it has no size.
+    const rows = this.terminal.rows || 24;
+    const columns = this.terminal.columns || 80;
     // One line less than there is room for: the cursor stands below.
     const lines = this.render(rows, columns).slice(0, Math.max(1, rows - 1));
     const up = this.drawn > 0 ? `\x1b[${this.drawn}A` : '';

@@ -89,9 +89,15 @@ async function publishUntracked(
   payload: Buffer,
   flags: PublishFlags,
 ): Promise<void> {
-  const { qos, retain = false, expiry, property = {} } = flags;
-  const userProperties = Object.fromEntries(Object.entries(property).map(([name, values]) => [name, [...values]]));
-  const properties = { userProperties, ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }) };
+  const { qos, retain = false, expiry, property } = flags;
+  const userProperties = Object.fromEntries(
+    Object.entries(property ?? {}).map(([name, values]) => [name, [...values]]),
+  );
+  const properties = {
+    // MQTT.js writes nothing at all for a message whose user properties are empty.
+    ...(property === undefined ? {} : { userProperties }),
+    ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
+  };
   const closed = new Promise<never>((_, reject) => {
     const message = 'the broker closed the connection before it took the message';
     client.once('close', () => reject(new CountersignError('ERR_COUNTERSIGN_CONNECTION', message)));

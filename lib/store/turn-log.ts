@@ -2,7 +2,7 @@ import type { OverlayEntry } from './overlay.js';
 import { Table } from './store.js';
 
 /** Turns kept in the log, and their keys and bytes: what is still alive in older ones moves to its table. */
-const turnsMax = 16;
+const turnsMax = 8;
 const keysMax = 50_000;
 const bytesMax = 32 * 2 ** 20;
 /** Messages from this size on go to their table at once instead of being written twice. */
@@ -53,7 +53,7 @@ export function encodeTurn(entries: readonly OverlayEntry[]): Buffer {
 /** Small pieces are quicker by hand than by a call. */
 function append(target: Buffer, at: number, bytes: Buffer): number {
   const { length } = bytes;
-  if (length > 48) target.set(bytes, at);
+  if (length > 128) target.set(bytes, at);
   else for (let index = 0; index < length; index++) target[at + index] = bytes[index];
   return at + length;
 }

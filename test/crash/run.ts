@@ -12,7 +12,7 @@ import { ReceiptsLedger } from './receipts-ledger.js';
 import { World } from './world.js';
 
 /** How many packets the clients receive before the kill: from the first few after a start to a busy broker. */
-const instants = [30, 400, 3000, 10_000] as const;
+const instants = [30, 500, 5000, 20_000] as const;
 /** Part of the kills after which clients come to rest and everything is checked; else the load goes on at once. */
 const checkedPart = 0.7;
 

@@ -64,6 +64,11 @@ export class TimedBroker {
     return this.core.context;
   }
 
+  /** Resolves when the broker has noticed that all but `left` of its connections are gone. */
+  async settleConnections(left: number): Promise<void> {
+    while (this.listener !== null && this.listener.size > left) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   async start(): Promise<void> {
     this.cable = new Cable(this.store);
     this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog, this.hooks);
