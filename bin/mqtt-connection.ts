@@ -75,6 +75,11 @@ export async function connectToBroker(flags: ConnectionFlags, environment: NodeJ
   return { client, clientId, url };
 }
 
+/** Says goodbye, or gives up a connection that is lost, for which MQTT.js would wait for ever. */
+export async function disconnect(client: MqttClient): Promise<void> {
+  await client.endAsync(!client.connected);
+}
+
 function spellHost(host: string): string {
   return isIPv6(host) ? `[${host}]` : host;
 }

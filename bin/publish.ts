@@ -3,10 +3,17 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
 import { type TrackedMessage, type TrackedPublishOptions, withReceipts } from '../lib/client.js';
 import { CountersignError, isTally, type Receipt, succeeded, type Tally } from '../lib/index.js';
+import { isTopicName } from '../lib/topic/names.js';
 import { DeliveryBoard } from './delivery-board.js';
 import { ExitCode, sayError } from './failure.js';
 import { LiveView } from './live-view.js';
-import { addConnectionFlags, type ConnectionFlags, connectToBroker, wholeNumber } from './mqtt-connection.js';
+import {
+  addConnectionFlags,
+  type ConnectionFlags,
+  connectToBroker,
+  disconnect,
+  wholeNumber,
+} from './mqtt-connection.js';
 
 /** Flags of `countersign publish` as the command line gives them. */
 interface PublishFlags extends ConnectionFlags {
@@ -65,6 +72,7 @@ function collectProperty(text: string, before: Record<string, string[]> = {}): R
 }
 
 async function publish(topic: string, payload: string | undefined, flags: PublishFlags): Promise<void> {
+  if (!isTopicName(topic)) throw usage(`${topic} is no topic name: it must not be empty nor have wildcards`);
   if (flags.deadline !== undefined && flags.receipt === undefined) throw usage('--deadline needs --receipt');
   if (payload === undefined && flags.passwordFile === '-') {
     throw usage('stdin cannot be both the password and the message: give the message as an argument');
@@ -75,7 +83,7 @@ async function publish(topic: string, payload: string | undefined, flags: Publis
     if (flags.receipt === undefined) await publishUntracked(client, topic, body, flags);
     else process.exitCode = await publishTracked(client, clientId, topic, body, flags);
   } finally {
-    await client.endAsync(client.reconnecting);
+    await disconnect(client);
   }
 }
 

@@ -5,7 +5,7 @@ import { CountersignError, isTally, type Receipt, type Tally } from '../lib/inde
 import { encodeSegment, serverSegment } from '../lib/receipts/names.js';
 import { detailOf, printable, spellTime } from './delivery-board.js';
 import { ExitCode, sayError } from './failure.js';
-import { addConnectionFlags, type ConnectionFlags, connectToBroker } from './mqtt-connection.js';
+import { addConnectionFlags, type ConnectionFlags, connectToBroker, disconnect } from './mqtt-connection.js';
 
 /** Flags of `countersign receipts` as the command line gives them. */
 interface ReceiptsFlags extends ConnectionFlags {
@@ -67,7 +67,7 @@ async function receipts(flags: ReceiptsFlags): Promise<void> {
       process.exitCode = ExitCode.unsuccessful;
     }
   } finally {
-    await client.endAsync();
+    await disconnect(client);
   }
 }
 

@@ -24,6 +24,7 @@ export const groupTitles: Readonly<Record<string, string>> = {
   connections: '10 000 idle connections',
   latency: '5 000 messages a second, open loop',
   durable: '10 pairs between durable sessions',
+  tracked: '10 pairs at QoS 1 with and without receipts, MQTT 5',
 };
 
 const durablePeers = new Set(['countersign-flushed', 'countersign-committed', 'mosquitto-persistent', 'nats']);
@@ -66,16 +67,32 @@ export function casesOf(protocol: ProtocolLevel): readonly BenchCase[] {
   for (const qos of [1, 2] as const) {
     cases.push(benchCase('durable', `QoS ${qos}`, { scenario: 'pairs', protocol, qos, durable: true }));
   }
+  if (protocol === 5) cases.push(...trackedCases());
   return cases;
+}
+
+/** The cost of receipts: the same pairs with and without, between sessions that end with their connection and durable. */
+function trackedCases(): BenchCase[] {
+  return [false, true].flatMap((durable) =>
+    [false, true].map((tracked) => ({
+      name: `tracked-${durable ? 'durable' : 'memory'}-${tracked ? 'receipts' : 'plain'}`,
+      group: 'tracked',
+      title: `${durable ? 'durable sessions, flushed' : 'in memory'}: ${tracked ? 'tracked' : 'untracked'}`,
+      options: { scenario: 'pairs', protocol: 5, qos: 1, durable, tracked },
+      isDurable: durable,
+    })),
+  );
 }
 
 /** What runs unless asked otherwise: everything at MQTT 3.1.1, pairs and fan-out at MQTT 5 too. */
 export function defaultCases(): readonly BenchCase[] {
-  return [...casesOf(4), ...casesOf(5).filter(({ group }) => group === 'pairs' || group === 'fanout')];
+  return [...casesOf(4), ...casesOf(5).filter(({ group }) => ['pairs', 'fanout', 'tracked'].includes(group))];
 }
 
 /** Whether this case says something about the peer: it speaks the protocol and promises what the case is about. */
-export function concerns({ options, isDurable }: BenchCase, peer: Peer): boolean {
+export function concerns({ options, isDurable, group }: BenchCase, peer: Peer): boolean {
+  const isOurs = peer.name.startsWith('countersign');
+  if (group === 'tracked' && (!isOurs || peer.name === 'countersign-committed')) return false;
   const isComparable = (isDurable ? durablePeers : volatilePeers).has(peer.name);
   return isComparable && peer.protocols.includes(options.protocol ?? 4);
 }

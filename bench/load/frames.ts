@@ -80,6 +80,10 @@ export function encodeSubscribe(
   return frame(0x82, uint16(packetId), properties, ...filters);
 }
 
+const receiptRequest = Buffer.concat([Buffer.from([0x26]), encodeString('receipt'), encodeString('delivered')]);
+/** The request for receipts, with the length before it. */
+const trackedProperties = Buffer.concat([encodeLength(receiptRequest.length), receiptRequest]);
+
 /** PUBLISH with a payload of zeros, whose numbers are patched per message. */
 export function encodePublish(
   protocol: ProtocolLevel,
@@ -87,10 +91,11 @@ export function encodePublish(
   qos: QualityOfService,
   isRetained: boolean,
   payloadBytes: number,
+  isTracked = false,
 ): PublishTemplate {
   const topic = encodeString(topicName);
   const packetId = Buffer.alloc(qos > 0 ? 2 : 0);
-  const properties = Buffer.alloc(protocol === 5 ? 1 : 0);
+  const properties = isTracked ? trackedProperties : Buffer.alloc(protocol === 5 ? 1 : 0);
   const first = 0x30 | (qos << 1) | (isRetained ? 1 : 0);
   const encoded = frame(first, topic, packetId, properties, Buffer.alloc(payloadBytes));
   const payloadOffset = encoded.length - payloadBytes;

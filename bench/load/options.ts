@@ -36,6 +36,8 @@ export interface LoadOptions {
   readonly ratePerSecond: number;
   /** Subscribers keep their session, so that the broker has to record what it owes them. */
   readonly durable: boolean;
+  /** Publishers ask for receipts, and take them at QoS 0. MQTT 5 only. */
+  readonly tracked: boolean;
   /** The process whose CPU time and memory are measured; null measures none. */
   readonly brokerPid: number | null;
 }
@@ -99,6 +101,7 @@ const defaults: LoadOptions = {
   count: 100_000,
   ratePerSecond: 5000,
   durable: false,
+  tracked: false,
   brokerPid: null,
 };
 

@@ -12,6 +12,7 @@ export interface SenderPlan {
   readonly topicSpan: number;
   readonly qos: QualityOfService;
   readonly isRetained: boolean;
+  readonly isTracked: boolean;
   readonly payloadBytes: number;
   readonly window: number;
   /** Deliveries of each message. 0: receipts do not hold the publisher back, only its window does. */
@@ -47,7 +48,14 @@ export class Sender {
     this.connection = connection;
     this.window = plan.qos === 0 ? plan.window : Math.min(plan.window, connection.receiveMaximum);
     const topicName = numberedTopic(plan.topicPrefix, plan.topicFirst);
-    this.template = encodePublish(connection.protocol, topicName, plan.qos, plan.isRetained, plan.payloadBytes);
+    this.template = encodePublish(
+      connection.protocol,
+      topicName,
+      plan.qos,
+      plan.isRetained,
+      plan.payloadBytes,
+      plan.isTracked,
+    );
     const frame = this.template.frame;
     frame.writeUInt32BE(plan.number, this.template.payloadOffset);
     this.framesPerBlock = Math.max(1, Math.min(plan.window, Math.floor(blockBytesMax / frame.length)));

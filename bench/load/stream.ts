@@ -91,6 +91,7 @@ export async function openSenders(
 ): Promise<void> {
   await openMany(options.publishers, async (number) => {
     const connection = await openConnection(traffic, options, identify('publisher', number));
+    if (options.tracked) await connection.subscribe(['$receipts/~/#'], 0);
     const sender = new Sender(connection, {
       number,
       topicPrefix,
@@ -98,6 +99,7 @@ export async function openSenders(
       topicSpan: plan.topicSpan,
       qos: options.qos,
       isRetained: plan.isRetained ?? false,
+      isTracked: options.tracked,
       payloadBytes: options.payloadBytes,
       window: options.window,
       receivers: plan.receivers,

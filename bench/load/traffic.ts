@@ -18,6 +18,8 @@ export class Traffic {
   delivered = 0;
   acked = 0;
   refused = 0;
+  /** Receipts and tallies that publishers got. */
+  receipts = 0;
   readonly buffer: Buffer;
   readonly headroomBytes: number;
   readonly readView: Uint8Array;

@@ -1,0 +1,23 @@
+import type { Log } from '../base/log.js';
+import type { BrokerCore } from '../broker/broker-core.js';
+import { AckView } from '../codec/acks.js';
+import { PublishView } from '../codec/publish.js';
+import type { TopicCache } from '../codec/topic-cache.js';
+import type { Link } from '../session/link.js';
+import type { BufferPool } from './buffer-pool.js';
+
+/** What all connections of a broker share. */
+export interface ConnectionParts {
+  readonly core: BrokerCore;
+  readonly log: Log;
+  readonly pool: BufferPool;
+  readonly topics: TopicCache;
+  /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
+  readonly publishView: PublishView;
+  readonly ackView: AckView;
+  onClosed(connection: Link): void;
+}
+
+export function sharedViews(): Pick<ConnectionParts, 'publishView' | 'ackView'> {
+  return { publishView: new PublishView(), ackView: new AckView() };
+}
