@@ -8,8 +8,9 @@ import type { Published, PublishRequest, TrackedPublishRequest } from './broker/
 import { TopicCache } from './codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from './config/schema.js';
 import { BufferPool } from './net/buffer-pool.js';
-import { sharedViews } from './net/connection.js';
-import { type Address, Listener } from './net/listener.js';
+import { sharedViews } from './net/connection-parts.js';
+import type { Address, ListenerAddress } from './net/listener.js';
+import { Listeners } from './net/listeners.js';
 import type { TrackedMessage } from './receipts/tracked-message.js';
 import { LmdbStore } from './store/lmdb-store.js';
 import { MemoryStore } from './store/memory-store.js';
@@ -35,7 +36,8 @@ export class Broker {
   private state: 'new' | 'open' | 'closed' = 'new';
   private store: Store | null = null;
   private core: BrokerCore | null = null;
-  private listener: Listener | null = null;
+  private listeners: Listeners | null = null;
+  private listening: readonly ListenerAddress[] = [];
 
   /** @throws CountersignError ERR_COUNTERSIGN_CONFIG that names each wrong option and what is allowed */
   constructor(options: BrokerOptions & { readonly log?: Log; readonly hooks?: Hooks } = {}) {
@@ -51,9 +53,15 @@ export class Broker {
     return this.core.context.metrics;
   }
 
+  /** Where the broker listens, in the order of the configuration. */
+  get addresses(): readonly ListenerAddress[] {
+    return this.listening;
+  }
+
   /**
    * Opens the store, brings back what it holds, and begins to listen.
-   * @returns the address, with the port that was taken where `port` is 0
+   * @param address in place of `host` and `port`; without effect where `listeners` are configured
+   * @returns the first listener's address, with the port that was taken where `port` is 0
    * @throws CountersignError ERR_COUNTERSIGN_DATA_… or ERR_COUNTERSIGN_LISTEN
    */
   async listen(address: Partial<Address> = {}): Promise<Address> {
@@ -69,8 +77,10 @@ export class Broker {
       core.start();
       this.core = core;
       const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
-      this.listener = new Listener(parts, settings.maximumConnections);
-      return await this.listener.listen(address.host ?? settings.host, address.port ?? settings.port);
+      this.listeners = new Listeners(parts);
+      const { host = settings.host, port = settings.port } = address;
+      this.listening = await this.listeners.listen({ host, port });
+      return { host: this.listening[0].host, port: this.listening[0].port };
     } catch (error) {
       await this.close();
       throw error;
@@ -102,7 +112,7 @@ export class Broker {
   async close(): Promise<void> {
     if (this.state === 'closed') return;
     this.state = 'closed';
-    await this.listener?.close();
+    await this.listeners?.close();
     this.core?.stop();
     try {
       await this.store?.close();

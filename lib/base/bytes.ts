@@ -34,7 +34,11 @@ export class ByteWriter {
   }
 
   string(text: string): this {
-    return this.bytes(Buffer.from(text));
+    const length = Buffer.byteLength(text);
+    this.varint(length);
+    this.reserve(length);
+    this.length += this.buffer.write(text, this.length, length, 'utf8');
+    return this;
   }
 
   optionalString(text: string | null): this {

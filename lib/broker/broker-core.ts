@@ -82,7 +82,7 @@ export class BrokerCore {
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks },
       metrics: new Metrics(),
-      timers: new Timers(systemClock),
+      timers: new Timers(clock),
       routes: new Routes(),
       sessions: new Map(),
       storedSessions: new Map(),

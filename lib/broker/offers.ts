@@ -92,7 +92,16 @@ export class Offers {
       const { kind, reference, group } = carriage;
       const messageSequence = out.sequence;
       this.context.persistence.putNewDelivery(session.number, {
-        ...{ sequence, messageSequence, state, packetId, qos, retain, subscriptionIds, kind, reference, group },
+        sequence,
+        messageSequence,
+        state,
+        packetId,
+        qos,
+        retain,
+        subscriptionIds,
+        kind,
+        reference,
+        group,
       });
     } else {
       this.putTransientRow(session, sequence, out, carriage);
@@ -141,9 +150,16 @@ export class Offers {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
     const reference = transientReference(carriage.reference, session, carriage.group);
     this.context.persistence.putNewDelivery(session.number, {
-      ...{ sequence, messageSequence: out.sequence, state: DeliveryState.queued, packetId: 0, qos: 0 as const },
-      ...{ retain: false, subscriptionIds: null },
-      ...{ kind: carriage.kind, reference, group: carriage.group },
+      sequence,
+      messageSequence: out.sequence,
+      state: DeliveryState.queued,
+      packetId: 0,
+      qos: 0,
+      retain: false,
+      subscriptionIds: null,
+      kind: carriage.kind,
+      reference,
+      group: carriage.group,
     });
   }
 

@@ -5,6 +5,7 @@ import { type PublishView, readCorrelationData } from '../codec/publish.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import type { Owner, TrackedRecord } from '../receipts/record.js';
 import { recordKey } from '../receipts/record-keys.js';
+import { identityKeyOf } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -187,9 +188,11 @@ export class OnPublish {
       const { topicName, qos } = out;
       const correlationData = readCorrelationData(out.forwardedProperties());
       const kept = correlationData === null ? null : Buffer.from(correlationData);
-      record = tracker.begin(
+      record = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);
+      tracker.begin(
         out.sequence,
         publisher,
+        record,
         { topicName, qos, correlationData: kept },
         tracking.requested,
         tracking.deadlineSeconds,
@@ -243,7 +246,7 @@ export class OnPublish {
 
   /** What to track of a PUBLISH, or the answer that refuses it. */
   private decideTracking(session: Session, view: PublishView, topicName: string): Tracking | null | Answer {
-    const { metrics, log, tracker, housekeeping } = this.context;
+    const { metrics, log, housekeeping } = this.context;
     const decided = trackingOf(this.context, view, topicName, session);
     if (decided === null) return null;
     if ('reason' in decided) {
@@ -251,8 +254,7 @@ export class OnPublish {
       log.info({ client: session.clientId, topic: topicName }, `receipt request refused: ${decided.reason}`);
       return view.qos > 0 || decided.discard ? refused(decided.reasonCode, decided.reason) : null;
     }
-    const owner = { clientId: session.clientId, userName: session.userName, byServer: false };
-    if (housekeeping.makeRoom(tracker.publisherKey(owner))) return decided;
+    if (housekeeping.makeRoom(identityKeyOf(session))) return decided;
     if (decided.asked && view.qos > 0 && session.version === 5) {
       return refused(ReasonCode.quotaExceeded, 'the broker keeps no more records of tracked messages');
     }

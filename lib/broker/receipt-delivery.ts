@@ -109,15 +109,18 @@ export class ReceiptDelivery {
     const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
     const reference = countsOnly ? { ...plain, countsOnly } : plain;
     if (this.collapses(session, reference)) return;
-    const bytes = encodeReference(reference);
-    const message = tracker.render(bytes);
+    const message = tracker.render(reference);
     if (message === null) return;
     metrics.receiptsSent++;
+    const { qos, subscriptionIds } = targetOf(session, subscriptions);
+    const target = { session, qos, subscriptionIds, retainAsPublished: true, own: null };
+    this.out.fromMessage(message, clock.now());
+    // At QoS 0 it is sent now or never: nothing refers to it later.
+    const kind = DeliveryKind.receipt;
     const sequence = sequences.next();
-    this.out.fromMessage({ ...message, sequence }, clock.now());
-    const carriage = { kind: DeliveryKind.receipt, sequence, reference: bytes, group: groupOf(subscriptions) };
-    const target = { ...targetOf(session, subscriptions), retainAsPublished: true };
-    this.offers.offer(target, this.out, carriage);
+    this.out.sequence = sequence;
+    const bytes = qos === 0 ? null : encodeReference(reference);
+    this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group: groupOf(subscriptions) });
   }
 
   /** Too many wait for this session: what is left of a message's receipts is its final tally. */
@@ -133,7 +136,7 @@ export class ReceiptDelivery {
 
 /** The shared subscription a receipt comes through. */
 function groupOf([first]: readonly Subscription[]): string | null {
-  if (first === undefined) return null;
+  if (first === undefined || !first.topicFilter.startsWith('$share/')) return null;
   const shared = parseSharedFilter(first.topicFilter);
   return shared === null || shared === 'invalid' ? null : first.topicFilter;
 }

@@ -11,6 +11,7 @@ import {
   step,
 } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
+import { decodeReference } from '../receipts/reference.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
@@ -224,7 +225,7 @@ export class SendWindow {
   private bodyOf(delivery: Delivery): Message | null {
     if (delivery.message !== null) return delivery.message;
     if (delivery.kind !== DeliveryKind.receipt) return this.context.persistence.readMessage(delivery.messageSequence);
-    return delivery.reference === null ? null : this.context.tracker.render(delivery.reference);
+    return delivery.reference === null ? null : this.context.tracker.render(decodeReference(delivery.reference));
   }
 
   private tell(session: Session, delivery: Delivery, outcome: Outcome, cause: Cause | null): void {

@@ -1,5 +1,6 @@
-import type { Clock, Wakeup } from '../base/clock.js';
+import type { Wakeup } from '../base/clock.js';
 import type { TimerHandle } from '../session/session.js';
+import type { TurnClock } from './turn-clock.js';
 
 interface Timer extends TimerHandle {
   readonly dueAtMs: number;
@@ -8,11 +9,11 @@ interface Timer extends TimerHandle {
 
 /** All timers of a broker in one binary heap with one wake-up of the clock: a timer costs an entry, not an OS timer. */
 export class Timers {
-  private readonly clock: Clock;
+  private readonly clock: TurnClock;
   private readonly heap: Timer[] = [];
   private wakeup: Wakeup | null = null;
 
-  constructor(clock: Clock) {
+  constructor(clock: TurnClock) {
     this.clock = clock;
   }
 
@@ -31,7 +32,7 @@ export class Timers {
   }
 
   after(delayMs: number, callback: () => void): TimerHandle {
-    return this.at(this.clock.now() + delayMs, callback);
+    return this.at(this.clock.exactNow() + delayMs, callback);
   }
 
   cancel(timer: TimerHandle | null): void {
@@ -52,12 +53,13 @@ export class Timers {
       if (this.wakeup.dueAtMs <= next.dueAtMs) return;
       this.clock.cancel(this.wakeup);
     }
-    this.wakeup = this.clock.after(Math.max(0, next.dueAtMs - this.clock.now()), () => this.run());
+    this.wakeup = this.clock.after(Math.max(0, next.dueAtMs - this.clock.exactNow()), () => this.run());
   }
 
   private run(): void {
     this.wakeup = null;
-    const now = this.clock.now();
+    this.clock.catchUp();
+    const now = this.clock.exactNow();
     for (let next = this.heap[0]; next !== undefined && next.dueAtMs <= now; next = this.heap[0]) {
       this.removeFirst();
       if (!next.cancelled) next.callback();

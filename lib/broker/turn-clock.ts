@@ -16,6 +16,11 @@ export class TurnClock implements Clock {
     this.isOpen = true;
   }
 
+  /** A timer fires: whatever it does sees a time at which it was due, though the turn may have begun before. */
+  catchUp(): void {
+    if (this.isOpen) this.openedAtMs = this.inner.now();
+  }
+
   /** The turn has ended: time goes on. */
   close(): void {
     this.isOpen = false;

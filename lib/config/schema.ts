@@ -54,10 +54,35 @@ const trackingRuleSchema = z.strictObject({
   force: z.boolean().default(false).describe("Whether the rule wins over the publisher's own request."),
 });
 
+const listenerSchema = z
+  .strictObject({
+    type: z.enum(['tcp', 'tls', 'ws', 'wss']).describe('What is spoken: MQTT over TCP, TLS, WebSocket or both.'),
+    host: z.string().min(1).default('127.0.0.1').describe('Address or host name to listen on.'),
+    port: whole(0, uint16Max).describe('TCP port to listen on; 0 takes a free one.'),
+    path: z.string().startsWith('/').default('/mqtt').describe('Path of WebSockets.'),
+    allowedOrigins: z
+      .array(z.string().min(1))
+      .optional()
+      .describe('Origins of web pages that may open a WebSocket, such as https://app.example; all where not given.'),
+    certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
+    keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
+  })
+  .superRefine(({ type, certificateFile, keyFile }, context) => {
+    if (type !== 'tls' && type !== 'wss') return;
+    for (const [key, input] of Object.entries({ certificateFile, keyFile })) {
+      const message = `listeners of type ${type} need one`;
+      if (input === undefined) context.addIssue({ code: 'custom', path: [key], message, input });
+    }
+  });
+
 /** Every option of a broker: its type, bounds, default and description, from which documentation is generated. */
 export const optionsSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('Address or host name to listen on.'),
   port: whole(0, uint16Max).default(1883).describe('TCP port to listen on; 0 takes a free one.'),
+  listeners: z
+    .array(listenerSchema)
+    .default([])
+    .describe('Where to listen and for what; where the list is empty, host and port are one TCP listener.'),
   data: z.string().min(1).default('./countersign-data').describe('Directory of the durable store.'),
   memory: z.boolean().default(false).describe('Keep everything in memory only: nothing survives the process.'),
   durability: z
@@ -152,6 +177,8 @@ export const optionsSchema = z.strictObject({
 export type BrokerOptions = z.input<typeof optionsSchema>;
 /** Options as the broker uses them: checked, every default filled in. */
 export type Settings = z.output<typeof optionsSchema>;
+/** One place to listen at. */
+export type ListenerSettings = Settings['listeners'][number];
 /** A rule that tracks messages by topic. */
 export type TrackingRule = Settings['tracking'][number];
 

@@ -1,9 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { ProtocolError } from '../base/errors.js';
-import type { Log } from '../base/log.js';
-import type { BrokerCore } from '../broker/broker-core.js';
 import type { Refusal } from '../broker/on-connect.js';
-import { AckView, decodeAck } from '../codec/acks.js';
+import { decodeAck } from '../codec/acks.js';
 import { decodeAuth, encodeAuth } from '../codec/auth.js';
 import { encodeConnack } from '../codec/connack.js';
 import { ConnectError } from '../codec/connect.js';
@@ -11,15 +9,14 @@ import type { AuthPacket, ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq, pingresp } from '../codec/ping.js';
-import { decodePublish, type PublishFrame, PublishView } from '../codec/publish.js';
+import { decodePublish, type PublishFrame } from '../codec/publish.js';
 import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
-import type { TopicCache } from '../codec/topic-cache.js';
 import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
 import { describeReason, ReasonCode } from '../spec/reason-codes.js';
 import type { Authentication } from './authentication.js';
-import type { BufferPool } from './buffer-pool.js';
+import type { ConnectionParts } from './connection-parts.js';
 import { Handshake, type HandshakePort } from './handshake.js';
 import { KeepAlive } from './keep-alive.js';
 import { Outbox } from './outbox.js';
@@ -32,22 +29,6 @@ const closeGraceMs = 2000;
 
 const Phase = { awaitingConnect: 0, connected: 1, closed: 2 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
-
-/** What all connections of a broker share. */
-export interface ConnectionParts {
-  readonly core: BrokerCore;
-  readonly log: Log;
-  readonly pool: BufferPool;
-  readonly topics: TopicCache;
-  /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
-  readonly publishView: PublishView;
-  readonly ackView: AckView;
-  onClosed(connection: Connection): void;
-}
-
-export function sharedViews(): Pick<ConnectionParts, 'publishView' | 'ackView'> {
-  return { publishView: new PublishView(), ackView: new AckView() };
-}
 
 /**
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
@@ -91,7 +72,6 @@ export class Connection implements Link, FrameSink, HandshakePort {
     this.pauses = new ReadPauses(stream, parts.core.context.turns, metrics, this.keepAlive);
     this.timer = timers.after(settings.connectTimeout * 1000, this.onConnectTimeout);
     metrics.connectionsAccepted++;
-    metrics.connectionsOpen++;
     stream.on('data', this.onData);
     stream.on('drain', this.onDrain);
     stream.on('error', this.onError);

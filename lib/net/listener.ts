@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { CountersignError } from '../base/errors.js';
-import { ReasonCode } from '../spec/reason-codes.js';
-import { Connection, type ConnectionParts } from './connection.js';
+import type { ListenerSettings } from '../config/schema.js';
+import type { Connections } from './connections.js';
+import { Upgrades } from './upgrades.js';
 
 /** Where a listener listens. */
 export interface Address {
@@ -9,54 +12,96 @@ export interface Address {
   readonly port: number;
 }
 
-/** Accepts TCP connections and hands each to a `Connection`. */
+/** Where a listener listens, and for what. */
+export interface ListenerAddress extends Address {
+  readonly type: ListenerSettings['type'];
+  /** Of WebSockets. */
+  readonly path?: string;
+}
+
+/**
+ * Accepts connections at one address. Each kind puts its own stages before the same `Connection`:
+ *
+ *     tcp   socket ─────────────────────────────────▶ Connection
+ *     tls   socket ──▶ TLS handshake ───────────────▶ Connection
+ *     ws    socket ───────────────────▶ HTTP upgrade ─▶ Connection
+ *     wss   socket ──▶ TLS handshake ──▶ HTTP upgrade ─▶ Connection
+ */
 export class Listener {
+  private readonly settings: ListenerSettings;
+  private readonly connections: Connections;
   private readonly server: Server;
-  private readonly connections = new Set<Connection>();
-  private readonly maximumConnections: number;
-  private readonly parts: ConnectionParts;
+  private readonly tls: TlsServer | null;
+  private readonly upgrades: Upgrades | null;
 
-  constructor(parts: Omit<ConnectionParts, 'onClosed'>, maximumConnections: number) {
-    this.maximumConnections = maximumConnections;
-    this.parts = { ...parts, onClosed: (connection) => this.connections.delete(connection) };
+  /** @throws CountersignError ERR_COUNTERSIGN_LISTEN if the certificate or the key can not be used */
+  constructor(settings: ListenerSettings, connections: Connections) {
+    this.settings = settings;
+    this.connections = connections;
+    const { type } = settings;
+    const options = connections.parts.core.context.settings;
+    const timeoutMs = options.connectTimeout * 1000;
     this.server = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => this.onSocket(socket));
+    this.tls = type === 'tls' || type === 'wss' ? this.createTls(timeoutMs) : null;
+    this.upgrades = type === 'ws' || type === 'wss' ? this.createUpgrades(options.maximumPacketSize, timeoutMs) : null;
   }
 
-  /** Connections that are open. */
-  get size(): number {
-    return this.connections.size;
-  }
-
-  /** Begins to listen. @param port 0 takes a free one */
-  listen(host: string, port: number): Promise<Address> {
+  /** Begins to listen; port 0 takes a free one. */
+  listen(): Promise<ListenerAddress> {
+    const { host, port, type, path } = this.settings;
     return new Promise((resolve, reject) => {
       this.server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
       this.server.listen({ host, port, backlog: 4096 }, () => {
+        const { log } = this.connections.parts;
         this.server.removeAllListeners('error');
-        this.server.on('error', (error) => this.parts.log.error({ error: error.message }, 'listener error'));
+        this.server.on('error', (error) => log.error({ error: error.message }, 'listener error'));
         const { port: taken } = this.server.address() as AddressInfo;
-        resolve({ host, port: taken });
+        log.info({ type, host, port: taken }, 'listening');
+        resolve({ type, host, port: taken, ...(this.upgrades === null ? {} : { path }) });
       });
     });
   }
 
-  /** Stops accepting and sends every client away. */
-  async close(): Promise<void> {
+  /** Stops accepting; resolves when the last socket is closed, for which `Connections` cares. */
+  async stop(): Promise<void> {
     const stopped = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    for (const connection of [...this.connections]) {
-      connection.close(ReasonCode.serverShuttingDown, 'the broker is shutting down');
-    }
+    this.upgrades?.cut();
     await stopped;
   }
 
-  private onSocket(socket: Socket): void {
-    if (this.connections.size >= this.maximumConnections) {
-      this.parts.core.context.metrics.connectionsRefused++;
-      socket.destroy();
-      return;
+  private createTls(timeoutMs: number): TlsServer {
+    const { host, port, certificateFile, keyFile } = this.settings;
+    try {
+      const cert = readFileSync(certificateFile ?? '');
+      const key = readFileSync(keyFile ?? '');
+      // It never listens: sockets are given to it.
+      return createTlsServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: timeoutMs }, (socket) =>
+        this.onPlain(socket),
+      );
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;
+      throw new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
     }
-    const address = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
-    this.connections.add(new Connection(socket, address, this.parts));
+  }
+
+  private createUpgrades(maximumPacketSize: number, timeoutMs: number): Upgrades {
+    const { path, allowedOrigins } = this.settings;
+    const { timers } = this.connections.parts.core.context;
+    const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
+    return new Upgrades(options, timers, (stream, address) => this.connections.start(stream, address));
+  }
+
+  private onSocket(socket: Socket): void {
+    if (!this.connections.admit(socket)) return;
+    if (this.tls !== null) this.tls.emit('connection', socket);
+    else this.onPlain(socket);
+  }
+
+  /** A socket whose bytes are not, or no more, encrypted. */
+  private onPlain(socket: Socket | TLSSocket): void {
+    if (this.upgrades !== null) this.upgrades.take(socket);
+    else this.connections.start(socket, `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`);
   }
 }
 

@@ -14,7 +14,7 @@ const unsentBytesMax = 64 * 1024;
  */
 export class WebSocketStream extends Duplex {
   private readonly socket: WebSocket;
-  private isPaused_ = false;
+  private isHeld = false;
 
   /** @param socket open, and without automatic pongs */
   constructor(socket: WebSocket) {
@@ -34,14 +34,14 @@ export class WebSocketStream extends Duplex {
       this.destroy(); // [MQTT-6.0.0-1]
       return;
     }
-    if (this.push(data) || this.isPaused_) return;
-    this.isPaused_ = true;
+    if (this.push(data) || this.isHeld) return;
+    this.isHeld = true;
     this.socket.pause();
   };
 
   override _read(): void {
-    if (!this.isPaused_) return;
-    this.isPaused_ = false;
+    if (!this.isHeld) return;
+    this.isHeld = false;
     this.socket.resume();
   }
 

@@ -10,6 +10,10 @@ const contentType = Buffer.from('application/json');
 
 /** Properties of every receipt: payload format 1, content type, and the message's own correlation data. */
 function receiptProperties(correlationData: Buffer | null): Buffer {
+  return correlationData === null ? plainProperties : encodeProperties(correlationData);
+}
+
+function encodeProperties(correlationData: Buffer | null): Buffer {
   const length = 2 + 3 + contentType.length + (correlationData === null ? 0 : 3 + correlationData.length);
   const bytes = Buffer.allocUnsafe(length);
   let at = 0;
@@ -25,6 +29,8 @@ function receiptProperties(correlationData: Buffer | null): Buffer {
   }
   return bytes;
 }
+
+const plainProperties = encodeProperties(null);
 
 /** Segment of a recipient in receipt topics. */
 export function recipientSegment(row: Pick<Row, 'to' | 'group'>): string {

@@ -100,12 +100,19 @@ export class RecordStore {
 
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
     const active = this.active.get(sequence);
-    if (active?.publisherKey.equals(publisherKey)) return active;
+    if (active !== undefined && (active.publisherKey === publisherKey || active.publisherKey.equals(publisherKey))) {
+      return active;
+    }
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
     if (value === null) return null;
     const record = decodeRecord(Buffer.from(publisherKey), sequence, value);
     this.remember(record);
     return record;
+  }
+
+  /** Lets go of a record that hardly anything will happen to any more; the store has it. */
+  release(record: TrackedRecord): void {
+    this.active.delete(record.sequence);
   }
 
   /** The record of a message that awaits its application's word. */

@@ -87,6 +87,9 @@ export interface TrackedRecord extends Facts {
   opening: boolean;
 }
 
+/** Reused: `finish` copies what was written. */
+const shared = new ByteWriter();
+
 const requestedByNumber: readonly Requested[] = ['delivered', 'processed'];
 
 export function noCounts(): Counts {
@@ -111,7 +114,7 @@ function readCounts(reader: ByteReader): Counts {
 export function encodeRecord(record: TrackedRecord): Buffer {
   const { owner, rows } = record;
   const flags = (owner.byServer ? 1 : 0) | (record.collapsed ? 2 : 0) | (record.overdue ? 4 : 0) | (rows ? 8 : 0);
-  const writer = new ByteWriter()
+  const writer = shared
     .u8(flags)
     .u8(requestedByNumber.indexOf(record.requested) | (record.qos << 4))
     .string(owner.clientId)
@@ -223,9 +226,8 @@ function readRow(reader: ByteReader): Row {
 }
 
 export function encodeRow(row: Row): Buffer {
-  const writer = new ByteWriter();
-  writeRow(writer, row);
-  return writer.finish();
+  writeRow(shared, row);
+  return shared.finish();
 }
 
 export function decodeRow(value: Buffer): Row {

@@ -11,7 +11,7 @@ import { receiptId } from './receipt-id.js';
 import { receiptMessage } from './receipt-message.js';
 import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
-import { decodeReference, ReceiptKind, type ReceiptReference } from './reference.js';
+import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
 import { isFailure, ReceiptState } from './states.js';
 import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
@@ -53,16 +53,34 @@ function newRow(session: Session | null, group: string | null): Row {
     to: session?.clientId ?? '',
     userName: session?.userName ?? null,
     group,
-    ...{ state: ReceiptState.accepted, final: false, qos: 0 as const },
+    state: ReceiptState.accepted,
+    final: false,
+    qos: 0,
     canAnswer: session !== null && session.version === 5,
-    ...{ queuedAtMs: 0, sentAtMs: 0, deliveredAtMs: 0, endedAtMs: 0 },
-    ...{ reasonCode: 0, cause: null, reasonString: null, answer: null, answerCut: false },
+    queuedAtMs: 0,
+    sentAtMs: 0,
+    deliveredAtMs: 0,
+    endedAtMs: 0,
+    reasonCode: 0,
+    cause: null,
+    reasonString: null,
+    answer: null,
+    answerCut: false,
   };
 }
 
 /** Most bytes that a failure of this recipient takes in a tally. */
 function entryBytes(to: string): number {
   return Buffer.byteLength(JSON.stringify(to)) + failureBytes;
+}
+
+function referenceTo(
+  { publisherKey, sequence }: TrackedRecord,
+  kind: ReceiptKind,
+  state: ReceiptState,
+  recipientKey: Buffer | null,
+): ReceiptReference {
+  return { kind, replay: false, publisherKey, sequence, state, recipientKey, foreign: false, countsOnly: false };
 }
 
 /** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
@@ -77,6 +95,9 @@ export class Tracker {
   private readonly clock: Clock;
   private readonly nodeNumber: number;
   private readonly port: TrackerPort;
+  /** The id asked for last: one message's is asked for many times in a row. */
+  private idSequence = -1;
+  private idText = '';
   /** Receipts of the message being fanned out: they follow its first tally. */
   private openingReceipts: { reference: ReceiptReference; row: Row }[] = [];
 
@@ -89,7 +110,11 @@ export class Tracker {
 
   /** The id by which receipts name a message. */
   id(sequence: number): string {
-    return receiptId(sequence, this.nodeNumber);
+    if (sequence !== this.idSequence) {
+      this.idSequence = sequence;
+      this.idText = receiptId(sequence, this.nodeNumber);
+    }
+    return this.idText;
   }
 
   /** The user property that the broker appends for recipients, in wire form. */
@@ -104,25 +129,39 @@ export class Tracker {
 
   /**
    * Begins to track a message. Its cohort joins while it is fanned out; `accept` ends that.
-   * @returns the record's key, which goes with every delivery of the message
+   * @param publisherKey of the owner: the record's key, which goes with every delivery of the message
    */
   begin(
     sequence: number,
     owner: Owner,
+    publisherKey: Buffer,
     message: { topicName: string; qos: QoS; correlationData: Buffer | null },
     requested: Requested,
     deadlineSeconds: number,
-  ): Buffer {
-    const publisherKey = this.publisherKey(owner);
+  ): void {
     const acceptedAtMs = this.clock.now();
     this.records.open({
-      ...{ sequence, publisherKey, owner, requested, acceptedAtMs, ...message },
+      sequence,
+      publisherKey,
+      owner,
+      topicName: message.topicName,
+      correlationData: message.correlationData,
+      requested,
+      qos: message.qos,
+      acceptedAtMs,
       deadlineAtMs: deadlineSeconds === 0 ? 0 : acceptedAtMs + deadlineSeconds * 1000,
-      ...{ matched: 0, counts: noCounts(), overdue: null, overdueAtMs: 0, finalAtMs: 0, collapsed: false },
-      ...{ failures: [], groups: [], rows: new Map(), opening: true },
+      matched: 0,
+      counts: noCounts(),
+      overdue: null,
+      overdueAtMs: 0,
+      finalAtMs: 0,
+      collapsed: false,
+      failures: [],
+      groups: [],
+      rows: new Map(),
+      opening: true,
     });
     this.openingReceipts = [];
-    return publisherKey;
   }
 
   /** A recipient joins the cohort. @param session null for a shared group without a member that can take it */
@@ -146,7 +185,7 @@ export class Tracker {
     record.groups.push(...groups);
     record.rows = null;
     this.records.create(record);
-    this.port.emit(record, this.tallyReference(record, ReceiptKind.firstTally), null);
+    this.port.emit(record, referenceTo(record, ReceiptKind.firstTally, ReceiptState.accepted, null), null);
   }
 
   /** A recipient of a large cohort is about to be offered the message. */
@@ -168,7 +207,7 @@ export class Tracker {
     const isFinal = record.counts.pending === 0;
     if (isFinal) record.finalAtMs = this.clock.now();
     this.records.create(record);
-    this.port.emit(record, this.tallyReference(record, ReceiptKind.firstTally), null);
+    this.port.emit(record, referenceTo(record, ReceiptKind.firstTally, ReceiptState.accepted, null), null);
     for (const { reference, row } of receipts) this.port.emit(record, reference, row);
     if (isFinal) this.finish(record, record.matched > 0);
     return record.matched;
@@ -288,7 +327,7 @@ export class Tracker {
     record.overdue = { ...record.counts };
     record.overdueAtMs = this.clock.now();
     this.records.save(record);
-    this.port.emit(record, this.tallyReference(record, ReceiptKind.overdueTally), null);
+    this.port.emit(record, referenceTo(record, ReceiptKind.overdueTally, ReceiptState.accepted, null), null);
     return record;
   }
 
@@ -315,8 +354,7 @@ export class Tracker {
   }
 
   /** The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell. */
-  render(bytes: Buffer): Message | null {
-    const reference = decodeReference(bytes);
+  render(reference: ReceiptReference): Message | null {
     const record = this.records.find(reference.publisherKey, reference.sequence);
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
@@ -354,15 +392,16 @@ export class Tracker {
   }
 
   private tell(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
-    const reference = { ...this.tallyReference(record, ReceiptKind.delivery), state: row.state, recipientKey };
+    const reference = referenceTo(record, ReceiptKind.delivery, row.state, recipientKey);
     if (record.opening) this.openingReceipts.push({ reference, row });
     else this.port.emit(record, reference, row);
   }
 
   private finish(record: TrackedRecord, tell: boolean): void {
     this.records.finish(record);
-    if (tell) this.port.emit(record, this.tallyReference(record, ReceiptKind.finalTally), null);
+    if (tell) this.port.emit(record, referenceTo(record, ReceiptKind.finalTally, ReceiptState.accepted, null), null);
     this.port.finished(record);
+    this.records.release(record);
   }
 
   private count(record: TrackedRecord, row: Row): void {
@@ -378,12 +417,5 @@ export class Tracker {
       if (listed + entryBytes(row.to) > failureBytesMax) return;
       failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
     }
-  }
-
-  private tallyReference({ publisherKey, sequence }: TrackedRecord, kind: ReceiptKind): ReceiptReference {
-    return {
-      ...{ kind, publisherKey, sequence, state: ReceiptState.accepted, recipientKey: null },
-      ...{ replay: false, foreign: false, countsOnly: false },
-    };
   }
 }

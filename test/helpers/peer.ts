@@ -192,7 +192,8 @@ export class Peer {
   send1(topic: string, options: PublishOptions = {}): number {
     const { qos = 1, payload = '', retain = false, dup = false, ask, properties } = options;
     const messageId = options.packetId ?? this.nextPacketId();
-    const asked = ask === undefined ? {} : { userProperties: { ...ask } as Record<string, string> };
+    // An empty map would be written as malformed properties.
+    const asked = Object.keys(ask ?? {}).length === 0 ? {} : { userProperties: { ...ask } as Record<string, string> };
     const extra = this.version === 5 ? { properties: { ...properties, ...asked } } : {};
     this.send({ cmd: 'publish', topic, payload, qos, retain, dup, messageId, ...extra });
     return messageId;

@@ -7,8 +7,8 @@ import type { Metrics } from '../../lib/broker/metrics.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
-import { sharedViews } from '../../lib/net/connection.js';
-import { Listener } from '../../lib/net/listener.js';
+import { sharedViews } from '../../lib/net/connection-parts.js';
+import { Listeners } from '../../lib/net/listeners.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import type { Store } from '../../lib/store/store.js';
 import { FakeClock } from './fake-clock.js';
@@ -45,7 +45,7 @@ export class TimedBroker {
   private readonly store = new MemoryStore();
   private cable = new Cable(this.store);
   private core: BrokerCore | null = null;
-  private listener: Listener | null = null;
+  private listeners: Listeners | null = null;
 
   constructor(options: BrokerOptions, hooks: Hooks = {}) {
     this.hooks = hooks;
@@ -66,7 +66,7 @@ export class TimedBroker {
 
   /** Resolves when the broker has noticed that all but `left` of its connections are gone. */
   async settleConnections(left: number): Promise<void> {
-    while (this.listener !== null && this.listener.size > left) await new Promise((resolve) => setImmediate(resolve));
+    while (this.metrics.connectionsOpen > left) await new Promise((resolve) => setImmediate(resolve));
   }
 
   async start(): Promise<void> {
@@ -75,12 +75,12 @@ export class TimedBroker {
     this.core.start();
     const pool = new BufferPool();
     const parts = { core: this.core, log: silentLog, pool, topics: new TopicCache(16), ...sharedViews() };
-    this.listener = new Listener(parts, this.settings.maximumConnections);
-    this.port = (await this.listener.listen('127.0.0.1', 0)).port;
+    this.listeners = new Listeners(parts);
+    this.port = (await this.listeners.listen({ host: '127.0.0.1', port: 0 }))[0].port;
   }
 
   async stop(): Promise<void> {
-    const closed = this.listener?.close();
+    const closed = this.listeners?.close();
     // A client that does not close its side is cut off after a grace, which here is the fake clock's.
     const ticks = setInterval(() => this.clock.advance(0), 50);
     await closed;

@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { withDeadline } from './deadline.js';
 
-/** A raw TCP connection to a broker: sends any bytes, and says exactly which bytes must come back. */
+/** A raw connection to a broker, usually TCP: sends any bytes, and says exactly which bytes must come back. */
 export class WireClient {
-  private readonly socket: Socket;
+  private readonly socket: Duplex;
   private received: Buffer = Buffer.alloc(0);
   private isClosed = false;
   private wake: () => void = () => undefined;
 
-  private constructor(socket: Socket) {
+  /** @param socket a stream that is open */
+  constructor(socket: Duplex) {
     this.socket = socket;
-    socket.setNoDelay(true);
+    if (socket instanceof Socket) socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => {
       this.received = Buffer.concat([this.received, chunk]);
       this.wake();
@@ -111,7 +113,7 @@ export class WireClient {
   /** Closes without order (RST). */
   reset(): void {
     // Where the broker closed first, the socket is being shut down: resetting it then would leak it, and Node never exits.
-    if (this.socket.writableEnded) this.socket.destroy();
+    if (this.socket.writableEnded || !(this.socket instanceof Socket)) this.socket.destroy();
     else this.socket.resetAndDestroy();
   }
 

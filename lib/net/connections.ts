@@ -1,0 +1,63 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Link } from '../session/link.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import { Connection } from './connection.js';
+import type { ConnectionParts } from './connection-parts.js';
+
+/** The open connections of a broker, whichever listener they came by, and their bound. */
+export class Connections {
+  readonly parts: ConnectionParts;
+  private readonly maximum: number;
+  private readonly open = new Set<Link>();
+  /** Every socket of the network, in a handshake of TLS or HTTP as well. */
+  private readonly sockets = new Set<Socket>();
+  private isClosing = false;
+
+  constructor(parts: Omit<ConnectionParts, 'onClosed'>, maximum: number) {
+    this.parts = { ...parts, onClosed: (connection) => this.onClosed(connection) };
+    this.maximum = maximum;
+  }
+
+  /** Counts a new socket, or destroys it if there are enough. */
+  admit(socket: Socket): boolean {
+    if (this.sockets.size >= this.maximum || this.isClosing) {
+      this.parts.core.context.metrics.connectionsRefused++;
+      socket.destroy();
+      return false;
+    }
+    this.sockets.add(socket);
+    socket.once('close', () => this.sockets.delete(socket));
+    return true;
+  }
+
+  /** A stream of MQTT begins. */
+  start(stream: Duplex, address: string): void {
+    if (this.isClosing) {
+      stream.destroy();
+      return;
+    }
+    this.parts.core.context.metrics.connectionsOpen++;
+    this.open.add(new Connection(stream, address, this.parts));
+  }
+
+  /** Sends every client away; sockets of none are cut once that is done. */
+  close(): void {
+    this.isClosing = true;
+    for (const connection of [...this.open]) {
+      connection.close(ReasonCode.serverShuttingDown, 'the broker is shutting down');
+    }
+    this.cutIfDone();
+  }
+
+  private onClosed(connection: Link): void {
+    if (!this.open.delete(connection)) return;
+    this.parts.core.context.metrics.connectionsOpen--;
+    if (this.isClosing) this.cutIfDone();
+  }
+
+  private cutIfDone(): void {
+    if (this.open.size > 0) return;
+    for (const socket of this.sockets) socket.destroy();
+  }
+}

@@ -1,0 +1,37 @@
+import type { ConnectionParts } from './connection-parts.js';
+import { Connections } from './connections.js';
+import { type Address, Listener, type ListenerAddress } from './listener.js';
+
+/** All listeners of a broker. They share the bound on connections. */
+export class Listeners {
+  private readonly connections: Connections;
+  private readonly list: Listener[] = [];
+
+  constructor(parts: Omit<ConnectionParts, 'onClosed'>) {
+    this.connections = new Connections(parts, parts.core.context.settings.maximumConnections);
+  }
+
+  /**
+   * Begins to listen at each configured address in turn, or for TCP at the given one where none is configured.
+   * @returns the addresses in the order of the configuration
+   * @throws CountersignError ERR_COUNTERSIGN_LISTEN at the first that is not possible
+   */
+  async listen({ host, port }: Address): Promise<ListenerAddress[]> {
+    const { listeners } = this.connections.parts.core.context.settings;
+    const usual = { type: 'tcp', host, port, path: '/' } as const;
+    const addresses: ListenerAddress[] = [];
+    for (const settings of listeners.length > 0 ? listeners : [usual]) {
+      const listener = new Listener(settings, this.connections);
+      this.list.push(listener);
+      addresses.push(await listener.listen());
+    }
+    return addresses;
+  }
+
+  /** Stops accepting and sends every client away. */
+  async close(): Promise<void> {
+    const stopped = this.list.map((listener) => listener.stop());
+    this.connections.close();
+    await Promise.all(stopped);
+  }
+}

@@ -1,0 +1,113 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import type { Timers } from '../broker/timers.js';
+import { WebSocketStream } from './websocket.js';
+
+/** Largest HTTP header of an upgrade, in bytes; a larger one is answered 431. */
+const headerBytesMax = 8 * 1024;
+/** A frame may be a little larger than the largest packet, since borders of frames are none of packets. */
+const frameSlackBytes = 64 * 1024;
+
+/** Subprotocols by preference; the second one is what clients of MQTT 3.1 offer. */
+const subprotocols = ['mqtt', 'mqttv3.1'] as const;
+
+const statusTexts: Readonly<Record<number, string>> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found' };
+
+export interface UpgradeOptions {
+  /** Path of the request, without its query. */
+  readonly path: string;
+  /** Origins that a browser may come from; undefined allows all. */
+  readonly allowedOrigins: readonly string[] | undefined;
+  /** Largest packet, in bytes. */
+  readonly maximumPacketSize: number;
+  /** How long the HTTP request may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Turns HTTP requests into WebSockets. A socket that has not become one in time is cut, whatever it did. */
+export class Upgrades {
+  private readonly options: UpgradeOptions;
+  private readonly timers: Timers;
+  /** Called with each WebSocket and the address of its client. */
+  private readonly onStream: (stream: Duplex, address: string) => void;
+  private readonly http: Server;
+  private readonly webSockets: WebSocketServer;
+  /** How to end the wait for each socket's request. */
+  private readonly waits = new Map<Duplex, () => void>();
+
+  constructor(options: UpgradeOptions, timers: Timers, onStream: (stream: Duplex, address: string) => void) {
+    this.options = options;
+    this.timers = timers;
+    this.onStream = onStream;
+    // It never listens: sockets are given to it. Its own time limits, which need listening, are not relied on.
+    this.http = createServer({ maxHeaderSize: headerBytesMax }, refuseRequest);
+    this.http.on('upgrade', this.onUpgrade);
+    this.webSockets = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      autoPong: false,
+      perMessageDeflate: false,
+      maxPayload: options.maximumPacketSize + frameSlackBytes,
+      // [MQTT-6.0.0-4] wherever it stands in the list
+      handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
+    });
+  }
+
+  /** Waits for the request on a socket, plain or TLS. */
+  take(socket: Duplex): void {
+    const timer = this.timers.after(this.options.timeoutMs, () => socket.destroy());
+    const onClose = (): void => this.endWait(socket);
+    socket.once('close', onClose);
+    this.waits.set(socket, () => {
+      this.timers.cancel(timer);
+      socket.removeListener('close', onClose);
+    });
+    this.http.emit('connection', socket);
+  }
+
+  /** Cuts the sockets whose request has not come. */
+  cut(): void {
+    for (const socket of this.waits.keys()) socket.destroy();
+  }
+
+  private endWait(socket: Duplex): void {
+    this.waits.get(socket)?.();
+    this.waits.delete(socket);
+  }
+
+  private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const status = this.check(request);
+    if (status !== null) {
+      refuseUpgrade(socket, status);
+      return;
+    }
+    const { remoteAddress = 'unknown', remotePort = 0 } = request.socket;
+    this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.endWait(socket);
+      this.onStream(new WebSocketStream(webSocket), `${remoteAddress}:${remotePort}`);
+    });
+  };
+
+  /** The HTTP status to refuse with; null if the request is for us. The rest is checked by `ws`. */
+  private check({ headers, url = '' }: IncomingMessage): number | null {
+    const { path, allowedOrigins } = this.options;
+    if (url.split('?', 1)[0] !== path) return 404;
+    // Only browsers send an origin, and they always do.
+    if (headers.origin !== undefined && allowedOrigins?.includes(headers.origin) === false) return 403;
+    const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
+    return subprotocols.some((name) => offered.includes(name)) ? null : 400; // [MQTT-6.0.0-3]
+  }
+}
+
+/** The socket stays among those that are waited for until it is closed, so a client that does not read is cut. */
+function refuseUpgrade(socket: Duplex, status: number): void {
+  socket.on('error', () => undefined);
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${statusTexts[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function refuseRequest(_request: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(426, { connection: 'close', upgrade: 'websocket', 'content-length': 0 });
+  response.end();
+}
