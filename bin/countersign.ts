@@ -1,17 +1,17 @@
 #!/usr/bin/env node
 import { Command, Option } from 'commander';
+import { version } from '../lib/base/version.js';
 import { addConfigCommands } from './config.js';
 import { failWith } from './failure.js';
 import { addPublishCommand } from './publish.js';
 import { addReceiptsCommand } from './receipts.js';
 import { type StartFlags, start } from './start.js';
-import { readVersion } from './version.js';
 
 /** The command line. Errors are thrown, not printed, so that all end up as one line in `failWith`. */
 function buildProgram(): Command {
   const program = new Command('countersign')
     .description('An MQTT 5 broker whose publishers learn who got the message.')
-    .version(readVersion())
+    .version(version)
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   program

@@ -1,12 +1,12 @@
 import { isIPv6 } from 'node:net';
 import { type Logger, pino } from 'pino';
+import { version } from '../lib/base/version.js';
 import { loadSettings } from '../lib/config/load.js';
 import type { Settings } from '../lib/config/schema.js';
 import { Broker } from '../lib/index.js';
 import { readConfigurationFile } from './configuration-file.js';
 import { ExitCode, sayError } from './failure.js';
 import { passwordVariable } from './mqtt-connection.js';
-import { readVersion } from './version.js';
 
 /** Flags of `countersign start` as the command line gives them. */
 export interface StartFlags {
@@ -84,7 +84,7 @@ function announce(settings: Settings, host: string, port: number): void {
   const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   // Who started us may have closed stdout, which is no reason to stop.
   process.stdout.on('error', () => undefined);
-  process.stdout.write(`countersign ${readVersion()} ready on mqtt://${address}, data in ${store}\n`);
+  process.stdout.write(`countersign ${version} ready on mqtt://${address}, data in ${store}\n`);
 }
 
 /** First signal: an orderly stop, with a deadline. Second: the end. */

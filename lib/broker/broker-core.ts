@@ -38,6 +38,7 @@ import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
 import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
+import { SysTopics } from './sys-topics.js';
 import { Timers } from './timers.js';
 import { Turns } from './turn.js';
 import { TurnClock } from './turn-clock.js';
@@ -119,6 +120,7 @@ export class BrokerCore {
     this.largeFanOuts.restore();
     this.storedTimers.start();
     this.keepHouse();
+    new SysTopics(this.context, this.fanOut, this.retained).start();
     this.context.turns.begin();
   }
 

@@ -1,3 +1,4 @@
+import type { Message } from '../base/message.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
@@ -27,6 +28,8 @@ export class Retained {
   private readonly offers: Offers;
   private readonly index = new RetainedIndex();
   private readonly out = new Outgoing();
+  /** The broker's own, which are never stored, by sequence. */
+  private readonly inMemory = new Map<number, Message>();
   /** Replays under way, by session. */
   private readonly replays = new Map<Session, Replay[]>();
 
@@ -35,9 +38,9 @@ export class Retained {
     this.offers = offers;
   }
 
-  /** Number of retained messages. */
+  /** Number of retained messages, without the broker's own. */
   get size(): number {
-    return this.index.size;
+    return this.index.size - this.inMemory.size;
   }
 
   /** Sessions with a replay under way. */
@@ -53,7 +56,7 @@ export class Retained {
   /** True if one more topic can have a retained message. */
   hasRoomFor(topicName: string): boolean {
     const maximum = this.context.settings.maximumRetainedMessages;
-    return maximum === 0 || this.index.size < maximum || this.index.get(topicName) !== undefined;
+    return maximum === 0 || this.size < maximum || this.index.get(topicName) !== undefined;
   }
 
   /** Stores the message for its topic in place of the one before; an empty payload clears it. [MQTT-3.3.1-5] */
@@ -70,6 +73,14 @@ export class Retained {
       persistence.putRetained(out.topicName, out.sequence, out.expiryAtMs);
     }
     if (before !== undefined) persistence.releaseMessage(before);
+  }
+
+  /** Retains a message of the broker's own until the next one on its topic. */
+  keepInMemory(message: Message): void {
+    const before = this.index.get(message.topicName);
+    if (before !== undefined) this.inMemory.delete(before);
+    this.index.set(message.topicName, message.sequence);
+    this.inMemory.set(message.sequence, message);
   }
 
   /** Begins to send a new subscription what is retained, as fast as the subscriber takes it. [MQTT-3.3.1-9] */
@@ -126,7 +137,7 @@ export class Retained {
 
   private send(subscription: Subscription, sequence: number): void {
     const { persistence, clock, sequences } = this.context;
-    const message = persistence.readMessage(sequence);
+    const message = this.inMemory.get(sequence) ?? persistence.readMessage(sequence);
     if (message === null) return;
     if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
       this.forget(message.topicName, sequence);

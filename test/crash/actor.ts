@@ -28,6 +28,8 @@ export class Actor implements Application {
   private session = 0;
   /** True if the next connection begins a new session. */
   private renews = false;
+  /** True if the present session, or the next one if it is new, outlives its connection. */
+  private keeps: boolean;
   private connections = 0;
 
   constructor(world: World, log: Log, role: Role) {
@@ -35,8 +37,9 @@ export class Actor implements Application {
     this.world = world;
     this.log = log;
     this.role = role;
-    this.peer = new Peer(world, { clientId, version, durable, receiveMaximum }, this);
-    this.account = log.deliveries.open(clientId, durable);
+    this.peer = new Peer(world, { clientId, version, receiveMaximum }, this);
+    this.account = log.deliveries.open(clientId);
+    this.keeps = durable;
     const qos = Math.min(...filters.map((filter) => filter.qos));
     log.receipts.know({ clientId, version, permanent: durable && !churns, qos });
   }
@@ -44,18 +47,18 @@ export class Actor implements Application {
   connect(): void {
     const { clientId, durable, willQos } = this.role;
     if (!this.peer.isClosed || !this.world.up) return;
-    const isNew = this.session === 0 || !durable || this.renews;
-    if (isNew) {
+    if (this.session === 0 || this.renews || !this.account.durable) {
       this.session++;
-      this.account.begin();
+      this.account.begin(this.keeps);
       this.subscribed.clear();
     }
     this.connections++;
-    if (willQos === undefined) this.peer.connect(this.renews);
+    const clean = !durable || this.renews;
+    if (willQos === undefined) this.peer.connect(clean, this.keeps);
     else {
       this.log.wills.onConnecting(this.willName, clientId, willQos);
       const will = { topic: `will/${clientId}`, payload: String(this.connections), qos: willQos, retain: false };
-      this.peer.connect(this.renews, will);
+      this.peer.connect(clean, this.keeps, will);
     }
   }
 
@@ -106,6 +109,8 @@ export class Actor implements Application {
   onConnected(): void {
     const { clientId, filters = [], churns, willQos } = this.role;
     this.renews = false;
+    // A session that is not kept is followed by one that is, and asks for the old one: there must be none.
+    this.keeps = this.role.durable;
     if (willQos !== undefined) this.log.wills.onConnected(this.willName, clientId);
     const own: Filter = { topic: `${churnPrefix}${clientId}/${this.session}/#`, qos: 1 };
     const wanted = churns === true ? [...filters, own] : filters;
@@ -226,7 +231,11 @@ export class Actor implements Application {
   private maybeLeave(probability: number): void {
     const { random, calm, up } = this.world;
     if (calm || !up || this.role.steady === true || !this.peer.online || !random.chance(probability)) return;
-    if (this.role.churns === true && random.chance(0.5)) this.renews = true;
+    if (this.role.churns === true && this.account.durable && random.chance(0.5)) {
+      this.renews = true;
+      // In 3.1.1 a session that begins clean is not kept.
+      this.keeps = this.role.version === 5 && random.chance(0.7);
+    }
     const way = random.below(3);
     if (way === 0) this.peer.cut();
     else if (way === 1) this.peer.end(false);

@@ -22,7 +22,7 @@ export interface Role {
   readonly refuses?: boolean;
   /** QoS of the will that it leaves on every connection. */
   readonly willQos?: 1 | 2;
-  /** True if it begins new sessions now and then; for version 5, as in 3.1.1 a clean session is not kept. */
+  /** True if it begins new sessions now and then, some of which end with their connection. */
   readonly churns?: boolean;
   /** True if it never drops its connection by itself. */
   readonly steady?: boolean;
@@ -65,6 +65,7 @@ export const cast: readonly Role[] = [
   { clientId: 'transient-4', version: 4, durable: false, filters: [all(1)] },
   { clientId: 'churning-1', version: 5, durable: true, filters: [{ topic: 'load/p5/#', qos: 1 }], churns: true },
   { clientId: 'churning-2', version: 5, durable: true, filters: [{ topic: 'load/q5/#', qos: 2 }], churns: true },
+  { clientId: 'churning-4', version: 4, durable: true, filters: [{ topic: 'load/p4/#', qos: 1 }], churns: true },
   { clientId: 'mortal-1', version: 5, durable: true, willQos: 1 },
   { clientId: 'mortal-2', version: 5, durable: true, willQos: 2, filters: [{ topic: 'load/p5/1', qos: 1 }] },
   { clientId: 'mortal-4', version: 4, durable: true, willQos: 2 },

@@ -19,20 +19,21 @@ interface Stream {
 /** What one subscriber is owed and what it got. */
 export class Account {
   readonly clientId: string;
-  readonly durable: boolean;
+  /** True if its present session outlives the connection. */
+  durable = false;
   /** What it has subscribed to for certain, by filter: from SUBACK until UNSUBSCRIBE or the session's end is on its way. */
   readonly subscriptions = new Map<string, Subscribed>();
   /** Acknowledged messages that it must still get. */
   readonly owed = new Set<string>();
   private readonly streams = new Map<string, Stream>();
 
-  constructor(clientId: string, durable: boolean) {
+  constructor(clientId: string) {
     this.clientId = clientId;
-    this.durable = durable;
   }
 
   /** A new session: nothing of the old one is owed any more. */
-  begin(): void {
+  begin(durable: boolean): void {
+    this.durable = durable;
     this.subscriptions.clear();
     this.owed.clear();
     this.streams.clear();
@@ -78,8 +79,8 @@ export class Deliveries {
     this.world = world;
   }
 
-  open(clientId: string, durable: boolean): Account {
-    const account = new Account(clientId, durable);
+  open(clientId: string): Account {
+    const account = new Account(clientId);
     this.accounts.push(account);
     return account;
   }

@@ -33,8 +33,6 @@ export interface Application {
 export interface PeerSetup {
   readonly clientId: string;
   readonly version: 4 | 5;
-  /** True for a session that outlives its connections. */
-  readonly durable: boolean;
   readonly receiveMaximum: number;
 }
 
@@ -70,6 +68,11 @@ export class Peer {
   private answers: (() => void)[] = [];
   private lastPacketId = 0;
   private cleanUnanswered = false;
+  /** True if the session of this connection goes on after it. */
+  private keeps = false;
+  /** True if the broker must not have a session: a CONNACK came for one that ended with its connection. */
+  private mustBeNone = false;
+  private expectsNone = false;
 
   constructor(world: World, setup: PeerSetup, application: Application) {
     this.world = world;
@@ -90,13 +93,20 @@ export class Peer {
     return this.wire === null;
   }
 
-  /** Connects. @param clean begins a new session; sessions that are not durable always do */
-  connect(clean: boolean, will?: IConnectPacket['will']): void {
+  /**
+   * Connects.
+   * @param clean begins a new session
+   * @param keeps true if the session is to outlive the connection; in 3.1.1 a clean one can not
+   */
+  connect(clean: boolean, keeps: boolean, will?: IConnectPacket['will']): void {
     if (this.wire !== null || !this.world.up) return;
-    const { clientId, version, durable, receiveMaximum } = this.setup;
-    const isClean = clean || !durable || this.cleanUnanswered;
-    if (isClean) this.forget();
-    this.cleanUnanswered = isClean;
+    const { clientId, version, receiveMaximum } = this.setup;
+    if (clean) this.forget();
+    this.cleanUnanswered = clean;
+    this.keeps = keeps;
+    // From now on there may be one: this CONNECT may be taken and its CONNACK not come.
+    this.expectsNone = this.mustBeNone;
+    this.mustBeNone = false;
     const wire = new Wire(this.world.port, version, {
       onPacket: (packet) => {
         if (this.wire === wire) this.receive(packet);
@@ -106,9 +116,9 @@ export class Peer {
       },
     });
     this.wire = wire;
-    const sessionExpiryInterval = durable ? expirySeconds : 0;
+    const sessionExpiryInterval = keeps ? expirySeconds : 0;
     wire.send({
-      ...{ cmd: 'connect', protocolId: 'MQTT', protocolVersion: version, clientId, clean: isClean, keepalive: 0 },
+      ...{ cmd: 'connect', protocolId: 'MQTT', protocolVersion: version, clientId, clean, keepalive: 0 },
       ...(will === undefined ? {} : { will }),
       ...(version === 5 ? { properties: { sessionExpiryInterval, receiveMaximum } } : {}),
     });
@@ -200,16 +210,18 @@ export class Peer {
   }
 
   private onConnack(sessionPresent: boolean, reasonCode: number): void {
-    const { clientId, durable } = this.setup;
+    const { clientId } = this.setup;
     if (reasonCode !== 0) {
       this.world.violation(`${clientId} was refused with ${reasonCode}`);
       return;
     }
     if (this.established && !sessionPresent) this.world.violation(`the session of ${clientId} is lost`);
     if (this.cleanUnanswered && sessionPresent) this.world.violation(`${clientId} got a session after a clean start`);
+    if (this.expectsNone && sessionPresent) this.world.violation(`an ended session of ${clientId} is back`);
     if (!sessionPresent) this.forget();
     this.cleanUnanswered = false;
-    this.established = durable;
+    this.established = this.keeps;
+    this.mustBeNone = !this.keeps;
     this.online = true;
     for (const [packetId, { publication, released }] of this.flows) {
       if (released) this.wire?.send({ cmd: 'pubrel', messageId: packetId, reasonCode: 0 });

@@ -103,9 +103,9 @@ export class CrashRun {
       ...{ onClosed: nothing, onAnswered: nothing, onTaken: nothing, onUnsubscribed: nothing },
     };
     const clientId = `probe-${++this.probes}`;
-    const peer = new Peer(world, { clientId, version: 5, durable: false, receiveMaximum: 100 }, application);
+    const peer = new Peer(world, { clientId, version: 5, receiveMaximum: 100 }, application);
     world.calm = true;
-    peer.connect(true);
+    peer.connect(true, false);
     await world.until(
       () => isOver && peer.isAtRest,
       () => 'no answer to a probe for retained messages',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { withDeadline } from './deadline.js';
 
 /** A raw connection to a broker, usually TCP: sends any bytes, and says exactly which bytes must come back. */
@@ -113,8 +114,9 @@ export class WireClient {
   /** Closes without order (RST). */
   reset(): void {
     // Where the broker closed first, the socket is being shut down: resetting it then would leak it, and Node never exits.
-    if (this.socket.writableEnded || !(this.socket instanceof Socket)) this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    const { socket } = this;
+    if (socket instanceof Socket && !(socket instanceof TLSSocket) && !socket.writableEnded) socket.resetAndDestroy();
+    else socket.destroy();
   }
 
   private async until(isDone: () => boolean, what: string, expected?: Buffer): Promise<void> {
