@@ -1,0 +1,172 @@
+import type { Clock, Wakeup } from '../../lib/base/clock.js';
+import { silentLog } from '../../lib/base/log.js';
+import { BrokerCore } from '../../lib/broker/broker-core.js';
+import type { ConnectPacket } from '../../lib/codec/control-packets.js';
+import {
+  decodePublish,
+  encodePublishFrame,
+  encodeUserProperties,
+  type PublishFrame,
+  PublishView,
+} from '../../lib/codec/publish.js';
+import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
+import type { Link } from '../../lib/session/link.js';
+import type { Session } from '../../lib/session/session.js';
+import type { Store } from '../../lib/store/store.js';
+
+/** A clock that only the test moves, and turns that only the test ends. */
+export class ManualClock implements Clock {
+  private time = Date.UTC(2026, 0, 1);
+  private turns: (() => void)[] = [];
+  private readonly wakeups = new Map<Wakeup, () => void>();
+
+  now(): number {
+    return this.time;
+  }
+
+  after(delayMs: number, callback: () => void): Wakeup {
+    const wakeup = { dueAtMs: this.time + delayMs };
+    this.wakeups.set(wakeup, callback);
+    return wakeup;
+  }
+
+  cancel(wakeup: Wakeup): void {
+    this.wakeups.delete(wakeup);
+  }
+
+  endOfTurn(callback: () => void): void {
+    this.turns.push(callback);
+  }
+
+  /** Ends one turn; false if nothing was left to do. */
+  turn(): boolean {
+    const due = this.turns;
+    this.turns = [];
+    for (const callback of due) callback();
+    return due.length > 0;
+  }
+
+  /** Ends turns until there is nothing left to do. */
+  settle(): void {
+    while (this.turn());
+  }
+}
+
+/** A client's end of a connection without a socket: keeps what the broker sends. */
+export class FakeLink implements Link {
+  readonly version = 5;
+  readonly maximumPacketSize = 0;
+  readonly problemInformation = true;
+  readonly address = 'nowhere';
+  closed = false;
+  publishGate = 0;
+  answerGate = 0;
+  unansweredPublishes = 0;
+  readonly slow = false;
+  readonly publishes: { readonly packetId: number; readonly firstByte: number; readonly bytes: Buffer }[] = [];
+  readonly acks: { readonly packetType: number; readonly packetId: number; readonly reasonCode: number }[] = [];
+
+  sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void {
+    this.publishes.push({ packetId, firstByte, bytes: Buffer.from(frame.bytes.subarray(frame.start, frame.end)) });
+  }
+
+  sendAck(packetType: number, packetId: number, reasonCode: number): void {
+    this.acks.push({ packetType, packetId, reasonCode });
+  }
+
+  sendBytes(): void {
+    // CONNACK, SUBACK and the like are not looked at.
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  /** Payloads of the receipts and tallies that came, as objects. */
+  receipts(): Record<string, unknown>[] {
+    return this.publishes
+      .map(({ bytes }) => bytes.toString('utf8'))
+      .filter((text) => text.includes('$receipts/'))
+      .map((text) => JSON.parse(text.slice(text.indexOf('{'))) as Record<string, unknown>);
+  }
+}
+
+export function connectPacket(clientId: string, sessionExpirySeconds: number): ConnectPacket {
+  return {
+    version: 5,
+    bridge: false,
+    clientId,
+    cleanStart: false,
+    keepAliveSeconds: 0,
+    userName: null,
+    password: null,
+    will: null,
+    sessionExpirySeconds,
+    receiveMaximum: 65_535,
+    maximumPacketSize: 0,
+    topicAliasMaximum: 0,
+    requestResponseInformation: false,
+    requestProblemInformation: true,
+    authenticationMethod: null,
+    authenticationData: null,
+    userProperties: [],
+  };
+}
+
+/** A broker without sockets over a store that outlives it: dropping one between turns is a crash. */
+export class CoreWorld {
+  readonly clock: ManualClock;
+  readonly core: BrokerCore;
+
+  constructor(store: Store, options: BrokerOptions = {}, clock = new ManualClock()) {
+    this.clock = clock;
+    const settings = parseOptions({ memory: true, sysInterval: 0, ...options }, '');
+    this.core = new BrokerCore(settings, store, clock, silentLog);
+    this.core.start();
+    clock.turn();
+  }
+
+  connect(clientId: string, sessionExpirySeconds = 3600): { link: FakeLink; session: Session } {
+    const link = new FakeLink();
+    const accepted = this.core.connect(link, connectPacket(clientId, sessionExpirySeconds), null, null);
+    if (!('session' in accepted)) throw new Error(`refused: ${accepted.reason}`);
+    return { link, session: accepted.session };
+  }
+
+  disconnect({ link, session }: { link: FakeLink; session: Session }): void {
+    link.closed = true;
+    this.core.connectionGone(session, false);
+  }
+
+  subscribe({ link, session }: { link: FakeLink; session: Session }, topicFilter: string, qos: 0 | 1 | 2): void {
+    const subscription = { topicFilter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 as const };
+    const packet = { packetId: 1, subscriptionId: 0, userProperties: [], subscriptions: [subscription] };
+    this.core.subscribe(session, link, packet);
+  }
+
+  /** Publishes at QoS 1 with user properties. */
+  publish(
+    { link, session }: { link: FakeLink; session: Session },
+    topicName: string,
+    userProperties: readonly (readonly [string, string])[],
+    packetId = 7,
+  ): void {
+    const fields = {
+      topic: Buffer.from(topicName),
+      properties: encodeUserProperties(userProperties),
+      messageExpirySeconds: -1,
+      subscriptionIds: null,
+      extraUserProperties: null,
+      topicAlias: 0,
+      payload: Buffer.from('now'),
+    };
+    const frame = encodePublishFrame(fields, true, true);
+    frame.bytes[0] = 0x32;
+    frame.bytes.writeUInt16BE(packetId, frame.packetIdAt);
+    let bodyStart = 1;
+    while (frame.bytes[bodyStart] >= 0x80) bodyStart++;
+    const view = new PublishView();
+    decodePublish(view, frame.bytes, 0, bodyStart + 1, frame.end, 5);
+    this.core.publish(session, link, view, topicName);
+  }
+}
