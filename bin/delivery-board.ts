@@ -39,8 +39,7 @@ export class DeliveryBoard {
       return;
     }
     const { to, group, state, at } = event;
-    const name = group === undefined ? to : `${group} (${to})`;
-    const line = { to: printable(name), state, detail: detailOf(event), elapsedMs: at - this.acceptedAtMs };
+    const line = { to: recipientOf(event), state, detail: detailOf(event), elapsedMs: at - this.acceptedAtMs };
     const key = group ?? to;
     // Those who come last stand last, which matters for the list of failures.
     if (failures.has(state)) this.lines.delete(key);
@@ -119,6 +118,12 @@ export function spellTime(ms: number): string {
   if (ms < 1000) return `${ms} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+}
+
+/** Who a receipt is about; of a shared subscription, with the member that has the message. */
+export function recipientOf({ to, group }: Receipt): string {
+  if (group === undefined) return printable(to);
+  return printable(to === '' ? group : `${group} (${to})`);
 }
 
 /** Why a delivery failed, or what the recipient's application answered. */

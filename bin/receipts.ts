@@ -1,9 +1,9 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { MqttClient } from 'mqtt';
 import { withReceipts } from '../lib/client.js';
 import { CountersignError, isTally, type Receipt, type Tally } from '../lib/index.js';
 import { encodeSegment, serverSegment } from '../lib/receipts/names.js';
-import { detailOf, printable, spellTime } from './delivery-board.js';
+import { detailOf, printable, recipientOf, spellTime } from './delivery-board.js';
 import { ExitCode, sayError } from './failure.js';
 import { addConnectionFlags, type ConnectionFlags, connectToBroker, disconnect } from './mqtt-connection.js';
 
@@ -11,6 +11,7 @@ import { addConnectionFlags, type ConnectionFlags, connectToBroker, disconnect }
 interface ReceiptsFlags extends ConnectionFlags {
   readonly id?: string;
   readonly publisher?: string;
+  readonly all?: boolean;
   readonly since?: string;
   readonly follow?: boolean;
   readonly json?: boolean;
@@ -31,6 +32,7 @@ export function addReceiptsCommand(program: Command): void {
     .command('receipts')
     .description('list the records of tracked messages, and follow them')
     .option('--publisher <id>', 'client identifier of the publisher, $server for an embedding program; needs access')
+    .addOption(new Option('--all', 'live receipts of all publishers; with --follow, and access').conflicts('publisher'))
     .option('--id <id>', 'only this message')
     .option('--since <id>', 'only messages after this one')
     .option('--follow', 'go on with receipts as they come')
@@ -41,15 +43,16 @@ export function addReceiptsCommand(program: Command): void {
       `
 A publisher's own records are those of its client identifier (and user name): give it with --client-id, while that client
 is not connected and has no session that it needs, for it would be taken over. Records of others are shown with
---publisher to clients that the broker grants them; with --follow alone, live receipts of all publishers.`,
+--publisher, or live with --all, to clients that the broker grants them.`,
     )
     .action((flags: ReceiptsFlags) => receipts(flags));
 }
 
 async function receipts(flags: ReceiptsFlags): Promise<void> {
-  const { id, publisher, follow } = flags;
-  if (publisher === undefined && flags.clientId === undefined && !follow) {
-    throw usage("give --client-id to list that publisher's own records, or --publisher, or --follow");
+  const { id, publisher, all, follow } = flags;
+  if (all && !follow) throw usage('--all needs --follow: records are listed for one publisher at a time');
+  if (publisher === undefined && flags.clientId === undefined && !all) {
+    throw usage("give --client-id to list that publisher's own records, or --publisher");
   }
   if (id !== undefined && !/^[0-9A-Z]{13}$/.test(id)) throw usage(`--id ${id} is no id: it has 13 digits and letters`);
   const { client } = await connectToBroker(flags, process.env);
@@ -76,9 +79,10 @@ function usage(message: string): CountersignError {
 }
 
 /** The publisher's level of the filter. */
-function publisherLevel({ publisher, clientId }: ReceiptsFlags): string {
-  if (publisher !== undefined) return publisher === serverSegment ? publisher : encodeSegment(publisher);
-  return clientId === undefined ? '+' : '~';
+function publisherLevel({ publisher, all }: ReceiptsFlags): string {
+  if (all) return '+';
+  if (publisher === undefined) return '~';
+  return publisher === serverSegment ? publisher : encodeSegment(publisher);
 }
 
 /** Subscribes to receipts and tallies, or to tallies only where the broker grants no more. */
@@ -162,10 +166,9 @@ class Listing {
 }
 
 function describeReceipt(receipt: Receipt): string {
-  const { to, group, state, at, sentAt } = receipt;
+  const { state, at, sentAt } = receipt;
   const took = sentAt === undefined ? '' : spellTime(at - sentAt);
-  const name = group === undefined ? to : `${group} (${to})`;
-  return [printable(name), state, took, detailOf(receipt)].filter((part) => part !== '').join('  ');
+  return [recipientOf(receipt), state, took, detailOf(receipt)].filter((part) => part !== '').join('  ');
 }
 
 function describeTally(tally: Tally): string {

@@ -91,7 +91,7 @@ export async function openSenders(
 ): Promise<void> {
   await openMany(options.publishers, async (number) => {
     const connection = await openConnection(traffic, options, identify('publisher', number));
-    if (options.tracked) await connection.subscribe(['$receipts/~/#'], 0);
+    if (options.tracked) await connection.subscribe(['$receipts/~/+/+'], 0);
     const sender = new Sender(connection, {
       number,
       topicPrefix,

@@ -109,7 +109,10 @@ export class BrokerCore {
     this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained, this.replays);
     this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.holds, this.replays);
     this.storedTimers = new StoredTimers(context, this.retained);
-    turns.beforeSeal = () => persistence.reserveSequences(sequences.current);
+    turns.beforeSeal = () => {
+      persistence.reserveSequences(sequences.current);
+      records.putCounts();
+    };
     store.onHealthChange = (error) => this.onStoreHealth(error);
   }
 

@@ -13,7 +13,7 @@ export interface AuthenticationRequest extends ClientIdentity {
 
 /** Why a client is refused: a reason code of CONNACK or DISCONNECT and, for MQTT 5, a sentence. */
 export interface AuthenticationRefusal {
-  /** 0x87 (Not authorized) if left out. */
+  /** If left out, 0x86 (Bad User Name or Password) from `authenticate`, else 0x87 (Not authorized). */
   readonly reasonCode?: number;
   readonly reason?: string;
 }

@@ -4,7 +4,7 @@ import { encodeReference, ReceiptKind, type ReceiptReference } from '../receipts
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
-import { filterMatches, parseSharedFilter } from '../topic/names.js';
+import { countLevels, filterMatches, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
@@ -14,13 +14,23 @@ import { Routes, targetOf } from './routes.js';
 import { queueLength } from './send-window.js';
 import type { ServerReceipts } from './server-receipts.js';
 
+/** Levels of a tally's topic; a receipt's has one more. */
+const tallyLevels = 3;
+
+/** A subscription to one's own receipts, and which of them its filter can match at all. */
+interface OwnSubscription {
+  readonly subscription: Subscription;
+  readonly takesTallies: boolean;
+  readonly takesReceipts: boolean;
+}
+
 /** Takes receipts to the sessions subscribed to them. Receipts are routed by publisher: their topics are used once. */
 export class ReceiptDelivery {
   private readonly context: Context;
   private readonly offers: Offers;
   private readonly replays: ReceiptReplays;
   /** Subscriptions to one's own receipts, by session. */
-  private readonly own = new Map<Session, Subscription[]>();
+  private readonly own = new Map<Session, OwnSubscription[]>();
   /** Subscriptions of those who may see the receipts of others. */
   private readonly watchers = new Routes();
   private readonly out = new Outgoing();
@@ -38,7 +48,7 @@ export class ReceiptDelivery {
     const { session, topicFilter } = subscription;
     session.receiptSubscriptions++;
     if (topicFilter.startsWith(ownReceiptsPrefix)) {
-      this.own.set(session, [...(this.own.get(session) ?? []), subscription]);
+      this.own.set(session, [...(this.own.get(session) ?? []), ownSubscription(subscription)]);
     } else {
       this.watchers.add(subscription);
     }
@@ -59,31 +69,38 @@ export class ReceiptDelivery {
       this.watchers.remove(subscription);
       return;
     }
-    const left = (this.own.get(session) ?? []).filter((known) => known !== subscription);
+    const left = (this.own.get(session) ?? []).filter((known) => known.subscription !== subscription);
     if (left.length === 0) this.own.delete(session);
     else this.own.set(session, left);
   }
 
   /** Queues a receipt for every session subscribed to it. */
   emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
-    if (record.owner.byServer) this.server.emit(record, reference, row);
-    const rest = `${this.context.tracker.id(record.sequence)}${row === null ? '' : `/${recipientSegment(row)}`}`;
-    this.emitToPublisher(record, reference, rest);
-    if (this.watchers.size > 0) this.emitToWatchers(record, reference, rest);
+    const { owner } = record;
+    if (owner.byServer) this.server.emit(record, reference, row);
+    else this.emitToPublisher(record, reference, row);
+    if (this.watchers.size > 0) this.emitToWatchers(record, reference, this.restOf(record, row));
   }
 
-  private emitToPublisher(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
+  /** Topic levels behind the publisher's. */
+  private restOf(record: TrackedRecord, row: Row | null): string {
+    return `${this.context.tracker.id(record.sequence)}${row === null ? '' : `/${recipientSegment(row)}`}`;
+  }
+
+  private emitToPublisher(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
     const { owner } = record;
-    const session = owner.byServer ? undefined : this.context.sessions.get(owner.clientId);
+    const session = this.context.sessions.get(owner.clientId);
     // Ownership is client identifier and user name. [receipts contract, "Who may subscribe"]
     if (session === undefined || session.userName !== owner.userName) return;
     const subscriptions = this.own.get(session);
-    if (subscriptions === undefined) return;
-    const topicName = ownReceiptsPrefix + rest;
-    const matching = subscriptions.filter(
-      (subscription) =>
-        filterMatches(subscription.topicFilter, topicName) && !this.replays.covers(subscription, reference),
-    );
+    if (!subscriptions?.some(({ takesTallies, takesReceipts }) => (row === null ? takesTallies : takesReceipts)))
+      return;
+    const topicName = ownReceiptsPrefix + this.restOf(record, row);
+    const matching: Subscription[] = [];
+    for (const { subscription } of subscriptions) {
+      if (!filterMatches(subscription.topicFilter, topicName)) continue;
+      if (!this.replays.covers(subscription, reference)) matching.push(subscription);
+    }
     if (matching.length > 0) this.send(session, matching, reference);
   }
 
@@ -132,6 +149,13 @@ export class ReceiptDelivery {
     this.context.records.collapse(publisherKey, sequence);
     return true;
   }
+}
+
+function ownSubscription(subscription: Subscription): OwnSubscription {
+  const { topicFilter } = subscription;
+  const takesBoth = topicFilter.endsWith('#');
+  const isOfReceipts = countLevels(topicFilter) > tallyLevels;
+  return { subscription, takesTallies: takesBoth || !isOfReceipts, takesReceipts: takesBoth || isOfReceipts };
 }
 
 /** The shared subscription a receipt comes through. */

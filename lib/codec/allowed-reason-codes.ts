@@ -32,6 +32,7 @@ const nearest = new Map<number, number>([
   [ReasonCode.serverShuttingDown, ReasonCode.serverUnavailable],
   [ReasonCode.serverUnavailable, ReasonCode.serverBusy],
   [ReasonCode.badAuthenticationMethod, ReasonCode.protocolError],
+  [ReasonCode.badUserNameOrPassword, ReasonCode.notAuthorized],
 ]);
 
 /** `code` if the packet may carry it, else the nearest code it may, so that no path can put an undefined one out. */

@@ -43,17 +43,22 @@ export function decodeAuth(
   };
 }
 
-/** Encodes an AUTH. @see MQTT 5 §3.15 */
+/**
+ * Encodes an AUTH.
+ * @param maximumPacketSize the reason string is left out above it; 0 for no limit
+ * @see MQTT 5 §3.15
+ */
 export function encodeAuth(
   reasonCode: number,
   method: string,
   data: Buffer | null,
   reasonString: string | null,
+  maximumPacketSize: number,
 ): Buffer {
   const properties = withoutAbsent({
     authenticationMethod: method,
     authenticationData: data,
     reasonString: sendableText(reasonString),
   });
-  return encodeWithin({ cmd: 'auth', reasonCode, properties }, 0);
+  return encodeWithin({ cmd: 'auth', reasonCode, properties }, maximumPacketSize); // [MQTT-3.15.2-2] [MQTT-3.15.2-3]
 }

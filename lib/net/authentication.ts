@@ -1,7 +1,7 @@
 import type { EnhancedAuthenticationResult, Hooks } from '../broker/hooks.js';
 import type { Refusal } from '../broker/on-connect.js';
 import type { ConnectPacket } from '../codec/control-packets.js';
-import { ReasonCode } from '../spec/reason-codes.js';
+import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 
 /** What came of a CONNECT's credentials, or of one step of an exchange. */
 export type AuthenticationDecision =
@@ -11,7 +11,7 @@ export type AuthenticationDecision =
 
 const refused = (reasonCode: number, reason: string): AuthenticationDecision => ({
   kind: 'refused',
-  reasonCode,
+  reasonCode: reasonCode >= firstFailureCode ? reasonCode : ReasonCode.notAuthorized,
   reason,
 });
 
@@ -23,12 +23,15 @@ export class Authentication {
   private readonly packet: ConnectPacket;
   private readonly address: string;
   private exchange: Record<string, unknown> = {};
+  /** Who the client is, as far as it is known. */
+  private userName: string | null;
 
   constructor(hooks: Hooks, packet: ConnectPacket, address: string) {
     this.hooks = hooks;
     this.packet = packet;
     this.address = address;
     this.method = packet.authenticationMethod;
+    this.userName = packet.userName;
   }
 
   /** Decides a CONNECT; a promise only if a hook returns one. */
@@ -55,13 +58,18 @@ export class Authentication {
     const method = this.method ?? '';
     const handler = hooks.enhancedAuthentication?.[method];
     if (handler === undefined) return refused(ReasonCode.badAuthenticationMethod, 'an unknown authentication method');
-    const { clientId, userName } = packet;
-    const { exchange } = this;
+    const { clientId } = packet;
+    const { exchange, userName } = this;
     const decide = (result: EnhancedAuthenticationResult): AuthenticationDecision => {
       if (result.status === 'continue') return { kind: 'continue', data: result.data ?? null };
       this.exchange = {};
       if (result.status === 'success') {
-        return { kind: 'accepted', userName: result.userName ?? userName, data: result.data ?? null };
+        const user = result.userName ?? userName;
+        // Its session, and the receipts of its messages, belong to the user it was.
+        if (isReAuthentication && user !== userName)
+          return refused(ReasonCode.notAuthorized, 'another user than before');
+        this.userName = user;
+        return { kind: 'accepted', userName: user, data: result.data ?? null };
       }
       const { reasonCode = ReasonCode.notAuthorized, reason = 'authentication failed' } = result;
       return refused(reasonCode, reason);
@@ -78,7 +86,7 @@ export class Authentication {
       refused(ReasonCode.unspecifiedError, 'authentication is not possible now');
     try {
       const result = call();
-      return result instanceof Promise ? result.then(decide, failed) : decide(result);
+      return result instanceof Promise ? result.then(decide).catch(failed) : decide(result);
     } catch {
       return failed();
     }

@@ -74,7 +74,7 @@ export class Connection implements Link, FrameSink, HandshakePort {
     metrics.connectionsAccepted++;
     stream.on('data', this.onData);
     stream.on('drain', this.onDrain);
-    stream.on('error', this.onError);
+    stream.on('error', () => undefined); // 'close' follows
     stream.on('close', this.onStreamClosed);
     stream.on('end', this.onEnd);
   }
@@ -150,19 +150,32 @@ export class Connection implements Link, FrameSink, HandshakePort {
   }
 
   sendAuth(reasonCode: number, method: string, data: Buffer | null): void {
-    if (this.phase === Phase.closed) return;
-    this.outbox.bytes(encodeAuth(reasonCode, method, data, null));
-    this.touch();
+    const packet = encodeAuth(reasonCode, method, data, null, this.maximumPacketSize);
+    if (this.phase === Phase.connected) {
+      this.parts.core.context.turns.bytes(this, packet, false); // not before CONNACK
+    } else if (this.maximumPacketSize > 0 && packet.length > this.maximumPacketSize) {
+      // [MQTT-3.1.2-24]
+      this.refuse({ reasonCode: ReasonCode.packetTooLarge, reason: 'AUTH is above the Maximum Packet Size' }, 5);
+    } else {
+      this.outbox.bytes(packet);
+      this.touch();
+    }
   }
 
   await<T>(work: Promise<T>, handle: (result: T) => void): void {
     this.pauses.add('hook');
+    this.whenDone(work, (result) => {
+      this.pauses.remove('hook');
+      this.guard(() => handle(result));
+      this.splitter.resume(this);
+    });
+  }
+
+  whenDone<T>(work: Promise<T>, handle: (result: T) => void): void {
     work.then((result) => {
       if (this.phase === Phase.closed) return;
-      this.pauses.remove('hook');
       this.parts.core.context.turns.begin();
       this.guard(() => handle(result));
-      this.guard(() => this.splitter.resume(this));
     }, this.onBug);
   }
 
@@ -199,7 +212,6 @@ export class Connection implements Link, FrameSink, HandshakePort {
         this.onDisconnect(session, buffer, frameStart, bodyStart, end);
         return;
       case PacketType.auth:
-        if (this.version !== 5) throw new ProtocolError(ReasonCode.malformedPacket, 'packet type 15 in MQTT 3');
         this.onAuth(decodeAuth(buffer, frameStart, bodyStart, end, this.version));
         return;
       case PacketType.connect:
@@ -369,8 +381,6 @@ export class Connection implements Link, FrameSink, HandshakePort {
   private readonly onEnd = (): void => {
     if (this.phase !== Phase.closed) this.onStreamClosed();
   };
-
-  private readonly onError = (): void => undefined;
 
   private readonly onStreamClosed = (): void => {
     const { core, onClosed, log } = this.parts;

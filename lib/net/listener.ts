@@ -74,10 +74,12 @@ export class Listener {
     try {
       const cert = readFileSync(certificateFile ?? '');
       const key = readFileSync(keyFile ?? '');
+      const options = { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: timeoutMs } as const;
       // It never listens: sockets are given to it.
-      return createTlsServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: timeoutMs }, (socket) =>
-        this.onPlain(socket),
-      );
+      const server = createTlsServer(options, (socket) => this.onPlain(socket));
+      // A handshake that failed or took too long: Node closes the socket only in some of the cases.
+      server.on('tlsClientError', (_error, socket) => socket.destroy());
+      return server;
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;

@@ -6,9 +6,10 @@ import { checkAuth } from './handshake.js';
 
 /** What re-authentication asks of its connection. */
 export interface ReAuthenticationPort {
-  readonly closed: boolean;
   sendAuth(reasonCode: number, method: string, data: Buffer | null): void;
   close(reasonCode: number, reason: string): void;
+  /** Handles what `work` comes to where errors end the connection only; input goes on meanwhile. */
+  whenDone<T>(work: Promise<T>, handle: (result: T) => void): void;
 }
 
 /** A connected client authenticates again; until the verdict everything goes on as before. @see MQTT 5 §4.12.1 */
@@ -37,12 +38,11 @@ export class ReAuthentication {
       return;
     }
     this.waitsForHook = true;
-    void decision.then((result) => this.settle(result));
+    this.port.whenDone(decision, (result) => this.settle(result));
   }
 
   private settle(decision: AuthenticationDecision): void {
     this.waitsForHook = false;
-    if (this.port.closed) return;
     const method = this.authentication.method ?? '';
     if (decision.kind === 'continue') {
       this.port.sendAuth(ReasonCode.continueAuthentication, method, decision.data);

@@ -31,6 +31,7 @@ export class RecordStore {
   private readonly active = new Map<number, TrackedRecord>();
   private readonly publishers = new Map<string, Publisher>();
   private readonly bySegment = new Map<string, Set<Publisher>>();
+  private readonly changed = new Set<Publisher>();
   private count = 0;
 
   constructor(store: Store) {
@@ -227,7 +228,7 @@ export class RecordStore {
     }
     publisher.records++;
     this.count++;
-    this.putPublisher(publisher);
+    this.changed.add(publisher);
   }
 
   private removePublisher(publisherKey: Buffer): void {
@@ -236,9 +237,10 @@ export class RecordStore {
     publisher.records--;
     this.count--;
     if (publisher.records > 0) {
-      this.putPublisher(publisher);
+      this.changed.add(publisher);
       return;
     }
+    this.changed.delete(publisher);
     this.store.delete(Table.publishers, publisherKey);
     this.publishers.delete(publisherKey.toString('latin1'));
     const named = this.bySegment.get(publisher.segment);
@@ -253,6 +255,13 @@ export class RecordStore {
     const named = this.bySegment.get(segment) ?? new Set();
     this.bySegment.set(segment, named.add(publisher));
     return publisher;
+  }
+
+  /** Puts the counts that have changed: once a turn, however many records came and went. */
+  putCounts(): void {
+    if (this.changed.size === 0) return;
+    for (const publisher of this.changed) this.putPublisher(publisher);
+    this.changed.clear();
   }
 
   private putPublisher({ key, owner, records }: Publisher): void {

@@ -181,13 +181,13 @@ t.test('the table names who was not heard of, causes and answers, and nothing th
   board.add({ ...receipt, to: '', group: '$share/g/t', state: 'dropped', cause: 'offline' });
   t.same(board.render(24, 80), [
     't',
-    'RECIPIENT       STATE          TIME',
-    'evil?[2J?       rejected     500 ms  0x97 full',
-    '$share/g/t ()   dropped      500 ms  offline',
+    'RECIPIENT   STATE          TIME',
+    'evil?[2J?   rejected     500 ms  0x97 full',
+    '$share/g/t  dropped      500 ms  offline',
     '… and 1 of whom nothing was heard yet',
     'failed 2, pending 1',
   ]);
-  t.same(board.render(24, 20)[2], 'evil?[2J?       rej…', 'lines are cut, not wrapped');
+  t.same(board.render(24, 20)[2], 'evil?[2J?   rejecte…', 'lines are cut, not wrapped');
 });
 
 t.test('many recipients have a bar and the last failures', async (t) => {

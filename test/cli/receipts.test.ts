@@ -91,7 +91,7 @@ t.test('receipts --follow goes on with what comes, until it is stopped', async (
   t.same(linesOf(one.stdout), [`${before} tally`, `${after} tally`]);
 
   // All publishers are followed live only: a message is published anew until the program is there to see it.
-  const every = start();
+  const every = start('--all');
   let seen = false;
   every.output(/"publisher":"\$server"/).then(
     () => {
@@ -115,5 +115,9 @@ t.test('receipts without a publisher to list is wrong usage', async (t) => {
   });
   const wrongId = await runProgram(t, ['receipts', '--client-id', 'c', '--id', 'x']);
   t.match(wrongId, { code: 2, stderr: /--id x is no id/ });
-  t.match(await runProgram(t, ['receipts', '--follow', '--port', '1']), { code: 1, stderr: /connection refused/ });
+  t.match(await runProgram(t, ['receipts', '--all']), { code: 2, stderr: /--all needs --follow/ });
+  t.match(await runProgram(t, ['receipts', '--all', '--follow', '--port', '1']), {
+    code: 1,
+    stderr: /connection refused/,
+  });
 });

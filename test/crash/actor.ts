@@ -164,7 +164,7 @@ export class Actor implements Application {
       this.checkSession(topic);
     }
     this.maybeToggle();
-    this.maybeLeave(0.01);
+    this.maybeLeave(this.role.churns === true ? 0.04 : 0.01);
     return 0;
   }
 
@@ -234,7 +234,7 @@ export class Actor implements Application {
     if (this.role.churns === true && this.account.durable && random.chance(0.5)) {
       this.renews = true;
       // In 3.1.1 a session that begins clean is not kept.
-      this.keeps = this.role.version === 5 && random.chance(0.7);
+      this.keeps = this.role.version === 5 && random.chance(0.5);
     }
     const way = random.below(3);
     if (way === 0) this.peer.cut();

@@ -116,12 +116,20 @@ export class Deliveries {
     }
     const publication = this.sent.get(keyOf(topic, n));
     if (publication === undefined) this.world.violation(`${where} was never sent`);
-    else if (n < stream.highest && account.covers(publication, 0)) {
+    else if (n < stream.highest && this.keepsOrder(account, publication)) {
       this.world.violation(`${where} came for the first time after number ${stream.highest}`);
     }
     stream.seen.add(n);
     stream.highest = Math.max(stream.highest, n);
     account.owed.delete(keyOf(topic, n));
+  }
+
+  /**
+   * False for a message that the session may have gone without when it was first published, and got when its publisher
+   * repeated it: not subscribed yet, away at QoS 0, or the message expired.
+   */
+  private keepsOrder(account: Account, publication: Publication): boolean {
+    return !publication.expires && account.covers(publication, Math.min(publication.qos, 1));
   }
 
   /** The subscriber refused a message: it was delivered, and counts for nothing else. */

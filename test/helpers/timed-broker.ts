@@ -10,7 +10,7 @@ import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
 import { Listeners } from '../../lib/net/listeners.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
-import type { Store } from '../../lib/store/store.js';
+import { type Store, Table } from '../../lib/store/store.js';
 import { FakeClock } from './fake-clock.js';
 
 const writes = new Set<string | symbol>(['put', 'putNew', 'delete', 'commit']);
@@ -62,6 +62,11 @@ export class TimedBroker {
   get context(): BrokerCore['context'] {
     assert(this.core !== null, 'the broker was started');
     return this.core.context;
+  }
+
+  /** How many rows a table of the store has. */
+  rows(table: keyof typeof Table): number {
+    return this.store.countRange(Table[table], Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER);
   }
 
   /** Resolves when the broker has noticed that all but `left` of its connections are gone. */

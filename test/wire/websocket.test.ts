@@ -108,7 +108,7 @@ t.test('[MQTT-6.0.0-2] frames are no borders of packets', async (t) => {
     t.equal((await client.packet())[0], 0x20, name);
     await client.expect('90 04 00 01 00 00');
     t.equal((await received(client)).payload.length, 200);
-    await client.expect('40 03 00 07 10', 'd0 00');
+    await client.expect('40 02 00 07', 'd0 00');
   }
 });
 
@@ -147,7 +147,7 @@ t.test('a compressed stream is not offered', async (t) => {
 t.test('other paths are not found, a query is no part of the path', async (t) => {
   const broker = await startBroker(t, { listeners: [{ type: 'ws', port: 0, path: '/broker' }] });
   t.same(broker.broker.addresses, [{ type: 'ws', host: '127.0.0.1', port: broker.port, path: '/broker' }]);
-  for (const path of ['/', '/mqtt', '/brokers', '/broker/..', '/../broker']) {
+  for (const path of ['/', '/mqtt', '/brokers', '/broker/', '/Broker']) {
     t.equal(await refusal(t, broker, { path }), 404, path);
   }
   await open(t, broker, { path: '/broker?token=1' });
@@ -280,7 +280,7 @@ t.test('DISCONNECT is followed by the closing handshake; who does not answer it 
   other.send(connect());
   await other.packet();
   broker.clock.advance(2000);
-  t.match((await deaf.rest()).toString('latin1'), /\x88\x02\x03\xe8$/, 'the close frame was the last');
+  t.equal((await deaf.rest()).subarray(-4).toString('hex'), '880203e8', 'the close frame was the last');
 });
 
 t.test('a client that vanishes or says goodbye in WebSocket only leaves its will', async (t) => {
@@ -352,7 +352,7 @@ t.test('the broker does not read on while it does not take, and goes on where it
   t.ok(broker.metrics.bytesReceived < 10_000_000, `${broker.metrics.bytesReceived} bytes were read`);
   decide(true);
   t.equal((await client.packet())[0], 0x20);
-  for (let at = 1; at <= count; at++) await client.expect(ack('puback', at, 0x10));
+  for (let at = 1; at <= count; at++) await client.expect(ack('puback', at));
 });
 
 t.test('MQTT.js works over ws and wss', async (t) => {

@@ -166,9 +166,17 @@ t.test('[MQTT-1.5.4-2] a reason string that no packet can hold is left out', asy
 });
 
 t.test('AUTH and PINGRESP', async (t) => {
-  t.equal(hex(encodeAuth(0x18, 'm', bytes('00'), null)), 'f00a180815 00016d 16 0001 00'.replaceAll(' ', ''));
-  t.equal(hex(encodeAuth(0x00, 'm', null, 'ok')), 'f00b000915 00016d 1f 0002 6f6b'.replaceAll(' ', ''));
+  t.equal(hex(encodeAuth(0x18, 'm', bytes('00'), null, 0)), 'f00a180815 00016d 16 0001 00'.replaceAll(' ', ''));
+  t.equal(hex(encodeAuth(0x00, 'm', null, 'ok', 0)), 'f00b000915 00016d 1f 0002 6f6b'.replaceAll(' ', ''));
   t.equal(hex(pingresp), 'd000');
+});
+
+t.test('[MQTT-3.15.2-2] [MQTT-3.15.2-3] AUTH above the Maximum Packet Size has no reason string', async (t) => {
+  const whole = encodeAuth(0x18, 'm', bytes('00'), 'why', 0);
+  t.equal(hex(encodeAuth(0x18, 'm', bytes('00'), 'why', whole.length)), hex(whole));
+  const bare = encodeAuth(0x18, 'm', bytes('00'), null, 0);
+  t.equal(hex(encodeAuth(0x18, 'm', bytes('00'), 'why', whole.length - 1)), hex(bare));
+  t.notOk(whole.includes(0x26), 'and it never has a User Property');
 });
 
 t.test('[MQTT-3.3.2-18] [MQTT-3.3.4-4] an outbound PUBLISH has its properties in a fixed order', async (t) => {
