@@ -71,7 +71,9 @@ export function casesOf(protocol: ProtocolLevel): readonly BenchCase[] {
   return cases;
 }
 
-/** The cost of receipts: the same pairs with and without, between sessions that end with their connection and durable. */
+/**
+ * The cost of receipts: the same pairs with and without, between sessions that end with their connection and durable.
+ */
 function trackedCases(): BenchCase[] {
   return [false, true].flatMap((durable) =>
     [false, true].map((tracked) => ({

@@ -129,7 +129,9 @@ export class OnPublish {
   private checkAnnounced(view: PublishView): void {
     const { maximumQos, retainAvailable } = this.context.settings;
     // [MQTT-3.2.2-11]
-    if (view.qos > maximumQos) throw new ProtocolError(ReasonCode.qosNotSupported, 'QoS above Maximum QoS, §3.2.2.3.4');
+    if (view.qos > maximumQos) {
+      throw new ProtocolError(ReasonCode.qosNotSupported, 'QoS above Maximum QoS, §3.2.2.3.4');
+    }
     if (view.retain && !retainAvailable) {
       // [MQTT-3.2.2-14]
       throw new ProtocolError(ReasonCode.retainNotSupported, 'RETAIN with Retain Available 0, §3.2.2.3.5');

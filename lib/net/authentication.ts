@@ -38,7 +38,8 @@ export class Authentication {
   begin(): AuthenticationDecision | Promise<AuthenticationDecision> {
     if (this.method !== null) return this.step(this.packet.authenticationData, false);
     const { hooks, packet, address } = this;
-    if (hooks.authenticate === undefined) return { kind: 'accepted', userName: packet.userName, data: null };
+    const { authenticate } = hooks;
+    if (authenticate === undefined) return { kind: 'accepted', userName: packet.userName, data: null };
     const { clientId, userName, password, version: protocolVersion } = packet;
     const decide = (verdict: boolean | { reasonCode?: number; reason?: string }): AuthenticationDecision => {
       if (verdict === true) return { kind: 'accepted', userName, data: null };
@@ -46,10 +47,7 @@ export class Authentication {
         verdict === false ? {} : verdict;
       return refused(reasonCode, reason);
     };
-    return this.run(
-      () => hooks.authenticate?.({ clientId, userName, password, address, protocolVersion }) ?? true,
-      decide,
-    );
+    return this.run(() => authenticate.call(hooks, { clientId, userName, password, address, protocolVersion }), decide);
   }
 
   /** Takes the client's AUTH. */

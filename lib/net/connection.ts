@@ -5,7 +5,7 @@ import { decodeAck } from '../codec/acks.js';
 import { decodeAuth, encodeAuth } from '../codec/auth.js';
 import { encodeConnack } from '../codec/connack.js';
 import { ConnectError } from '../codec/connect.js';
-import type { AuthPacket, ConnectPacket } from '../codec/control-packets.js';
+import type { ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq, pingresp } from '../codec/ping.js';
@@ -211,22 +211,18 @@ export class Connection implements Link, FrameSink, HandshakePort {
       case PacketType.disconnect:
         this.onDisconnect(session, buffer, frameStart, bodyStart, end);
         return;
-      case PacketType.auth:
-        this.onAuth(decodeAuth(buffer, frameStart, bodyStart, end, this.version));
+      case PacketType.auth: {
+        const packet = decodeAuth(buffer, frameStart, bodyStart, end, this.version);
+        // [MQTT-4.12.0-7]
+        if (this.reAuthentication === null) throw new ProtocolError(ReasonCode.protocolError, 'AUTH without a method');
+        this.reAuthentication.onAuth(packet);
         return;
+      }
       case PacketType.connect:
         throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
       default:
         throw new ProtocolError(ReasonCode.malformedPacket, `packet type ${packetType} from a client`);
     }
-  }
-
-  private onAuth(packet: AuthPacket): void {
-    if (this.reAuthentication === null) {
-      // [MQTT-4.12.0-7]
-      throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an Authentication Method in CONNECT');
-    }
-    this.reAuthentication.onAuth(packet);
   }
 
   private onPublish(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
@@ -336,7 +332,8 @@ export class Connection implements Link, FrameSink, HandshakePort {
     core.context.metrics.connectionsRefused++;
     const code = describeReason(reasonCode);
     log.warn({ client: this.clientId, address: this.address, reason }, `connection refused: ${code}`);
-    const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason, serverReference } }; // [MQTT-3.2.2-6]
+    // [MQTT-3.2.2-6]
+    const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason, serverReference } };
     const connack = encodeConnack(fields, version, this.maximumPacketSize);
     if (connack !== null) this.outbox.bytes(connack);
     this.finish();

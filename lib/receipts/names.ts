@@ -28,7 +28,9 @@ export function encodeSegment(name: string): string {
   return cutSegment(escapeLevel(name).replace(/^[$~]/, percent), name);
 }
 
-/** A shared group's segment: its full name with the first four characters encoded, so that no client can look like it. */
+/**
+ * A shared group's segment: its full name with the first four characters encoded, so that no client can look like it.
+ */
 export function encodeGroupSegment(group: string): string {
   const head = [...group.slice(0, 4)].map(percent).join('');
   return cutSegment(head + escapeLevel(group.slice(4)), group);

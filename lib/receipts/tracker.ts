@@ -14,13 +14,8 @@ import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
 import { isFailure, ReceiptState } from './states.js';
+import { countOutcome } from './tally-counts.js';
 import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
-
-/** Failures listed in a tally, and their bytes. */
-const failuresMax = 100;
-const failureBytesMax = 16 * 1024;
-/** What an entry has besides its recipient's name, at most. */
-const failureBytes = 68;
 
 const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
   [Outcome.none]: ReceiptState.accepted,
@@ -67,11 +62,6 @@ function newRow(session: Session | null, group: string | null): Row {
     answer: null,
     answerCut: false,
   };
-}
-
-/** Most bytes that a failure of this recipient takes in a tally. */
-function entryBytes(to: string): number {
-  return Buffer.byteLength(JSON.stringify(to)) + failureBytes;
 }
 
 function referenceTo(
@@ -380,7 +370,7 @@ export class Tracker {
     if (change === 'none') return;
     if (row.final) {
       row.endedAtMs = now;
-      this.count(record, row);
+      countOutcome(record, row);
     }
     if (!record.opening) {
       this.records.putRow(record, recipientKey, row);
@@ -402,20 +392,5 @@ export class Tracker {
     if (tell) this.port.emit(record, referenceTo(record, ReceiptKind.finalTally, ReceiptState.accepted, null), null);
     this.port.finished(record);
     this.records.release(record);
-  }
-
-  private count(record: TrackedRecord, row: Row): void {
-    const { counts, failures } = record;
-    counts.pending--;
-    if (row.state === ReceiptState.delivered) counts.delivered++;
-    else if (row.state === ReceiptState.processed) counts.processed++;
-    else if (row.state === ReceiptState.sent) counts.sent++;
-    else {
-      counts.failed++;
-      if (failures.length >= failuresMax) return;
-      const listed = failures.reduce((bytes, { to }) => bytes + entryBytes(to), 0);
-      if (listed + entryBytes(row.to) > failureBytesMax) return;
-      failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
-    }
   }
 }

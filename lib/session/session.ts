@@ -7,7 +7,8 @@ import type { Link } from './link.js';
 import type { Subscription } from './subscription.js';
 
 /**
- * The message a client left to be published should its connection end without a proper DISCONNECT. @see MQTT 5 §3.1.2.5
+ * The message a client left to be published should its connection end without a proper DISCONNECT.
+ * @see MQTT 5 §3.1.2.5
  */
 export interface Will {
   readonly topicName: string;

@@ -47,7 +47,7 @@ function publisher(name: string, version: 4 | 5, durable: boolean, tracked: numb
 
 const all = (qos: 0 | 1 | 2): Filter => ({ topic: 'load/#', qos });
 
-/** Everyone: durable and transient, both versions, every QoS, clients that come and go in each of the ways there are. */
+/** Everyone: durable and transient, both versions, every QoS, clients that come and go in each of the known ways. */
 export const cast: readonly Role[] = [
   publisher('p5', 5, true, 0.4),
   publisher('q5', 5, true, 0.4),

@@ -21,7 +21,7 @@ export class Account {
   readonly clientId: string;
   /** True if its present session outlives the connection. */
   durable = false;
-  /** What it has subscribed to for certain, by filter: from SUBACK until UNSUBSCRIBE or the session's end is on its way. */
+  /** What it has subscribed to for certain, by filter: from SUBACK until UNSUBSCRIBE or a clean start is sent. */
   readonly subscriptions = new Map<string, Subscribed>();
   /** Acknowledged messages that it must still get. */
   readonly owed = new Set<string>();

@@ -40,7 +40,7 @@ interface Answers {
   claimed: number;
 }
 
-/** How a recipient may end: what a session without expiry, or one that is ended on purpose, may do and others may not. */
+/** What decides how its deliveries may end: some outcomes are for sessions that end, or for QoS 0, only. */
 export interface Recipient {
   readonly clientId: string;
   readonly version: 4 | 5;

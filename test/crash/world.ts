@@ -13,7 +13,7 @@ export class World {
   readonly violations: string[] = [];
   /** False while there is no broker: then nobody connects. */
   up = false;
-  /** True from the end of the load until the next one: clients stay, answer at once and publish nothing of their own. */
+  /** True from the end of the load until the next one: clients stay, answer at once and publish nothing. */
   calm = false;
   port = 0;
   /** Packets that clients received: what a run is measured in. */

@@ -113,7 +113,7 @@ export class WireClient {
 
   /** Closes without order (RST). */
   reset(): void {
-    // Where the broker closed first, the socket is being shut down: resetting it then would leak it, and Node never exits.
+    // Where the broker closed first, the socket is being shut down: resetting it would leak it, and Node never exits.
     const { socket } = this;
     if (socket instanceof Socket && !(socket instanceof TLSSocket) && !socket.writableEnded) socket.resetAndDestroy();
     else socket.destroy();

@@ -3,7 +3,7 @@ import type { Running } from '../helpers/command.js';
 import { withDeadline } from '../helpers/deadline.js';
 import { startPython } from '../helpers/real-clients.js';
 
-/** Takes commands as lines of JSON on stdin and tells events as lines of JSON on stdout. Written for Paho's version 1 API. */
+/** Takes commands as lines of JSON on stdin and tells events likewise on stdout. For Paho's version 1 API. */
 const program = `
 import json, sys
 import paho.mqtt.client as mqtt
