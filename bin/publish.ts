@@ -54,7 +54,7 @@ export function addPublishCommand(program: Command): void {
       'after',
       `
 Exit codes: 0 the message succeeded, 3 it did not reach everyone or there was nobody, 4 deliveries were pending at the
-deadline, 1 the broker could not be reached or refused it, 2 wrong usage. Without --receipt, 0 means the broker has it.`,
+deadline, 1 the broker could not be reached or refused it, 2 wrong usage. Without --receipt 0 means the broker has it.`,
     )
     .action((topic: string, payload: string | undefined, flags: PublishFlags) => publish(topic, payload, flags));
 }

@@ -41,8 +41,8 @@ export function addReceiptsCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-A publisher's own records are those of its client identifier (and user name): give it with --client-id, while that client
-is not connected and has no session that it needs, for it would be taken over. Records of others are shown with
+A publisher's own records are those of its client identifier (and user name): give it with --client-id, while that
+client is not connected and has no session that it needs, for it would be taken over. Records of others are shown with
 --publisher, or live with --all, to clients that the broker grants them.`,
     )
     .action((flags: ReceiptsFlags) => receipts(flags));

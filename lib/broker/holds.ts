@@ -17,7 +17,8 @@ interface Hold {
   readonly packetId: number;
   readonly publisherKey: Buffer;
   readonly sequence: number;
-  readonly topicName: string;
+  /** Null if its record has been pruned: then nobody knows any more. */
+  readonly topicName: string | null;
   readonly deadlineAtMs: number;
   /** The connection that waits for the answer; null after it is gone, until the client sends the publish again. */
   link: Link | null;
@@ -66,7 +67,11 @@ export class Holds {
   restore(session: Session, packetId: number, publisherKey: Buffer, sequence: number): void {
     const { clock, records } = this.context;
     const record = records.find(publisherKey, sequence);
-    if (record === null) return;
+    if (record === null) {
+      const hold = { session, packetId, publisherKey, sequence, topicName: null, deadlineAtMs: clock.now() };
+      this.add({ ...hold, link: null, timer: null });
+      return;
+    }
     const latest = record.acceptedAtMs + this.context.settings.receipts.maxHold * 1000;
     const wanted = record.deadlineAtMs || record.acceptedAtMs + defaultDeadlineSeconds * 1000;
     const deadlineAtMs = Math.max(clock.now(), Math.min(wanted, latest));
@@ -81,7 +86,8 @@ export class Holds {
   repeats(session: Session, link: Link, packetId: number, topicName: string, dup: boolean): boolean {
     const hold = this.bySession.get(session)?.get(packetId);
     if (hold === undefined) return false;
-    if (!dup || hold.topicName !== topicName || hold.link === link) {
+    const isSame = dup && (hold.topicName === null || hold.topicName === topicName);
+    if (!isSame || hold.link === link) {
       this.end(session, link, packetId);
       return false;
     }

@@ -126,7 +126,7 @@ export class ReceiptDelivery {
     const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
     const reference = countsOnly ? { ...plain, countsOnly } : plain;
     if (this.collapses(session, reference)) return;
-    const message = tracker.render(reference);
+    const message = tracker.render(reference, false);
     if (message === null) return;
     metrics.receiptsSent++;
     const { qos, subscriptionIds } = targetOf(session, subscriptions);

@@ -132,15 +132,15 @@ export class SendWindow {
   private repeat(session: Session, link: Link, packetId: number): void {
     const { outbound } = session;
     const delivery = outbound.detail(packetId);
-    const message = delivery === null ? null : this.bodyOf(delivery);
+    const message = delivery === null ? null : this.bodyOf(delivery, true);
     if (delivery === null || message === null) {
-      this.finishUnsent(session, packetId, DeliveryEvent.sessionEnd, Cause.deleted);
+      this.abandon(session, link, packetId, DeliveryEvent.bodyGone, Cause.deleted);
       return;
     }
     this.prepare(message, delivery);
     const frame = fittingFrame(this.context, link, this.out, true, delivery.subscriptionIds);
     if (frame === null) {
-      this.finishUnsent(session, packetId, DeliveryEvent.tooLarge, Cause.tooLarge);
+      this.abandon(session, link, packetId, DeliveryEvent.tooLarge, Cause.tooLarge);
       return;
     }
     session.sendQuota--;
@@ -150,15 +150,24 @@ export class SendWindow {
     this.context.turns.publish(link, frame, firstByte, packetId, false);
   }
 
-  /** Ends a flow that can not be repeated on this connection. */
-  private finishUnsent(session: Session, packetId: number, event: DeliveryEvent, cause: Cause): void {
+  /** Ends a flow that can not be repeated on this connection; at QoS 2 PUBCOMP frees its identifier. */
+  private abandon(session: Session, link: Link, packetId: number, event: DeliveryEvent, cause: Cause): void {
     const { outbound } = session;
+    const { persistence, turns } = this.context;
     const delivery = outbound.detail(packetId);
     const sequence = outbound.sequence(packetId);
     const transition = step(outbound.state(packetId), event);
-    outbound.release(packetId);
-    session.unpaidIds?.delete(packetId);
-    removeRow(this.context, session, sequence, delivery);
+    const effects = effectsOf(transition);
+    if (effects & Effect.put && delivery !== null) {
+      outbound.setState(packetId, nextState(transition));
+      persistence.putDelivery(session.number, { ...delivery, sequence, state: nextState(transition), packetId });
+    }
+    if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
+    if (effects & Effect.free) {
+      outbound.release(packetId);
+      session.unpaidIds?.delete(packetId);
+    }
+    if (effects & Effect.pubrel) turns.pubrel(link, packetId, ReasonCode.success, true);
     if (delivery !== null) this.tell(session, delivery, outcomeOf(transition), cause);
   }
 
@@ -167,7 +176,7 @@ export class SendWindow {
     const { turns, persistence, tracker, metrics, clock } = context;
     session.queue.removeFirst();
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
-    const message = this.bodyOf(delivery);
+    const message = this.bodyOf(delivery, false);
     if (message === null) {
       removeRow(context, session, delivery.sequence, delivery);
       return;
@@ -222,10 +231,11 @@ export class SendWindow {
     }
   }
 
-  private bodyOf(delivery: Delivery): Message | null {
+  private bodyOf(delivery: Delivery, wasSent: boolean): Message | null {
     if (delivery.message !== null) return delivery.message;
     if (delivery.kind !== DeliveryKind.receipt) return this.context.persistence.readMessage(delivery.messageSequence);
-    return delivery.reference === null ? null : this.context.tracker.render(decodeReference(delivery.reference));
+    const { reference } = delivery;
+    return reference === null ? null : this.context.tracker.render(decodeReference(reference), wasSent);
   }
 
   private tell(session: Session, delivery: Delivery, outcome: Outcome, cause: Cause | null): void {

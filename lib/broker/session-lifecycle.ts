@@ -1,6 +1,8 @@
 import type { Message } from '../base/message.js';
 import { DeliveryEvent, DeliveryState, Effect, effectsOf, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
+import { groupIdentityKey } from '../receipts/names.js';
+import { ReceiptState } from '../receipts/states.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
@@ -177,11 +179,20 @@ export class SessionLifecycle {
     const { persistence, clock } = this.context;
     this.moved.fromMessage(message, clock.now());
     const record = delivery.kind === DeliveryKind.tracked ? delivery.reference : null;
+    if (record !== null && this.isAnswered(record, message.sequence, delivery.group)) return false;
     if (record !== null) this.moved.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
     if (!this.fanOut.redispatch(delivery.group, this.moved, record)) return false;
     if (this.moved.references > 0) {
       persistence.keepMessage(message, this.moved.references);
     }
     return true;
+  }
+
+  /** True if the application of the member has had its say, before the transport: then no other member is asked. */
+  private isAnswered(publisherKey: Buffer, sequence: number, group: string): boolean {
+    const { records } = this.context;
+    const record = records.find(publisherKey, sequence);
+    const row = record === null ? null : records.row(record, groupIdentityKey(group));
+    return row?.state === ReceiptState.processed || row?.cause === Cause.application;
   }
 }

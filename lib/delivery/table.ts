@@ -39,6 +39,8 @@ export const DeliveryEvent = {
   /** The session of a shared group's member ended and another member takes over. */
   memberLeft: 13,
   sessionEnd: 14,
+  /** A repeat is due whose message is no more: a receipt whose record was pruned. */
+  bodyGone: 15,
 } as const;
 export type DeliveryEvent = (typeof DeliveryEvent)[keyof typeof DeliveryEvent];
 
@@ -97,7 +99,9 @@ export const rows: readonly TransitionRow[] = [
   row([S.new, S.queued], E.sendQos0, S.done, Effect.send | Effect.delete, Outcome.sent, '4.3.1'),
   row([S.new], E.refuse, S.done, Effect.none, Outcome.dropped, '4.9'),
   row([S.new, S.queued], E.tooLarge, S.done, Effect.delete, Outcome.dropped, '3.1.2.11.4'),
-  row([S.awaitPuback, S.awaitPubrec], E.tooLarge, S.done, end, Outcome.dropped, '3.1.2.11.4'),
+  row([S.awaitPuback], E.tooLarge, S.done, end, Outcome.dropped, '3.1.2.11.4'),
+  // The client may have the message and hold its identifier: without PUBREL, the next message under it would be lost.
+  row([S.awaitPubrec], E.tooLarge, S.awaitPubcomp, Effect.put | Effect.pubrel, Outcome.dropped, '4.3.3'),
   row([S.new], E.enqueue, S.queued, Effect.put, Outcome.none, '4.9'),
   row([S.new, S.queued], E.sendQos1, S.awaitPuback, Effect.take | Effect.put | Effect.send, Outcome.none, '4.3.2'),
   row([S.new, S.queued], E.sendQos2, S.awaitPubrec, Effect.take | Effect.put | Effect.send, Outcome.none, '4.3.3'),
@@ -112,6 +116,9 @@ export const rows: readonly TransitionRow[] = [
 
   row([S.awaitPuback, S.awaitPubrec], E.resume, 'same', Effect.take | Effect.send | Effect.dup, Outcome.none, '4.4'),
   row([S.awaitPubcomp], E.resume, 'same', Effect.pubrel, Outcome.none, '4.4'),
+
+  row([S.awaitPuback], E.bodyGone, S.done, end, Outcome.lost, '4.4'),
+  row([S.awaitPubrec], E.bodyGone, S.awaitPubcomp, Effect.put | Effect.pubrel, Outcome.lost, '4.3.3'),
 
   row([S.queued], E.memberLeft, S.done, Effect.move | Effect.delete, Outcome.none, '4.8.2'),
   row([S.awaitPuback], E.memberLeft, S.done, Effect.move | end, Outcome.none, '4.8.2'),
@@ -132,7 +139,7 @@ export const rows: readonly TransitionRow[] = [
 ];
 
 const stateCount = 6;
-const eventCount = 15;
+const eventCount = 16;
 const effectShift = 3;
 const outcomeShift = 13;
 

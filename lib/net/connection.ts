@@ -108,13 +108,13 @@ export class Connection implements Link, FrameSink, HandshakePort {
   }
 
   onFrame(buffer: Buffer, frameStart: number, bodyStart: number, end: number): boolean {
-    if (this.phase === Phase.closed) return true;
+    if (this.closed) return false;
     const { core } = this.parts;
     this.keepAlive.packet();
     core.context.metrics.packetsReceived++;
     if (this.handshake !== null) this.handshake.onFrame(buffer, frameStart, bodyStart, end);
     else this.onPacket(buffer, frameStart, bodyStart, end);
-    return !this.pauses.isForHook;
+    return !this.closed && !this.pauses.isForHook;
   }
 
   // ---- the handshake's port ----
@@ -308,6 +308,7 @@ export class Connection implements Link, FrameSink, HandshakePort {
   // ---- the end ----
 
   private onProtocolError(error: ProtocolError): void {
+    if (this.closed) return;
     const { core, log } = this.parts;
     core.context.metrics.protocolErrors++;
     log.warn({ client: this.clientId, address: this.address }, `protocol error: ${error.describe()}`);

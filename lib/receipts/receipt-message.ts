@@ -128,18 +128,22 @@ export function receiptContent(
  * The PUBLISH a reference stands for; null if there is nothing left to tell: a tally as it was, which the final one
  * has overtaken.
  * @param row null for tallies
+ * @param wasSent true for a repeat of what may have arrived: then there is always a body, if need be the first tally's
  */
 export function receiptMessage(
   reference: ReceiptReference,
   id: string,
   record: TrackedRecord,
   row: Row | null,
+  wasSent: boolean,
 ): Message | null {
   const wasPending = reference.kind === ReceiptKind.currentTally && reference.state === ReceiptState.accepted;
-  if (wasPending && record.counts.pending === 0) return null;
+  const isOvertaken = wasPending && record.counts.pending === 0;
+  if (isOvertaken && !wasSent) return null;
   const publisher = reference.foreign ? publisherSegment(record.owner) : '~';
   const recipient = row === null ? '' : `/${recipientSegment(row)}`;
-  const body = receiptContent(reference, id, record, row);
+  const told = isOvertaken ? { ...reference, kind: ReceiptKind.firstTally } : reference;
+  const body = receiptContent(told, id, record, row);
   return {
     sequence: 0,
     topicName: `$receipts/${publisher}/${id}${recipient}`,

@@ -344,12 +344,12 @@ export class Tracker {
   }
 
   /** The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell. */
-  render(reference: ReceiptReference): Message | null {
+  render(reference: ReceiptReference, wasSent: boolean): Message | null {
     const record = this.records.find(reference.publisherKey, reference.sequence);
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
     if (reference.recipientKey !== null && row === null) return null;
-    return receiptMessage(reference, this.id(reference.sequence), record, row);
+    return receiptMessage(reference, this.id(reference.sequence), record, row, wasSent);
   }
 
   /** One place changes rows, counts them and tells of it. */

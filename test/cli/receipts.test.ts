@@ -1,18 +1,32 @@
 import t, { type Test } from 'tap';
-import { Broker } from '../../lib/index.js';
+import { Broker, type ClientIdentity } from '../../lib/index.js';
 import { startBroker } from '../helpers/broker.js';
 import { cleanEnvironment, type Outcome, programPath, Running, runProgram } from '../helpers/command.js';
 import { JsClient } from '../interop/mqttjs-client.js';
 
-/** A broker in which one client, and nobody else, may see all receipts. */
-async function auditedBroker(t: Test): Promise<{ broker: Broker; port: number }> {
-  const hooks = {
-    receiptAccess: ({ clientId }: { clientId: string }) => (clientId === 'audit' ? 'all' : 'own'),
-  } as const;
-  const broker = new Broker({ port: 0, memory: true, hooks });
+interface AuditedBroker {
+  readonly broker: Broker;
+  readonly port: number;
+  /** Resolves when the access of the one who may see all is asked for next: it subscribes. */
+  readonly asked: () => Promise<void>;
+}
+
+/** A broker in which the client `audit`, and nobody else, may see all receipts. */
+async function auditedBroker(t: Test): Promise<AuditedBroker> {
+  let onAsked: () => void = () => undefined;
+  const receiptAccess = ({ clientId }: ClientIdentity): 'all' | 'own' => {
+    if (clientId !== 'audit') return 'own';
+    onAsked();
+    return 'all';
+  };
+  const broker = new Broker({ port: 0, memory: true, hooks: { receiptAccess } });
   t.teardown(() => broker.close());
   const { port } = await broker.listen();
-  return { broker, port };
+  const asked = (): Promise<void> =>
+    new Promise((resolve) => {
+      onAsked = resolve;
+    });
+  return { broker, port, asked };
 }
 
 /** Publishes tracked messages as a client that then goes away; the ids, in their order. */
@@ -77,7 +91,7 @@ t.test('receipts --publisher lists those of another to a client that may see the
 });
 
 t.test('receipts --follow goes on with what comes, until it is stopped', async (t) => {
-  const { broker, port } = await auditedBroker(t);
+  const { broker, port, asked } = await auditedBroker(t);
   const [before = ''] = await publishAs(t, port, 'console', 1);
   const start = (...args: string[]): Running => {
     const commandLine = [programPath, 'receipts', '--port', String(port), '--client-id', 'audit', '--follow', ...args];
@@ -90,19 +104,12 @@ t.test('receipts --follow goes on with what comes, until it is stopped', async (
   await one.kill('SIGINT');
   t.same(linesOf(one.stdout), [`${before} tally`, `${after} tally`]);
 
-  // All publishers are followed live only: a message is published anew until the program is there to see it.
+  // All publishers are followed live only: the message comes after the subscription.
+  const subscribing = asked();
   const every = start('--all');
-  let seen = false;
-  every.output(/"publisher":"\$server"/).then(
-    () => {
-      seen = true;
-    },
-    () => undefined,
-  );
-  while (!seen) {
-    await broker.publish({ topic: 'a', payload: '', receipt: 'delivered' });
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await subscribing;
+  await broker.publish({ topic: 'a', payload: '', receipt: 'delivered' });
+  await every.output(/"publisher":"\$server"/);
   await broker.close();
   t.match(await every.finish(), { code: 1, stderr: /connection to the broker was lost/ });
 });

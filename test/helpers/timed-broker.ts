@@ -85,6 +85,8 @@ export class TimedBroker {
   }
 
   async stop(): Promise<void> {
+    // The turn under way keeps the time at which it began: the end is to happen at the time that is now.
+    await new Promise((resolve) => setImmediate(resolve));
     const closed = this.listeners?.close();
     // A client that does not close its side is cut off after a grace, which here is the fake clock's.
     const ticks = setInterval(() => this.clock.advance(0), 50);

@@ -105,7 +105,10 @@ t.test('[MQTT-2.2.1-4] all 65 535 identifiers are given, then none, and each aga
   t.equal(ids.take(DeliveryState.awaitPuback, 70_000, null), 0, 'none is left');
   for (const id of [1, 300, 65_535]) ids.release(id);
   const again = [70_001, 70_002, 70_003].map((sequence) => ids.take(DeliveryState.awaitPubrec, sequence, 'again'));
-  t.same(again.sort((a, b) => a - b), [1, 300, 65_535]); // biome-ignore format: one line
+  t.same(
+    again.sort((a, b) => a - b),
+    [1, 300, 65_535],
+  );
   t.equal(ids.take(DeliveryState.awaitPuback, 70_004, null), 0);
   t.equal(ids.inOrder().length, 65_535);
 });

@@ -128,7 +128,13 @@ t.test(
     await sub.packet();
     const pub = await join(t, broker, { clientId: 'pub' });
     const { userProperty } = packets.property;
-    const pairs = [['z', '1'], ['receipt', 'delivered'], ['a', '2'], ['z', '0'], ['receipt-deadline', '9']] as const; // biome-ignore format: one line
+    const pairs = [
+      ['z', '1'],
+      ['receipt', 'delivered'],
+      ['a', '2'],
+      ['z', '0'],
+      ['receipt-deadline', '9'],
+    ] as const;
     const properties = pairs.map(([name, value]) => userProperty(name, value));
     pub.send(packets.publish({ topic: 'a', qos: 1, payload: 'p', properties }));
     const reader = new ByteReader(await sub.packet(), 1);

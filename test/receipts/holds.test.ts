@@ -202,6 +202,27 @@ t.test('its deadline survives too, "at most receipts.maxHold"', async (t) => {
   t.equal((await back.answer(packetId)).code, 0x83);
 });
 
+t.test('a hold whose record has been pruned is answered 0x83: its resend is still no new message', async (t) => {
+  for (const restarts of [true, false]) {
+    const { broker, pub } = await scene(t, [], { expiry: 1e6 }, { receipts: { retention: 5 } });
+    const sub = await Peer.join(t, broker, 's1', { expiry: 1e6, acknowledges: false });
+    await sub.subscribe('a');
+    const packetId = pub.send1('a', held);
+    const message = await sub.take();
+    pub.cut();
+    await broker.settleConnections(1);
+    sub.acknowledge(message);
+    await sub.settle();
+    broker.clock.advance(10_000);
+    t.equal(broker.context.records.size, 0);
+    if (restarts) await broker.crash();
+    const back = await Peer.join(t, broker, 'pub', { expiry: 1e6 });
+    t.equal((await back.publish('a', { ...held, packetId, dup: true })).code, 0x83);
+    t.equal(broker.context.records.size, 0);
+    t.equal(broker.rows('inbound'), 0);
+  }
+});
+
 t.test('"anything else with that id is a new message and ends the hold"', async (t) => {
   const others: readonly [string, string, PublishOptions][] = [
     ['without DUP', 'a', held],

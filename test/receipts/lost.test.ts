@@ -32,12 +32,16 @@ type End = (t: Test, scene: Scene) => Promise<void>;
 const ends: readonly [string, PeerOptions, End][] = [
   ['clean-start', { expiry: 100 }, async (t, { broker }) => void (await Peer.join(t, broker, 'sub'))],
   ['taken-over', {}, async (t, { broker }) => void (await Peer.join(t, broker, 'sub', { cleanStart: false }))],
-  ['session-expired', { expiry: 100 }, async (_t, { broker, sub }) => {
+  [
+    'session-expired',
+    { expiry: 100 },
+    async (_t, { broker, sub }) => {
       sub.cut();
       await sub.closed();
       await broker.settleConnections(1);
       broker.clock.advance(100_000);
-    }], // biome-ignore format: a table
+    },
+  ],
   ['disconnected', {}, async (_t, { sub }) => sub.leave()],
   ['disconnected', { expiry: 100 }, async (_t, { sub }) => sub.leave(0)],
 ];
@@ -100,7 +104,10 @@ for (const qos of [1, 2] as const) {
     const pub = await Peer.join(t, broker, 'pub', { expiry: 100 });
     const back = await Peer.join(t, broker, 'sub', { expiry: 100 });
     t.same([(await back.take()).dup, (await back.take()).dup], [true, false]);
-    t.same((await outcomes(pub, 2)).map(({ state }) => state), ['delivered', 'delivered']); // biome-ignore format: one line
+    t.same(
+      (await outcomes(pub, 2)).map(({ state }) => state),
+      ['delivered', 'delivered'],
+    );
   });
 
   t.test(
@@ -115,11 +122,18 @@ for (const qos of [1, 2] as const) {
       t.ok(second.sessionPresent);
       await sub.closed();
       await pub.settle();
-      t.same(pub.inbox.splice(0).map(({ topic }) => topic.split('/').length), [3, 3], 'first tallies only'); // biome-ignore format: one line
+      t.same(
+        pub.inbox.splice(0).map(({ topic }) => topic.split('/').length),
+        [3, 3],
+        'first tallies only',
+      );
       second.acknowledges = true;
       second.acknowledge(await second.take());
       await second.take();
-      t.same((await outcomes(pub, 2)).map(({ state }) => state), ['delivered', 'delivered']); // biome-ignore format: one line
+      t.same(
+        (await outcomes(pub, 2)).map(({ state }) => state),
+        ['delivered', 'delivered'],
+      );
     },
   );
 
@@ -136,7 +150,10 @@ for (const qos of [1, 2] as const) {
       const back = await Peer.join(t, broker, 'sub', { expiry: 100 });
       t.equal((await back.take()).packetId, first.packetId);
       await back.take();
-      t.same((await outcomes(pub, 2)).map(({ state }) => state), ['delivered', 'delivered']); // biome-ignore format: one line
+      t.same(
+        (await outcomes(pub, 2)).map(({ state }) => state),
+        ['delivered', 'delivered'],
+      );
       await nothingMore(pub);
     },
   );
@@ -226,5 +243,8 @@ t.test('"Not in the cohort: later subscribers, … no-local exclusions"', async 
   await back.take();
   await nothingMore(late);
   const receipts = await outcomes(pub, 1);
-  t.same(receipts.map(({ to }) => to), ['off', 'off']); // biome-ignore format: one line
+  t.same(
+    receipts.map(({ to }) => to),
+    ['off', 'off'],
+  );
 });

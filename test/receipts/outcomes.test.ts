@@ -112,7 +112,13 @@ for (const qos of [1, 2] as const) {
       await track(pub, 'a', { qos });
       sub.acknowledge(await sub.take(), code, 'not for me');
       const receipts = await untilFinal(pub);
-      t.same(told(receipts[1], 'reasonString'), { to: 'sub', state: 'rejected', reason: code, qos, reasonString: 'not for me' }); // biome-ignore format: one line
+      t.same(told(receipts[1], 'reasonString'), {
+        to: 'sub',
+        state: 'rejected',
+        reason: code,
+        qos,
+        reasonString: 'not for me',
+      });
       t.equal(counts(receipts.at(-1)), '1 0 0 0 1 0 final');
       await sub.settle();
       t.notOk(sub.has('pubrel'), '"no PUBREL after it"');
@@ -142,7 +148,13 @@ for (const qos of [1, 2] as const) {
     sub.acknowledges = true;
     sub.acknowledge(await sub.take());
     const all = [...(await untilFinal(pub)), ...(await untilFinal(pub))].filter(({ isTally }) => !isTally);
-    t.same(all.map(({ state, sentAt }) => [state, typeof sentAt]), [['delivered', 'number'], ['expired', 'undefined']]); // biome-ignore format: one line
+    t.same(
+      all.map(({ state, sentAt }) => [state, typeof sentAt]),
+      [
+        ['delivered', 'number'],
+        ['expired', 'undefined'],
+      ],
+    );
     await nothingMore(sub);
   });
 
@@ -207,7 +219,13 @@ t.test('"dropped: QoS 0 to an offline session"', async (t) => {
   const { broker, pub } = await scene(t, 1);
   await away(t, broker, 'off', 'b', 0);
   await track(pub, 'b', { qos: 2 });
-  t.same(told((await deliveryOf(pub))[0], 'sentAt'), { to: 'off', state: 'dropped', cause: 'offline', reason: 0, qos: 0 }); // biome-ignore format: one line
+  t.same(told((await deliveryOf(pub))[0], 'sentAt'), {
+    to: 'off',
+    state: 'dropped',
+    cause: 'offline',
+    reason: 0,
+    qos: 0,
+  });
 });
 
 t.test('QoS 0 that is queued for an offline session goes on as such: queued, then sent', async (t) => {
@@ -216,7 +234,13 @@ t.test('QoS 0 that is queued for an offline session goes on as such: queued, the
   await track(pub, 'b');
   const back = await Peer.join(t, broker, 'off', { expiry: 100 });
   await back.take();
-  t.same((await deliveryOf(pub)).map(({ state, qos }) => [state, qos]), [['queued', 0], ['sent', 0]]); // biome-ignore format: one line
+  t.same(
+    (await deliveryOf(pub)).map(({ state, qos }) => [state, qos]),
+    [
+      ['queued', 0],
+      ['sent', 0],
+    ],
+  );
 });
 
 async function untilSlow(broker: TimedBroker, pub: Peer): Promise<void> {

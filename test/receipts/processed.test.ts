@@ -62,7 +62,12 @@ for (const qos of [0, 1, 2] as const) {
     pub.inbox.length = 0;
     for (const id of ids) t.equal(await ack(sub, id), 0);
     const all = [...(await untilFinal(pub)), ...(await untilFinal(pub))];
-    t.same(deliveries(all).slice(-2).map(({ state }) => state), ['processed', 'processed']); // biome-ignore format: one line
+    t.same(
+      deliveries(all)
+        .slice(-2)
+        .map(({ state }) => state),
+      ['processed', 'processed'],
+    );
   });
 }
 
@@ -73,7 +78,10 @@ t.test('"At QoS 0 to an MQTT 5 recipient the delivery waits for the application 
   t.match(await takeReceipt(pub), { state: 'sent', qos: 0, sentAt: Number });
   await nothingMore(pub);
   t.equal(await ack(sub, String((await sub.take()).pairs['receipt-id'])), 0);
-  t.same(deliveries(await untilFinal(pub)).map(({ state }) => state), ['processed']); // biome-ignore format: one line
+  t.same(
+    deliveries(await untilFinal(pub)).map(({ state }) => state),
+    ['processed'],
+  );
 });
 
 t.test('"status = ok (default) or error"; the application refused: rejected, cause application, 0x83', async (t) => {
@@ -149,7 +157,10 @@ t.test('"0x10 anything else, so nothing can be probed"', async (t) => {
     await ack(sub, '', { topic: '$receipts/ack/nobody', properties: { correlationData: Buffer.from('c') } }),
     await ack(sub, '', { topic: '$receipts/ack/pub' }),
   ];
-  t.same(answers, answers.map(() => 0x10)); // biome-ignore format: one line
+  t.same(
+    answers,
+    answers.map(() => 0x10),
+  );
   t.equal(await ack(sub, id), 0, 'the right one still counts');
 });
 
@@ -204,7 +215,11 @@ t.test('"its own identifier, else 0x87": a response topic in another publisher\'
   t.equal((await odd.publish('a', { properties: { responseTopic: '$receipts/ack/pub' } })).code, 0x87);
   const will = { topic: 'w', payload: Buffer.alloc(0), properties: { responseTopic: '$receipts/ack/pub' } };
   t.equal((await Peer.greet(t, broker, 'x', { will })).connackCode, 0x87);
-  t.equal((await Peer.greet(t, broker, 'pub2', { will: { ...will, properties: { responseTopic: '$receipts/ack/pub2' } } })).connackCode, 0); // biome-ignore format: one line
+  t.equal(
+    (await Peer.greet(t, broker, 'pub2', { will: { ...will, properties: { responseTopic: '$receipts/ack/pub2' } } }))
+      .connackCode,
+    0,
+  );
 });
 
 t.test(
@@ -216,7 +231,10 @@ t.test(
       const message = await sub.take();
       t.equal(await ack(sub, id), 0);
       const all = await untilFinal(pub);
-      t.same(deliveries(all).map(({ state, sentAt, deliveredAt }) => [state, typeof sentAt, deliveredAt]), [['processed', 'number', undefined]]); // biome-ignore format: one line
+      t.same(
+        deliveries(all).map(({ state, sentAt, deliveredAt }) => [state, typeof sentAt, deliveredAt]),
+        [['processed', 'number', undefined]],
+      );
       sub.acknowledge(message, 0x80);
       await sub.settle();
       await nothingMore(pub);

@@ -59,7 +59,10 @@ t.test('records are pruned "in the background, in bounded slices", those of larg
   await pass(broker, 3, pub);
   t.equal(broker.context.records.size, 0);
   t.equal(broker.rows('recipients'), 0, 'nothing is left of the large cohort');
-  t.same((['records', 'finished', 'publishers', 'answers'] as const).map((table) => broker.rows(table)), [0, 0, 0, 0]); // biome-ignore format: one line
+  t.same(
+    (['records', 'finished', 'publishers', 'answers'] as const).map((table) => broker.rows(table)),
+    [0, 0, 0, 0],
+  );
 });
 
 t.test('what is pruned leaves nothing behind, tracked to the application either', async (t) => {
@@ -81,7 +84,10 @@ t.test('what is pruned leaves nothing behind, tracked to the application either'
     'deliveries',
     'replays',
   ] as const;
-  t.same(tables.map((table) => broker.rows(table)), tables.map(() => 0)); // biome-ignore format: one line
+  t.same(
+    tables.map((table) => broker.rows(table)),
+    tables.map(() => 0),
+  );
 });
 
 t.test('"past them the oldest finished records go first": receipts.maxRecordsPerPublisher', async (t) => {
@@ -91,7 +97,10 @@ t.test('"past them the oldest finished records go first": receipts.maxRecordsPer
   for (let at = 0; at < 5; at++) ids.push((await track(pub, 'nobody')).id);
   t.equal(broker.context.records.size, 3);
   await pub.subscribe('$receipts/~/+');
-  t.same([await takeReceipt(pub), await takeReceipt(pub), await takeReceipt(pub)].map(({ id }) => id), [pending.id, ...ids.slice(3)]); // biome-ignore format: one line
+  t.same(
+    [await takeReceipt(pub), await takeReceipt(pub), await takeReceipt(pub)].map(({ id }) => id),
+    [pending.id, ...ids.slice(3)],
+  );
   const other = await Peer.join(t, broker, 'other');
   t.equal((await other.publish('nobody', { ask })).code, 0x10, 'others have a part of their own');
   await sub.settle();
@@ -182,7 +191,11 @@ t.test('"past receipts.maxWaiting they collapse into their messages\' tallies, m
   back.inbox.splice(0, back.inbox.length, ...back.inbox.filter(({ topic }) => topic !== 'inbox'));
   const receipts = [];
   while (receipts.filter(({ final }) => final).length < 6) receipts.push(await takeReceipt(back));
-  t.same(receipts.filter(({ final }) => final).map(({ id }) => id), ids, 'every message has its final tally'); // biome-ignore format: one line
+  t.same(
+    receipts.filter(({ final }) => final).map(({ id }) => id),
+    ids,
+    'every message has its final tally',
+  );
   const told = receipts.filter(({ isTally }) => !isTally).length;
   const collapsed = receipts.filter((receipt) => receipt.collapsed === true).length;
   t.same([told, collapsed], [3, 3], 'each receipt came, or its tally is marked');

@@ -33,12 +33,25 @@ t.test(
     const { pub, ids } = await scene(t, 3);
     await pub.subscribe('$receipts/~/#');
     const replay = await takeAll(pub, 6);
-    t.same(replay.map(nameOf), ids.flatMap((id) => [`${id}/sub`, id])); // biome-ignore format: one line
+    t.same(
+      replay.map(nameOf),
+      ids.flatMap((id) => [`${id}/sub`, id]),
+    );
     t.ok(replay.every(({ retain }) => retain));
-    t.same(replay.map((one) => (one.isTally ? counts(one) : one.state)).slice(0, 2), ['delivered', '1 0 1 0 0 0 final']); // biome-ignore format: one line
+    t.same(replay.map((one) => (one.isTally ? counts(one) : one.state)).slice(0, 2), [
+      'delivered',
+      '1 0 1 0 0 0 final',
+    ]);
     const { id } = await track(pub, 'a');
     const live = await untilFinal(pub);
-    t.same(live.map((one) => [nameOf(one), one.retain]), [[id, false], [`${id}/sub`, false], [id, false]]); // biome-ignore format: one line
+    t.same(
+      live.map((one) => [nameOf(one), one.retain]),
+      [
+        [id, false],
+        [`${id}/sub`, false],
+        [id, false],
+      ],
+    );
     await nothingMore(pub);
   },
 );
@@ -112,7 +125,13 @@ t.test('receipts.replay 0 replays nothing, and goes on live', async (t) => {
   await pub.subscribe('$receipts/~/+');
   await nothingMore(pub);
   const { id } = await track(pub, 'a');
-  t.same((await takeAll(pub, 2)).map((one) => [nameOf(one), one.retain]), [[id, false], [id, false]]); // biome-ignore format: one line
+  t.same(
+    (await takeAll(pub, 2)).map((one) => [nameOf(one), one.retain]),
+    [
+      [id, false],
+      [id, false],
+    ],
+  );
 });
 
 t.test('"a SUBSCRIBE user property receipt-since (an id) limits it to later ones"', async (t) => {
@@ -137,7 +156,13 @@ t.test('a delivery that is pending is told as it stands; "exactly one with final
   t.equal(counts(tally), '1 0 0 0 0 1');
   slow.acknowledge(await slow.take());
   const live = await untilFinal(pub);
-  t.same(live.map(({ retain, state }) => [retain, state]), [[false, 'delivered'], [false, undefined]]); // biome-ignore format: one line
+  t.same(
+    live.map(({ retain, state }) => [retain, state]),
+    [
+      [false, 'delivered'],
+      [false, undefined],
+    ],
+  );
   await nothingMore(pub);
 });
 
@@ -166,16 +191,26 @@ t.test('"Filters with a wildcard in {publisher} and shared subscriptions are liv
   await audit.subscribe('$share/g/$receipts/pub/+');
   await nothingMore(audit);
   await audit.subscribe('$receipts/pub/+');
-  t.same((await takeAll(audit, 2)).map(({ segments }) => segments.join('/')), ids.map((id) => `pub/${id}`)); // biome-ignore format: one line
+  t.same(
+    (await takeAll(audit, 2)).map(({ segments }) => segments.join('/')),
+    ids.map((id) => `pub/${id}`),
+  );
   await track(pub, 'a');
   const live = await takeAll(audit, 5);
-  t.same(live.map(({ retain }) => retain), Array(5).fill(false)); // biome-ignore format: one line
+  t.same(
+    live.map(({ retain }) => retain),
+    Array(5).fill(false),
+  );
 });
 
 /** Everything that comes until both are silent; then checks that nothing is missing and nothing came twice. */
 async function checkWhole(t: Test, receipts: readonly Receipt[], ids: readonly string[]): Promise<void> {
   const deliveries = receipts.filter(({ isTally }) => !isTally).map(nameOf);
-  t.same(deliveries, ids.map((id) => `${id}/sub`), 'each delivery once, oldest first'); // biome-ignore format: one line
+  t.same(
+    deliveries,
+    ids.map((id) => `${id}/sub`),
+    'each delivery once, oldest first',
+  );
   const finals = receipts.filter(({ final }) => final === true).map(nameOf);
   t.same(finals, ids, 'each final tally once');
 }
@@ -207,9 +242,16 @@ t.test('"with no gap and nothing twice": publishing while the replay is under wa
   await step();
   taken.push(...(await untilQuiet(slow, ids.length - taken.filter(({ final }) => final === true).length)));
   await checkWhole(t, taken, ids);
-  t.equal(taken.findIndex(({ retain }) => !retain), -1, 'all of it was replayed: the queue was never empty'); // biome-ignore format: one line
+  t.equal(
+    taken.findIndex(({ retain }) => !retain),
+    -1,
+    'all of it was replayed: the queue was never empty',
+  );
   ids.push((await track(slow, 'a')).id);
-  t.same((await untilQuiet(slow, 1)).map(({ retain }) => retain), [false, false, false]); // biome-ignore format: one line
+  t.same(
+    (await untilQuiet(slow, 1)).map(({ retain }) => retain),
+    [false, false, false],
+  );
 });
 
 for (const qos of [1, 2] as const) {
@@ -274,7 +316,10 @@ t.test(
     await recipient.settle();
     const back = await Peer.join(t, broker, 'pub', lasting);
     const all = await untilQuiet(back, ids.length);
-    t.same(all.map(nameOf), ids.flatMap((id) => [id === ids.at(-1) ? `${id}/sub2` : `${id}/sub`, id])); // biome-ignore format: one line
+    t.same(
+      all.map(nameOf),
+      ids.flatMap((id) => [id === ids.at(-1) ? `${id}/sub2` : `${id}/sub`, id]),
+    );
     t.match(all.at(-2), { state: 'delivered', retain: true });
   },
 );

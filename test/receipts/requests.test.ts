@@ -74,7 +74,11 @@ t.test('"hold at another QoS than 1, is refused"', async (t) => {
 
 t.test('"a PUBLISH … that brings a receipt-id is refused likewise (QoS 0: discarded and counted)"', async (t) => {
   const { broker, pub, sub } = await withSubscriber(t);
-  const asks = [{ 'receipt-id': '01JD3ZK9V8Q2M' }, { receipt: 'delivered', 'receipt-id': 'x' }, { receipt: 'bad', 'receipt-id': 'x' }]; // biome-ignore format: one line
+  const asks = [
+    { 'receipt-id': '01JD3ZK9V8Q2M' },
+    { receipt: 'delivered', 'receipt-id': 'x' },
+    { receipt: 'bad', 'receipt-id': 'x' },
+  ];
   for (const ask of asks) {
     t.equal((await pub.publish('a', { qos: 1, ask })).code, 0x83);
     t.equal((await pub.publish('a', { qos: 2, ask, retain: true })).code, 0x83);
@@ -169,7 +173,10 @@ t.test('"The publisher\'s own request wins over a rule unless the rule says forc
     await pub.settle();
     await sub.settle();
     await pub.settle();
-    const receipts = pub.inbox.splice(0).map(receiptOf).filter(({ isTally }) => !isTally); // biome-ignore format: one line
+    const receipts = pub.inbox
+      .splice(0)
+      .map(receiptOf)
+      .filter(({ isTally }) => !isTally);
     return matched < 0 ? 'untracked' : receipts.length === 1 ? `${receipts[0]?.state} of ${matched}` : receipts.length;
   };
   t.equal(await outcomeOf('free/a', undefined), 'delivered of 1');

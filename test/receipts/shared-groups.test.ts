@@ -87,7 +87,13 @@ t.test('what waits for an offline member moves when its session expires, "and st
   broker.clock.advance(10_000);
   await second.take();
   const receipts = await outcome(pub);
-  t.same(receipts.map(({ state, to }) => [state, to]), [['queued', 'm1'], ['delivered', 'm2']]); // biome-ignore format: one line
+  t.same(
+    receipts.map(({ state, to }) => [state, to]),
+    [
+      ['queued', 'm1'],
+      ['delivered', 'm2'],
+    ],
+  );
 });
 
 for (const qos of [1, 2] as const) {
@@ -102,7 +108,10 @@ for (const qos of [1, 2] as const) {
     const all = [...(await outcome(pub)), ...(await outcome(pub))];
     const lost = { to: 'm1', group, state: 'lost', cause: 'disconnected', qos };
     t.same(all.map(told), [lost, lost]);
-    t.same(all.map(({ sentAt }) => typeof sentAt), ['number', 'undefined']); // biome-ignore format: one line
+    t.same(
+      all.map(({ sentAt }) => typeof sentAt),
+      ['number', 'undefined'],
+    );
   });
 
   t.test(`"A rejected one is never redispatched", QoS ${qos}`, async (t) => {
@@ -130,6 +139,22 @@ for (const qos of [1, 2] as const) {
     t.same((await outcome(pub)).map(told), [{ to: 'm1', group, state: 'delivered', qos }]);
   });
 }
+
+t.test(
+  'what the application of a member has answered moves to no other, though the transport had not confirmed it',
+  async (t) => {
+    const broker = await startTimedBroker(t);
+    const first = await member(t, broker, 'm1', 1);
+    const second = await member(t, broker, 'm2', 1);
+    const pub = await publisher(t, broker);
+    const { id } = await track(pub, 'a', { ask: { receipt: 'processed' } });
+    await first.take();
+    await first.publish('$receipts/ack', { ask: { 'receipt-id': id } });
+    await first.leave();
+    t.same((await outcome(pub)).map(told), [{ to: 'm1', group, state: 'processed', qos: 1 }]);
+    await nothingMore(second, pub);
+  },
+);
 
 t.test('"one sent at QoS 2 is lost", although another member could take it', async (t) => {
   const broker = await startTimedBroker(t);

@@ -95,7 +95,10 @@ t.test(
     const pub = await publisher(t, broker);
     await track(pub, 'a');
     const all = await untilFinal(pub);
-    t.same(all.map((one) => (one.isTally ? counts(one) : one.state)), ['2 0 0 0 0 2', 'sent', 'sent', '2 0 0 2 0 0 final']); // biome-ignore format: one line
+    t.same(
+      all.map((one) => (one.isTally ? counts(one) : one.state)),
+      ['2 0 0 0 0 2', 'sent', 'sent', '2 0 0 2 0 0 final'],
+    );
   },
 );
 
@@ -171,7 +174,7 @@ t.test(
     const pub = await publisher(t, broker, 'pub', '$receipts/~/+');
     await track(pub, 'a');
     for (const peer of peers) peer.acknowledge(await peer.take());
-    t.same((await untilFinal(pub)).map(counts), ['40 0 0 0 0 40', '40 0 40 0 0 0 final']); // biome-ignore format: one line
+    t.same((await untilFinal(pub)).map(counts), ['40 0 0 0 0 40', '40 0 40 0 0 0 final']);
     await nothingMore(pub, ...peers);
   },
 );
@@ -195,7 +198,10 @@ t.test(
       const all: Receipt[] = [];
       while (all.filter(({ final }) => final).length < 3) all.push(await takeReceipt(back));
       const told = all.filter(({ pending }) => pending !== 1).map(({ segments }) => segments.slice(1).join('/'));
-      t.same(told, ids.flatMap((id) => [`${id}/one`, id])); // biome-ignore format: one line
+      t.same(
+        told,
+        ids.flatMap((id) => [`${id}/one`, id]),
+      );
       await nothingMore(back);
     }
   },

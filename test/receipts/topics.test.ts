@@ -21,7 +21,14 @@ t.test('"topics that it gets begin with $receipts/~/, as its filter did"', async
   const pub = await publisher(t, broker, 'we%ird#/$~');
   const { id } = await track(pub, 'x');
   const receipts = await untilFinal(pub);
-  t.same(receipts.map(({ segments }) => segments), [['~', id], ['~', id, 'a%2Fb%2Bc'], ['~', id]]); // biome-ignore format: one line
+  t.same(
+    receipts.map(({ segments }) => segments),
+    [
+      ['~', id],
+      ['~', id, 'a%2Fb%2Bc'],
+      ['~', id],
+    ],
+  );
   t.match(receipts[1], { to: 'a/b+c' }, '"the payload has the full name"');
 });
 
@@ -168,7 +175,10 @@ t.test('"everything about one device": $receipts/+/+/device-7, whoever published
   for (const name of ['device-6', 'device-7']) await (await Peer.join(t, broker, name)).subscribe('a');
   const publishers = [await Peer.join(t, broker, 'p1'), await Peer.join(t, broker, 'p2')];
   for (const pub of publishers) await track(pub, 'a');
-  t.same([await takeReceipt(audit), await takeReceipt(audit)].map(({ segments }) => segments[0]), ['p1', 'p2']); // biome-ignore format: one line
+  t.same(
+    [await takeReceipt(audit), await takeReceipt(audit)].map(({ segments }) => segments[0]),
+    ['p1', 'p2'],
+  );
   await nothingMore(audit);
 });
 

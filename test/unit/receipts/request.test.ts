@@ -8,7 +8,18 @@ t.test('"receipt: delivered | processed | none"', async (t) => {
     t.same(parseRequest([['receipt', receipt]], 1, false), { receipt, deadlineSeconds: 0, hold: false });
   }
   t.same(parseRequest([], 0, false), noRequest);
-  t.same(parseRequest([['receipts', 'x'], ['receipt-', ''], ['Receipt', 'y']], 1, false), noRequest); // biome-ignore format: one line
+  t.same(
+    parseRequest(
+      [
+        ['receipts', 'x'],
+        ['receipt-', ''],
+        ['Receipt', 'y'],
+      ],
+      1,
+      false,
+    ),
+    noRequest,
+  );
 });
 
 t.test('"receipt-deadline: seconds, 1 to 2592000"', async (t) => {
@@ -17,23 +28,41 @@ t.test('"receipt-deadline: seconds, 1 to 2592000"', async (t) => {
     ['60', 60],
     ['2592000', 2_592_000],
   ] as const) {
-    // biome-ignore format: one line
-    const pairs: Pairs = [['receipt', 'delivered'], ['receipt-deadline', value]]; // biome-ignore format: one line
+    const pairs: Pairs = [
+      ['receipt', 'delivered'],
+      ['receipt-deadline', value],
+    ];
     t.same(parseRequest(pairs, 0, true), { receipt: 'delivered', deadlineSeconds, hold: false });
   }
   for (const value of ['0', '2592001', '01', '1.5', '-1', '1e3', ' 1', '', '99999999999999999999']) {
-    const pairs: Pairs = [['receipt', 'delivered'], ['receipt-deadline', value]]; // biome-ignore format: one line
+    const pairs: Pairs = [
+      ['receipt', 'delivered'],
+      ['receipt-deadline', value],
+    ];
     t.match(parseRequest(pairs, 1, false), /2592000/, `'${value}' is refused with what is allowed`);
   }
 });
 
 t.test('"receipt-hold: true, QoS 1 only"', async (t) => {
-  const pairs: Pairs = [['receipt', 'delivered'], ['receipt-hold', 'true']]; // biome-ignore format: one line
+  const pairs: Pairs = [
+    ['receipt', 'delivered'],
+    ['receipt-hold', 'true'],
+  ];
   t.same(parseRequest(pairs, 1, false), { receipt: 'delivered', deadlineSeconds: 0, hold: true });
   t.match(parseRequest(pairs, 0, false), /QoS 1/);
   t.match(parseRequest(pairs, 2, false), /QoS 1/);
   t.match(parseRequest(pairs, 1, true), /will/);
-  t.match(parseRequest([['receipt', 'delivered'], ['receipt-hold', 'yes']], 1, false), /'true'/); // biome-ignore format: one line
+  t.match(
+    parseRequest(
+      [
+        ['receipt', 'delivered'],
+        ['receipt-hold', 'yes'],
+      ],
+      1,
+      false,
+    ),
+    /'true'/,
+  );
 });
 
 t.test(
@@ -46,8 +75,11 @@ t.test(
       ['receipt-deadline', '5'],
       ['receipt-hold', 'true'],
     ]) {
-      // biome-ignore format: one line
-      const twice: Pairs = [['receipt', 'delivered'], [name, value], [name, value]]; // biome-ignore format: one line
+      const twice: Pairs = [
+        ['receipt', 'delivered'],
+        [name, value],
+        [name, value],
+      ];
       t.match(parseRequest(twice, 1, false), /twice/, `${name} twice`);
     }
   },
