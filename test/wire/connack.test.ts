@@ -130,7 +130,16 @@ forVersions(
     for (const maximumQos of [0, 1] as const) {
       const broker = await startBroker(t, { maximumQos });
       const client = await join(t, broker, { version });
-      client.send(subscribe({ version, filters: [['a', 2], ['b', 1], ['c', 0]] })); // biome-ignore format: one line
+      client.send(
+        subscribe({
+          version,
+          filters: [
+            ['a', 2],
+            ['b', 1],
+            ['c', 0],
+          ],
+        }),
+      );
       const suback = await client.packet();
       t.same([...suback.subarray(-3)], [maximumQos, Math.min(1, maximumQos), 0]);
       await client.expectNothing();

@@ -24,7 +24,12 @@ async function publishMany(publisher: WireClient, count: number, qos = 2): Promi
 async function scene(t: Test, size: number, count: number) {
   const { port } = await startBroker(t);
   const subscriber = await connectedToSession(t, port, 'sub', { properties: window(size) });
-  await subscribed(subscriber, { filters: [['a', 2], ['z', 0]] }); // biome-ignore format: one line
+  await subscribed(subscriber, {
+    filters: [
+      ['a', 2],
+      ['z', 0],
+    ],
+  });
   const publisher = await connected(t, port);
   await publishMany(publisher, count);
   return { port, subscriber, publisher };

@@ -171,7 +171,12 @@ function verdictOf({ output, closed }: Outcome): string {
 }
 
 const usual = [
-  subscribe({ filters: [['a/+', 1], ['$receipts/~/+', 1]] }), // biome-ignore format: one line
+  subscribe({
+    filters: [
+      ['a/+', 1],
+      ['$receipts/~/+', 1],
+    ],
+  }),
   publish({ topic: 'a/b', qos: 1, payload: 'x', properties: [property.userProperty('receipt', 'delivered')] }),
   publish({ topic: 'a/b', qos: 2, packetId: 2, payload: 'y', retain: true }),
   publish({ topic: 'a/c', properties: [property.topicAlias(1), property.messageExpiryInterval(9)] }),

@@ -68,7 +68,15 @@ forVersions(
   async (t, version) => {
     const broker = await startBroker(t, { maximumTopicLevels: 3, maximumSubscriptionsPerSession: 4 });
     const client = await join(t, broker, { version, clientId: 'c' });
-    const filters = [['a', 0], ['a/b/c/d', 1], ['b', 2], ['$receipts/#', 1], ['c', 1], ['d', 0], ['e', 0]] as const; // biome-ignore format: one line
+    const filters = [
+      ['a', 0],
+      ['a/b/c/d', 1],
+      ['b', 2],
+      ['$receipts/#', 1],
+      ['c', 1],
+      ['d', 0],
+      ['e', 0],
+    ] as const;
     client.send(subscribe({ version, packetId: 0x1234, filters }));
     await client.expect('90 09 12 34 00 80 02 80 01 00 80');
   },

@@ -99,7 +99,12 @@ t.test('[MQTT-3.3.4-5] edge case 4: a shared copy has the identifier of its memb
 t.test('[MQTT-3.3.1-13] overlapping filters: RETAIN stays if any of them has Retain As Published', async (t) => {
   const { port } = await startBroker(t);
   const subscriber = await connected(t, port);
-  await subscribed(subscriber, { filters: [['a/b', 0x20], ['a/+', 0x28]] }); // biome-ignore format: one line
+  await subscribed(subscriber, {
+    filters: [
+      ['a/b', 0x20],
+      ['a/+', 0x28],
+    ],
+  });
   const publisher = await connected(t, port);
   await published(publisher, { topic: 'a/b', retain: true, payload: 'x' });
   t.equal((await received(subscriber)).retain, true);

@@ -142,7 +142,8 @@ t.test('[MQTT-3.1.2-24] a client that can not take a CONNACK is refused, not lef
   const watcher = await watch(t, broker, 'will');
   const [, whole] = await greet(t, broker);
   t.equal(whole.code, 0);
-  for (const limit of [1, 4]) await expectRefused(await dialAndSend(t, broker, connect({ properties: limitOf(limit) })), 'silent'); // biome-ignore format: one line
+  for (const limit of [1, 4])
+    await expectRefused(await dialAndSend(t, broker, connect({ properties: limitOf(limit) })), 'silent');
   // Room for a bare CONNACK, not for one with an Assigned Client Identifier.
   for (const limit of [5, 20, 40]) {
     const packet = connect({ properties: limitOf(limit), will: { topic: 'will' } });

@@ -201,7 +201,13 @@ t.test('[MQTT-3.3.2-3] a delivered topic name matches a filter of its receiver',
   const { port } = await startBroker(t);
   const subscriber = await connected(t, port);
   const publisher = await connected(t, port);
-  await subscribed(subscriber, { filters: [['a/+', 0], ['b/#', 0], ['c', 0]] }); // biome-ignore format: one line
+  await subscribed(subscriber, {
+    filters: [
+      ['a/+', 0],
+      ['b/#', 0],
+      ['c', 0],
+    ],
+  });
   for (const topic of ['a', 'a/x', 'a/x/y', 'b', 'b/x/y', 'c', 'c/x', 'd']) await published(publisher, { topic });
   for (const topic of ['a/x', 'b', 'b/x/y', 'c']) t.equal((await received(subscriber)).topic, topic);
   await subscriber.expectNothing();

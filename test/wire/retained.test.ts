@@ -210,7 +210,7 @@ t.test('edge case 4: a replayed message has the identifier of its subscription',
   await published(publisher, { topic: 'a', payload: 'x', retain: true, qos: 1 });
   const subscriber = await connected(t, port);
   const [two, three] = [property.subscriptionIdentifier(2), property.subscriptionIdentifier(300)];
-  await subscribed(subscriber, { filters: [['a', 0]], properties: [two] }); // biome-ignore format: one line
+  await subscribed(subscriber, { filters: [['a', 0]], properties: [two] });
   t.strictSame((await received(subscriber)).properties, [two]);
   await subscribed(subscriber, { filters: [['+', 0]], properties: [three] });
   t.strictSame((await received(subscriber)).properties, [three]);

@@ -64,7 +64,14 @@ for (const version of versions) {
     const { port } = await startBroker(t, { maximumTopicLevels: 3 });
     const properties = version === 5 ? [property.requestProblemInformation(0)] : [];
     const client = await connected(t, port, { version, properties });
-    const filters = [['a', 0], ['$receipts/x', 1], ['b', 2], ['a/b/c/d', 0], ['c', 1], ['$receipts/y', 0]] as const; // biome-ignore format: one line
+    const filters = [
+      ['a', 0],
+      ['$receipts/x', 1],
+      ['b', 2],
+      ['a/b/c/d', 0],
+      ['c', 1],
+      ['$receipts/y', 0],
+    ] as const;
     client.send(subscribe({ version, filters }));
     const tooDeep = version === 5 ? 0x8f : 0x80;
     await client.expect(suback(1, [0, denied, 2, tooDeep, 1, denied], version));
@@ -75,7 +82,15 @@ for (const version of versions) {
     const properties = version === 5 ? [property.requestProblemInformation(0)] : [];
     const client = await connected(t, port, { version, properties });
     await subscribed(client, { version, filters: [['a', 1]] });
-    client.send(subscribe({ version, filters: [['b', 1], ['a', 2]] })); // biome-ignore format: one line
+    client.send(
+      subscribe({
+        version,
+        filters: [
+          ['b', 1],
+          ['a', 2],
+        ],
+      }),
+    );
     await client.expect(suback(1, [version === 5 ? 0x97 : 0x80, 2], version));
     const publisher = await connected(t, port);
     for (const topic of ['b', 'a']) await published(publisher, { topic, qos: 2, payload: topic });
@@ -86,7 +101,16 @@ for (const version of versions) {
   titled('[MQTT-3.8.4-7] the granted QoS is never above the request nor Maximum QoS', async (t) => {
     const { port } = await startBroker(t, { maximumQos: 1 });
     const client = await connected(t, port, { version });
-    client.send(subscribe({ version, filters: [['a', 0], ['b', 1], ['c', 2]] })); // biome-ignore format: one line
+    client.send(
+      subscribe({
+        version,
+        filters: [
+          ['a', 0],
+          ['b', 1],
+          ['c', 2],
+        ],
+      }),
+    );
     await client.expect(suback(1, [0, 1, 1], version));
   });
 
@@ -145,7 +169,13 @@ for (const version of versions) {
   titled('[MQTT-3.8.4-5] one SUBSCRIBE of many filters is as many SUBSCRIBEs in that order', async (t) => {
     const { port } = await startBroker(t);
     const client = await connected(t, port, { version });
-    const filters = [['a/b', 2], ['a/+', 0], ['a/b', 1], ['c', 1], ['c', 0]] as const; // biome-ignore format: one line
+    const filters = [
+      ['a/b', 2],
+      ['a/+', 0],
+      ['a/b', 1],
+      ['c', 1],
+      ['c', 0],
+    ] as const;
     await subscribed(client, { version, filters });
     const publisher = await connected(t, port, { version });
     for (const topic of ['a/b', 'a/x', 'c']) await published(publisher, { version, topic, qos: 2 });
@@ -197,7 +227,10 @@ for (const version of versions) {
 t.test('[MQTT-3.8.3-3] No Local keeps away what the client itself publishes, and no more', async (t) => {
   const { port } = await startBroker(t);
   let client = await connectedToSession(t, port, 'both');
-  const filters = [['a', noLocal | 1], ['b', 1]] as const; // biome-ignore format: one line
+  const filters = [
+    ['a', noLocal | 1],
+    ['b', 1],
+  ] as const;
   await subscribed(client, { filters });
   const other = await connected(t, port);
   for (let time = 0; time < 2; time++) {
@@ -226,7 +259,10 @@ t.test('[MQTT-3.8.3-3] No Local counts for its own subscription only, among over
 });
 
 t.test('[MQTT-3.8.3-4] edge case 8: No Local on a shared subscription undoes the whole packet', async (t) => {
-  const filters = [['ok', 1], ['$share/g/t', noLocal]] as const; // biome-ignore format: one line
+  const filters = [
+    ['ok', 1],
+    ['$share/g/t', noLocal],
+  ] as const;
   await refuses(t, 5, 0x82, subscribe({ filters }));
 });
 

@@ -84,7 +84,13 @@ for (const version of versions) {
     });
     const others = ['a/#', 'A/b', 'a/b/', '/a/b', 'a/c', '#', '+/+', '$share/h/a/b', '$share/g/a/+'];
     client.send(unsubscribe({ version, filters: others }));
-    await client.expect(unsuback(1, others.map(() => 0x11), version)); // biome-ignore format: one line
+    await client.expect(
+      unsuback(
+        1,
+        others.map(() => 0x11),
+        version,
+      ),
+    );
     await unsubscribed(client, ['a/b'], version);
     const publisher = await connected(t, port, { version });
     await published(publisher, { version, topic: 'a/b' });
@@ -114,7 +120,10 @@ for (const version of versions) {
     client.reset();
     const back = await connectedToSession(t, port, 'c', { version, sessionPresent: true });
     const repeats = [await received(back, version), await received(back, version)];
-    t.match(repeats, [{ packetId: second.packetId, dup: true }, { packetId: third.packetId, dup: true }]); // biome-ignore format: one line
+    t.match(repeats, [
+      { packetId: second.packetId, dup: true },
+      { packetId: third.packetId, dup: true },
+    ]);
     for (const repeat of repeats) await acknowledged(back, repeat);
     await back.expectNothing();
   });

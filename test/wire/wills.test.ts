@@ -218,7 +218,10 @@ t.test('[MQTT-3.1.3-10] edge case 17: all properties of a will go out in order, 
   await client.expectClose();
   broker.clock.advance(5_000);
   const message = await received(watcher);
-  t.same(message.properties.filter(([id]) => id === 0x26), users); // biome-ignore format: one line
+  t.same(
+    message.properties.filter(([id]) => id === 0x26),
+    users,
+  );
   const hexes = (list: readonly Buffer[]) => list.map((one) => one.toString('hex')).sort();
   // The expiry counts from the publication.
   t.same(hexes(message.properties), hexes([...users, ...others, expiry]));
