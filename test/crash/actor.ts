@@ -1,5 +1,5 @@
 import type { IPublishPacket, UserProperties } from 'mqtt-packet';
-import { type Filter, fence, type Role } from './cast.js';
+import { type Filter, fence, type Role, willFilter } from './cast.js';
 import type { Account } from './deliveries.js';
 import { clears } from './facts.js';
 import type { Log } from './log.js';
@@ -126,6 +126,7 @@ export class Actor implements Application {
       const qos = granted[at];
       if (qos === undefined || qos >= 0x80) this.world.violation(`${this.role.clientId} may not have ${filter}`);
       else this.account.subscriptions.set(filter, { qos, from: this.world.now() });
+      if (filter === willFilter) this.log.wills.onWatched();
     }
     this.work();
   }

@@ -30,6 +30,8 @@ export interface Role {
 
 /** Ends what every durable subscriber gets in a round. */
 export const fence = 'load/fence';
+/** Filter of the client that all wills go to. */
+export const willFilter = 'will/#';
 export const receiptsFilter = '$receipts/~/#';
 
 function publisher(name: string, version: 4 | 5, durable: boolean, tracked: number): Role {
@@ -69,5 +71,5 @@ export const cast: readonly Role[] = [
   { clientId: 'mortal-1', version: 5, durable: true, willQos: 1 },
   { clientId: 'mortal-2', version: 5, durable: true, willQos: 2, filters: [{ topic: 'load/p5/1', qos: 1 }] },
   { clientId: 'mortal-4', version: 4, durable: true, willQos: 2 },
-  { clientId: 'watcher', version: 5, durable: true, filters: [{ topic: 'will/#', qos: 2 }], steady: true },
+  { clientId: 'watcher', version: 5, durable: true, filters: [{ topic: willFilter, qos: 2 }], steady: true },
 ];

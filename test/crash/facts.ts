@@ -52,19 +52,27 @@ interface Will {
   readonly qos: number;
   ending: Ending;
   arrived: number;
+  /** True if the watcher had its subscription before this connection was made: then the will has somebody to go to. */
+  watched: boolean;
 }
 
 /** The will of each connection of a durable session: published once if it was cut, never if it said goodbye. */
 export class WillFacts {
   private readonly world: World;
   private readonly wills = new Map<string, Will>();
+  private isWatched = false;
 
   constructor(world: World) {
     this.world = world;
   }
 
+  /** The subscription to wills was acknowledged: it is there from now on. */
+  onWatched(): void {
+    this.isWatched = true;
+  }
+
   onConnecting(name: string, clientId: string, qos: number): void {
-    this.wills.set(name, { clientId, qos, ending: 'never connected', arrived: 0 });
+    this.wills.set(name, { clientId, qos, ending: 'never connected', arrived: 0, watched: this.isWatched });
   }
 
   /** CONNACK came: a goodbye before it, of the same client and broker process, has been taken. */
@@ -98,7 +106,7 @@ export class WillFacts {
 
   /** Wills of cut connections that have not come, in words. */
   missing(): string[] {
-    const owed = [...this.wills].filter(([, { ending, arrived }]) => ending === 'cut' && arrived === 0);
+    const owed = [...this.wills].filter(([, will]) => will.watched && will.ending === 'cut' && will.arrived === 0);
     return owed.map(([name]) => `the will of ${name} has not come`);
   }
 
