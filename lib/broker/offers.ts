@@ -1,12 +1,15 @@
+import type { PublishFrame } from '../codec/publish.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
 import { transientReference } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
+import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
 import { fittingFrame, publishFirstByte, queueLength } from './send-window.js';
 
@@ -78,6 +81,10 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.tooLarge, qos);
       return;
     }
+    if (qos === 1 && carriage === plainCarriage && session.stored && out.defers) {
+      this.sendDeferred(target, out, link, frame);
+      return;
+    }
     // A plain delivery needs no object: the message's own sequence says it all.
     const detail = carriage === plainCarriage ? null : this.delivery(target, out, carriage, qos);
     const sequence = detail === null ? out.sequence : detail.sequence;
@@ -112,6 +119,18 @@ export class Offers {
     // What must not be repeated leaves once it is recorded.
     const waits = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, waits);
+  }
+
+  /** Sends at QoS 1 what most likely is acknowledged before it has to be written. */
+  private sendDeferred(target: Target, out: Outgoing, link: Link, frame: PublishFrame): void {
+    const { session, subscriptionIds } = target;
+    const retain = this.retainFlag(target, out);
+    const delivery = new DeferredDelivery(session.number, out.sequence, retain, subscriptionIds, out.deferred);
+    out.deferred = delivery;
+    const state = nextState(step(DeliveryState.new, DeliveryEvent.sendQos1));
+    delivery.packetId = session.outbound.take(state, out.sequence, delivery);
+    session.sendQuota--;
+    this.context.turns.publish(link, frame, publishFirstByte(1, retain), delivery.packetId, false);
   }
 
   /** Puts a delivery at the end of the session's queue, or refuses it if that is full. */

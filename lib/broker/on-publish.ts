@@ -205,8 +205,11 @@ export class OnPublish {
     if (this.largeFanOuts.takes(out.topicName, route)) {
       return this.distributeLarge(out, route, session, record, tracking);
     }
+    out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
-    if (out.references > 0) persistence.putMessage(out.message(), out.references);
+    if (out.references > 0 || out.deferred !== null) {
+      persistence.putFannedOut(out.message(), out.references, out.deferred);
+    }
     if (record !== null && tracking !== null) {
       tracker.accept(record, out.sequence);
       const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);

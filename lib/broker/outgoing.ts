@@ -1,6 +1,7 @@
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import type { QoS } from '../spec/packet-types.js';
+import type { DeferredDelivery } from './deferred-deliveries.js';
 
 const noBytes = Buffer.alloc(0);
 
@@ -23,6 +24,10 @@ export class Outgoing {
   /** Deliveries and other rows of the store that refer to the message. */
   references = 0;
   sequence = 0;
+  /** True if deliveries of this message may leave their rows until the turn is written. */
+  defers = false;
+  /** Those that do, as a list. */
+  deferred: DeferredDelivery | null = null;
 
   private source: Buffer = noBytes;
   private sourceVersion5 = false;
@@ -86,6 +91,8 @@ export class Outgoing {
     this.tracked = false;
     this.receiptProperty = null;
     this.references = 0;
+    this.defers = false;
+    this.deferred = null;
     this.view = null;
     this.properties = null;
     this.topicBytes = null;
@@ -113,10 +120,12 @@ export class Outgoing {
   /** The message as an object of its own, made at first need; bytes are copied out of the receive buffer. */
   message(): Message {
     if (this.kept !== null) return this.kept;
+    const payload = Buffer.allocUnsafe(this.sourceEnd - this.payloadStart);
+    this.source.copy(payload, 0, this.payloadStart, this.sourceEnd);
     this.kept = {
       sequence: this.sequence,
       topicName: this.topicName,
-      payload: Buffer.from(this.source.subarray(this.payloadStart, this.sourceEnd)),
+      payload,
       properties: this.forwardedProperties().length === 0 ? noBytes : Buffer.from(this.forwardedProperties()),
       qos: this.qos,
       retain: this.retain,

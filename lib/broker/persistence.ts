@@ -48,6 +48,7 @@ import {
   type StoredSubscription,
 } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
+import { type DeferredDelivery, DeferredMessage, encodeDeferred } from './deferred-deliveries.js';
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
@@ -218,6 +219,24 @@ export class Persistence {
 
   putMessage(message: Message, references: number): void {
     this.references.putMessage(message, references);
+  }
+
+  /**
+   * Records a message that has just been fanned out.
+   * @param references rows that are put already and refer to it
+   * @param deferred its deliveries whose rows can wait; with other rows about, they are put now
+   */
+  putFannedOut(message: Message, references: number, deferred: DeferredDelivery | null): void {
+    if (references === 0 && deferred !== null) {
+      this.store.putDeferred(new DeferredMessage(message, deferred, this.references));
+      return;
+    }
+    let all = references;
+    for (let delivery = deferred; delivery !== null; delivery = delivery.next) {
+      all++;
+      this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), encodeDeferred(delivery));
+    }
+    if (all > 0) this.putMessage(message, all);
   }
 
   /** Adds references to a message that may or may not be stored already. */

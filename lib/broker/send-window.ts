@@ -18,6 +18,7 @@ import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
+import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
 
 /** Rows read from a stored queue at a time. */
@@ -66,6 +67,7 @@ export function fittingFrame(
 /** Takes a finished delivery off the store: its row and its hold on the message. */
 export function removeRow(context: Context, session: Session, sequence: number, detail: Delivery | null): void {
   const { persistence } = context;
+  if (detail instanceof DeferredDelivery && detail.settle()) return;
   if (session.stored) {
     persistence.deleteDelivery(session.number, sequence);
     if (detail === null) persistence.releaseMessage(sequence);

@@ -1,3 +1,4 @@
+import type { Wakeup } from '../base/clock.js';
 import type { PublishFrame } from '../codec/publish.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -6,6 +7,11 @@ import type { TurnClock } from './turn-clock.js';
 
 /** Commits under way before further turns are gathered into one. */
 const commitsInFlightMax = 2;
+/** A commit waits for acknowledgements if it would record at least so many messages, and for so long. */
+const waitFromMessages = 32;
+const waitMs = 2;
+/** Commits that do not wait after some did for nothing: twice as many each time, up to this. */
+const skippedWaitsMax = 64;
 /** Puts and deletes waiting behind the commits under way from which on connections stop reading. */
 const waitingWritesMax = 100_000;
 
@@ -54,6 +60,10 @@ export class Turns {
   private openNumber = 1;
   private releasedNumber = 0;
   private scheduled = false;
+  private wait: Wakeup | null = null;
+  private isWaitOver = false;
+  private waitsToSkip = 0;
+  private skippedWaits = 0;
   private readonly spare: Released[] = [];
   private dirty: Flushable[] = [];
   private flushing: Flushable[] = [];
@@ -170,11 +180,49 @@ export class Turns {
   private readonly onEnd = (): void => {
     this.scheduled = false;
     this.clock.close();
-    if (this.store.commitsInFlight < commitsInFlightMax) this.seal();
+    if (this.store.commitsInFlight < commitsInFlightMax && !this.isWorthWaiting()) this.seal();
     this.flushDirty();
   };
 
+  /**
+   * True if the commit should wait a little: all it would record is what many recipients are acknowledging right now,
+   * and what they have acknowledged need not be recorded. The wait ends with the last acknowledgement, or soon.
+   */
+  private isWorthWaiting(): boolean {
+    const { store } = this;
+    const { deferred } = store;
+    if (deferred < waitFromMessages || deferred !== store.uncommitted) return false;
+    if (this.waitsToSkip > 0) {
+      this.waitsToSkip--;
+      return false;
+    }
+    const left = store.countDeferred();
+    if (left === 0) {
+      this.skippedWaits = 0;
+      return false;
+    }
+    if (this.isWaitOver) {
+      // If it was for nothing, the next ones would be too.
+      const wasForNothing = left * 2 > deferred;
+      this.skippedWaits = wasForNothing ? Math.min(skippedWaitsMax, Math.max(2, this.skippedWaits * 2)) : 0;
+      this.waitsToSkip = this.skippedWaits;
+      return false;
+    }
+    this.wait ??= this.clock.after(waitMs, this.onWaitOver);
+    return true;
+  }
+
+  /** What has arrived meanwhile is still read before the turn ends. */
+  private readonly onWaitOver = (): void => {
+    this.wait = null;
+    this.isWaitOver = true;
+    this.begin();
+  };
+
   private seal(): void {
+    if (this.wait !== null) this.clock.cancel(this.wait);
+    this.wait = null;
+    this.isWaitOver = false;
     if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
     this.beforeSeal();
     const number = this.openNumber++;

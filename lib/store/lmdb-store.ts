@@ -3,9 +3,10 @@ import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
 import { notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
+import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
 import type { Batch, Transaction } from './lmdb-transaction.js';
-import { isNewest, keyText, Overlay, type OverlayEntry } from './overlay.js';
-import { type Store, type StoreEntry, Table } from './store.js';
+import { isNewest, Overlay, type OverlayEntry } from './overlay.js';
+import { type DeferredRows, deferrableTables, isNeeded, type Store, type StoreEntry, Table } from './store.js';
 import { decodeTurn, encodeTurn, isLogged, readTurnKey, TurnLog, turnKey } from './turn-log.js';
 
 /** Address space reserved for the map; the file grows only as it is used. */
@@ -49,6 +50,10 @@ export class LmdbStore implements Store {
   /** Promise of the transaction being written. */
   private written: Promise<unknown> | null = null;
   private waiting: Batch[] = [];
+  /** Deferred rows of the open batch. */
+  private openDeferred: DeferredRows[] = [];
+  /** Deferred rows of the open and the waiting batches. */
+  private deferredCount = 0;
   private committing: Transaction | null = null;
   private readonly flushing: Transaction[] = [];
   private retry: Wakeup | null = null;
@@ -89,7 +94,11 @@ export class LmdbStore implements Store {
   }
 
   get uncommitted(): number {
-    return this.overlay.uncommitted;
+    return this.overlay.uncommitted + this.openDeferred.length;
+  }
+
+  get deferred(): number {
+    return this.openDeferred.length;
   }
 
   get commitsInFlight(): number {
@@ -97,6 +106,7 @@ export class LmdbStore implements Store {
   }
 
   get(table: Table, key: Buffer): Buffer | null {
+    if (this.deferredCount > 0) this.writeDeferred(table);
     const entry = this.overlay.get(table, key);
     if (entry !== undefined) return entry.value;
     const value = this.tables[table].getBinary(key);
@@ -104,70 +114,21 @@ export class LmdbStore implements Store {
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
-    const found: StoreEntry[] = [];
-    if (limit <= 0) return found;
-    const overlaid = this.overlay.range(table, start, end);
-    let index = 0;
-    for (const { key, value } of this.tables[table].getRange({ start, ...(end === null ? {} : { end }) })) {
-      let isOverlaid = false;
-      if (index < overlaid.length) {
-        const text = keyText(key);
-        while (index < overlaid.length && overlaid[index].text <= text) {
-          const entry = overlaid[index++];
-          if (entry.text === text) isOverlaid = true;
-          if (entry.value !== null) found.push({ key: entry.key, value: entry.value });
-          if (found.length === limit) return found;
-        }
-      }
-      if (!isOverlaid) found.push({ key: asBuffer(key), value: asBuffer(value) });
-      if (found.length === limit) return found;
-    }
-    for (; index < overlaid.length && found.length < limit; index++) {
-      const { key, value } = overlaid[index];
-      if (value !== null) found.push({ key, value });
-    }
-    return found;
+    if (limit <= 0) return [];
+    if (this.deferredCount > 0) this.writeDeferred(table);
+    return mergedRange(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
-    const found: StoreEntry[] = [];
-    if (limit <= 0) return found;
-    const overlaid = this.overlay.range(table, start, end).reverse();
-    const lowest = keyText(start);
-    const highest = keyText(end);
-    let index = 0;
-    for (const { key, value } of this.tables[table].getRange({ start: end, reverse: true })) {
-      const text = keyText(key);
-      if (text >= highest) continue;
-      if (text < lowest) break;
-      let isOverlaid = false;
-      while (index < overlaid.length && overlaid[index].text >= text) {
-        const entry = overlaid[index++];
-        if (entry.text === text) isOverlaid = true;
-        if (entry.value !== null) found.push({ key: entry.key, value: entry.value });
-        if (found.length === limit) return found;
-      }
-      if (!isOverlaid) found.push({ key: asBuffer(key), value: asBuffer(value) });
-      if (found.length === limit) return found;
-    }
-    for (; index < overlaid.length && found.length < limit; index++) {
-      const { key, value } = overlaid[index];
-      if (value !== null) found.push({ key, value });
-    }
-    return found;
+    if (limit <= 0) return [];
+    if (this.deferredCount > 0) this.writeDeferred(table);
+    return mergedRangeReverse(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
     if (limit <= 0) return 0;
-    const overlaid = this.overlay.range(table, start, end);
-    const atMost = limit + overlaid.length;
-    let count = this.tables[table].getKeysCount({ start, limit: atMost, ...(end === null ? {} : { end }) });
-    if (count === atMost) return limit;
-    for (const entry of overlaid) {
-      const isOnDisk = !entry.absentOnDisk && this.tables[table].doesExist(entry.key);
-      count += (entry.value === null ? 0 : 1) - (isOnDisk ? 1 : 0);
-    }
-    return Math.min(count, limit);
+    if (this.deferredCount > 0) this.writeDeferred(table);
+    return mergedCount(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
   put(table: Table, key: Buffer, value: Buffer): void {
@@ -180,6 +141,15 @@ export class LmdbStore implements Store {
 
   delete(table: Table, key: Buffer): void {
     this.overlay.put(table, key, null, false);
+  }
+
+  countDeferred(): number {
+    return this.openDeferred.filter(isNeeded).length;
+  }
+
+  putDeferred(rows: DeferredRows): void {
+    this.openDeferred.push(rows);
+    this.deferredCount++;
   }
 
   commit(done: () => void): void {
@@ -200,10 +170,42 @@ export class LmdbStore implements Store {
   }
 
   private seal(done: () => void): void {
+    const deferred = this.openDeferred;
+    this.openDeferred = [];
     const entries = this.overlay.seal();
-    this.waiting.push({ number: this.overlay.lastSealed, entries, done });
     this.inFlight++;
+    if (this.inFlight === 1 && this.healthy && entries.length === 0 && !deferred.some(isNeeded)) {
+      // All of it has been acknowledged by its recipients: there is nothing to keep.
+      this.deferredCount -= deferred.length;
+      queueMicrotask(() => {
+        this.inFlight--;
+        done();
+        this.finishClosing();
+      });
+      return;
+    }
+    this.waiting.push({ number: this.overlay.lastSealed, entries, deferred, done });
     this.startTransaction();
+  }
+
+  /** Deferred rows that are still needed become entries: somebody reads a table they may be in. */
+  private writeDeferred(table: Table): void {
+    if (!deferrableTables.has(table)) return;
+    for (const batch of this.waiting) this.writeDeferredOf(batch);
+    const open = this.openDeferred;
+    this.openDeferred = [];
+    this.deferredCount -= open.length;
+    const put = (to: Table, key: Buffer, value: Buffer) => this.overlay.put(to, key, value, true);
+    for (const rows of open) if (!rows.isSettled) rows.write(put);
+  }
+
+  private writeDeferredOf(batch: Batch): void {
+    const { number, entries, deferred } = batch;
+    if (deferred.length === 0) return;
+    batch.deferred = [];
+    this.deferredCount -= deferred.length;
+    const put = (table: Table, key: Buffer, value: Buffer) => this.overlay.putLate(number, entries, table, key, value);
+    for (const rows of deferred) if (!rows.isSettled) rows.write(put);
   }
 
   /** Hands the waiting batches to LMDB as one transaction, unless enough are under way. */
@@ -234,6 +236,7 @@ export class LmdbStore implements Store {
     let count = 0;
     while (count < this.waiting.length && keys < transactionKeysMax && bytes < transactionBytesMax) {
       const batch = this.waiting[count++];
+      this.writeDeferredOf(batch);
       keys += batch.entries.length;
       for (const entry of batch.entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
     }
@@ -389,10 +392,6 @@ export class LmdbStore implements Store {
 
 function handleCommitted(root: Environment['root']): void {
   root.committed.then(nothing, nothing);
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function nothing(): void {}

@@ -1,11 +1,14 @@
 import type { Wakeup } from '../base/clock.js';
 import type { OverlayEntry } from './overlay.js';
+import type { DeferredRows } from './store.js';
 import type { LoggedTurn } from './turn-log.js';
 
 /** Puts and deletes that are atomic together. */
 export interface Batch {
   readonly number: number;
-  readonly entries: readonly OverlayEntry[];
+  readonly entries: OverlayEntry[];
+  /** What joins the entries when the batch is written, if it is still needed then. */
+  deferred: readonly DeferredRows[];
   readonly done: () => void;
 }
 

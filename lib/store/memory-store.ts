@@ -2,7 +2,17 @@ import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
 import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
-import { type Durability, keyBytesMax, type Store, type StoreEntry, Table, tableNames } from './store.js';
+import {
+  type DeferredRows,
+  type Durability,
+  deferrableTables,
+  isNeeded,
+  keyBytesMax,
+  type Store,
+  type StoreEntry,
+  Table,
+  tableNames,
+} from './store.js';
 
 // sorted-btree is CommonJS and marked as a module: from ESM its class is one level deeper.
 type Tree = InstanceType<typeof BTreeModule.default<string, StoreEntry>>;
@@ -26,21 +36,31 @@ export class MemoryStore implements Store {
   readonly healthy = true;
   readonly commitsInFlight = 0;
   uncommitted = 0;
+  /** Deferred rows of the open batch and of the one before it: by then most are settled. */
+  private openDeferred: DeferredRows[] = [];
+  private lastDeferred: DeferredRows[] = [];
   onHealthChange: ((error: Error | null) => void) | null = null;
   private readonly tables: readonly Rows[] = tableNames.map((name) => {
     const table = Table[name];
     return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
   });
 
+  get deferred(): number {
+    return this.openDeferred.length;
+  }
+
   get(table: Table, key: Buffer): Buffer | null {
+    this.writeDeferred(table);
     return this.tables[table].get(key)?.value ?? null;
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
+    this.writeDeferred(table);
     return limit <= 0 ? [] : this.tables[table].range(start, end, limit, false);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
+    this.writeDeferred(table);
     return limit <= 0 ? [] : this.tables[table].range(start, end, limit, true);
   }
 
@@ -63,9 +83,35 @@ export class MemoryStore implements Store {
     this.tables[table].delete(key);
   }
 
+  countDeferred(): number {
+    return this.openDeferred.filter(isNeeded).length;
+  }
+
+  putDeferred(rows: DeferredRows): void {
+    this.uncommitted++;
+    this.openDeferred.push(rows);
+  }
+
   commit(done: () => void): void {
+    this.writeRows(this.lastDeferred);
+    this.lastDeferred = this.openDeferred;
+    this.openDeferred = [];
     this.uncommitted = 0;
     done();
+  }
+
+  private writeDeferred(table: Table): void {
+    if (this.openDeferred.length + this.lastDeferred.length === 0 || !deferrableTables.has(table)) return;
+    const rows = [...this.lastDeferred, ...this.openDeferred];
+    this.lastDeferred = [];
+    this.openDeferred = [];
+    this.writeRows(rows);
+  }
+
+  private writeRows(deferred: readonly DeferredRows[]): void {
+    for (const rows of deferred) {
+      if (!rows.isSettled) rows.write((table, key, value) => this.tables[table].put({ key, value }));
+    }
   }
 
   async close(): Promise<void> {

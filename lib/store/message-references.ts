@@ -4,6 +4,8 @@ import { decodeNumber, encodeMessage, encodeNumber } from './records.js';
 import { messageKey } from './records-keys.js';
 import { type Store, Table } from './store.js';
 
+type Put = (table: Table, key: Buffer, value: Buffer) => void;
+
 /** Counts kept in the heap; beyond that they are read again from the store. */
 const cachedCountsMax = 100_000;
 
@@ -23,13 +25,16 @@ export class MessageReferences {
   /**
    * Stores a new message.
    * @param references how many will be released, at least 1
+   * @param put where to; a row that was deferred goes with its own batch
    */
-  putMessage(message: Message, references: number): void {
+  putMessage(message: Message, references: number, put: Put = this.putNew): void {
     assert(references >= 1, 'a stored message has a reference');
-    this.store.putNew(Table.messages, messageKey(message.sequence), encodeMessage(message));
+    put(Table.messages, messageKey(message.sequence), encodeMessage(message));
     this.remember(message.sequence, references);
-    if (references > 1) this.store.putNew(Table.references, messageKey(message.sequence), encodeNumber(references));
+    if (references > 1) put(Table.references, messageKey(message.sequence), encodeNumber(references));
   }
+
+  private readonly putNew: Put = (table, key, value) => this.store.putNew(table, key, value);
 
   /** @param count further references to a stored message */
   add(sequence: number, count: number): void {

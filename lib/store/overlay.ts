@@ -135,6 +135,16 @@ export class Overlay {
     this.unsealed.push(entry);
   }
 
+  /** Adds a new key to a batch that may be sealed: no batch has written it yet. @param entries of that batch */
+  putLate(batch: number, entries: OverlayEntry[], table: Table, key: Buffer, value: Buffer): void {
+    const text = keyText(key);
+    const group = this.groupFor(table, key, text);
+    const entry = new OverlayEntry(group, table, key, text, batch, value);
+    entry.absentOnDisk = true;
+    group.add(entry);
+    entries.push(entry);
+  }
+
   /** The newest entry of a key, a delete included; undefined if only the disk knows. */
   get(table: Table, key: Buffer): OverlayEntry | undefined {
     const groups = this.groups[table];

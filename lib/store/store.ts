@@ -48,6 +48,24 @@ export interface StoreEntry {
   readonly value: Buffer;
 }
 
+/**
+ * Rows that most likely are not needed any more when a transaction could write them. They are asked at the last moment:
+ * when their batch is written, or when somebody reads a table they may be in.
+ */
+export interface DeferredRows {
+  /** True if nothing of it is needed any more. */
+  readonly isSettled: boolean;
+  /** Puts what is needed, under keys that are in no table. Called once at most. */
+  write(put: (table: Table, key: Buffer, value: Buffer) => void): void;
+}
+
+export function isNeeded(rows: DeferredRows): boolean {
+  return !rows.isSettled;
+}
+
+/** Tables that deferred rows may be in. */
+export const deferrableTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
+
 /** An ordered key-value store with read-your-writes and atomic commits; keys sort by their bytes. */
 export interface Store {
   readonly durability: Durability;
@@ -83,8 +101,17 @@ export interface Store {
   /** Deletes a key, absent or not. Takes ownership of the buffer. */
   delete(table: Table, key: Buffer): void;
 
-  /** Puts and deletes since the last `commit`. */
+  /** Puts rows with the open batch, if they are still needed when that is written. */
+  putDeferred(rows: DeferredRows): void;
+
+  /** Puts, deletes and deferred rows since the last `commit`. */
   readonly uncommitted: number;
+
+  /** How many of `uncommitted` are deferred rows. */
+  readonly deferred: number;
+
+  /** How many of the deferred rows are still needed. */
+  countDeferred(): number;
 
   /**
    * Seals all puts and deletes since the last call as one atomic batch, and calls `done` when it is as durable as

@@ -18,7 +18,7 @@ import type { Store } from '../../lib/store/store.js';
 export class ManualClock implements Clock {
   private time = Date.UTC(2026, 0, 1);
   private turns: (() => void)[] = [];
-  private readonly wakeups = new Map<Wakeup, () => void>();
+  private readonly wakeups = new Map<{ readonly dueAtMs: number }, () => void>();
 
   now(): number {
     return this.time;
@@ -31,7 +31,16 @@ export class ManualClock implements Clock {
   }
 
   cancel(wakeup: Wakeup): void {
-    this.wakeups.delete(wakeup);
+    this.wakeups.delete(wakeup as { readonly dueAtMs: number });
+  }
+
+  /** Lets time pass, and what is due by then happen. */
+  advance(ms: number): void {
+    this.time += ms;
+    for (const [wakeup, callback] of [...this.wakeups]) {
+      if (wakeup.dueAtMs > this.time || !this.wakeups.delete(wakeup)) continue;
+      callback();
+    }
   }
 
   endOfTurn(callback: () => void): void {

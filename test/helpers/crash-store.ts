@@ -1,5 +1,5 @@
 import { MemoryStore } from '../../lib/store/memory-store.js';
-import { type Store, type StoreEntry, Table } from '../../lib/store/store.js';
+import { type DeferredRows, isNeeded, type Store, type StoreEntry, Table } from '../../lib/store/store.js';
 
 interface Operation {
   readonly table: Table;
@@ -9,7 +9,9 @@ interface Operation {
 }
 
 interface Batch {
-  readonly operations: readonly Operation[];
+  readonly operations: Operation[];
+  /** What joins the operations when the batch is written, if it is still needed then. */
+  deferred: DeferredRows[];
   readonly done: () => void;
 }
 
@@ -34,6 +36,7 @@ export class CrashStore implements Store {
   private readonly durable: MemoryStore;
   private readonly live = new MemoryStore();
   private operations: Operation[] = [];
+  private openDeferred: DeferredRows[] = [];
   private batches: Batch[] = [];
 
   constructor(durable = new MemoryStore()) {
@@ -45,7 +48,11 @@ export class CrashStore implements Store {
   }
 
   get uncommitted(): number {
-    return this.operations.length;
+    return this.operations.length + this.openDeferred.length;
+  }
+
+  get deferred(): number {
+    return this.openDeferred.length;
   }
 
   get commitsInFlight(): number {
@@ -53,18 +60,22 @@ export class CrashStore implements Store {
   }
 
   get(table: Table, key: Buffer): Buffer | null {
+    this.writeAllDeferred();
     return this.live.get(table, key);
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
+    this.writeAllDeferred();
     return this.live.range(table, start, end, limit);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
+    this.writeAllDeferred();
     return this.live.rangeReverse(table, start, end, limit);
   }
 
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
+    this.writeAllDeferred();
     return this.live.countRange(table, start, end, limit);
   }
 
@@ -82,9 +93,18 @@ export class CrashStore implements Store {
     this.operations.push({ table, key, value: null });
   }
 
+  countDeferred(): number {
+    return this.openDeferred.filter(isNeeded).length;
+  }
+
+  putDeferred(rows: DeferredRows): void {
+    this.openDeferred.push(rows);
+  }
+
   commit(done: () => void): void {
-    this.batches.push({ operations: this.operations, done });
+    this.batches.push({ operations: this.operations, deferred: this.openDeferred, done });
     this.operations = [];
+    this.openDeferred = [];
     this.batch++;
   }
 
@@ -92,6 +112,7 @@ export class CrashStore implements Store {
   flush(): boolean {
     const batch = this.batches.shift();
     if (batch === undefined) return false;
+    this.writeDeferred(batch);
     apply(this.durable, batch.operations);
     this.durableBatch++;
     batch.done();
@@ -100,14 +121,34 @@ export class CrashStore implements Store {
 
   /** What a broker finds that starts after this one died: `extra` sealed batches had reached the disk unheard. */
   crash(extra: number): CrashStore {
-    for (const { operations } of this.batches.slice(0, extra)) {
-      apply(this.durable, operations);
+    for (const batch of this.batches.slice(0, extra)) {
+      this.writeDeferred(batch);
+      apply(this.durable, batch.operations);
       this.durableBatch++;
     }
     const next = new CrashStore(this.durable);
     next.batch = next.durableBatch = this.durableBatch;
     next.batch++;
     return next;
+  }
+
+  private writeAllDeferred(): void {
+    for (const batch of this.batches) this.writeDeferred(batch);
+    this.writeRows(this.openDeferred, this.operations);
+    this.openDeferred = [];
+  }
+
+  private writeDeferred(batch: Batch): void {
+    this.writeRows(batch.deferred, batch.operations);
+    batch.deferred = [];
+  }
+
+  private writeRows(deferred: readonly DeferredRows[], operations: Operation[]): void {
+    const put = (table: Table, key: Buffer, value: Buffer): void => {
+      this.live.put(table, key, value);
+      operations.push({ table, key, value });
+    };
+    for (const rows of deferred) if (!rows.isSettled) rows.write(put);
   }
 
   async close(): Promise<void> {

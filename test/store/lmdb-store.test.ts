@@ -6,7 +6,8 @@ import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { messageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
-import { testStoreContract } from './contract.js';
+import { type StoreUnderTest, testStoreContract } from './contract.js';
+import { testDeferredRows } from './deferred-contract.js';
 import { wallClock } from './wall-clock.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'countersign-store-'));
@@ -23,7 +24,7 @@ function open(directory: string, durability: 'flushed' | 'committed' = 'flushed'
 
 for (const durability of ['flushed', 'committed'] as const) {
   t.test(`the store contract, ${durability}`, async (t) => {
-    testStoreContract(t, () => {
+    const make = (): StoreUnderTest => {
       const directory = newDirectory();
       return {
         open: () => open(directory, durability),
@@ -32,7 +33,9 @@ for (const durability of ['flushed', 'committed'] as const) {
           return open(directory, durability);
         },
       };
-    });
+    };
+    testStoreContract(t, make);
+    testDeferredRows(t, make);
   });
 }
 

@@ -2,8 +2,11 @@ import t from 'tap';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { Table } from '../../lib/store/store.js';
 import { testStoreContract } from './contract.js';
+import { testDeferredRows } from './deferred-contract.js';
 
-testStoreContract(t, () => ({ open: async () => new MemoryStore(), reopen: null }));
+const make = () => ({ open: async () => new MemoryStore(), reopen: null });
+testStoreContract(t, make);
+testDeferredRows(t, make);
 
 t.test('the memory store calls done before commit returns', async (t) => {
   const store = new MemoryStore();

@@ -1,0 +1,96 @@
+import type { Test } from 'tap';
+import { deliveryKey } from '../../lib/store/records-keys.js';
+import { type DeferredRows, type Store, Table } from '../../lib/store/store.js';
+import type { StoreUnderTest } from './contract.js';
+
+const everything = Buffer.alloc(0);
+const committed = (store: Store): Promise<void> => new Promise((resolve) => store.commit(resolve));
+const rowsOf = (store: Store): string[] =>
+  store.range(Table.deliveries, everything, null, 100).map(({ value }) => value.toString());
+
+/** Rows that a test settles. */
+class Rows implements DeferredRows {
+  isSettled = false;
+  writes = 0;
+  private readonly sequences: readonly number[];
+
+  constructor(...sequences: number[]) {
+    this.sequences = sequences;
+  }
+
+  write(put: (table: Table, key: Buffer, value: Buffer) => void): void {
+    this.writes++;
+    for (const sequence of this.sequences) {
+      put(Table.deliveries, deliveryKey(1, sequence), Buffer.from(String(sequence)));
+    }
+  }
+}
+
+/** What every store does with rows that may not be needed any more. */
+export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
+  t.test('deferred rows that are settled in time are never written', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const [settled, needed] = [new Rows(1), new Rows(2, 3)];
+    store.putDeferred(settled);
+    store.putDeferred(needed);
+    t.equal(store.uncommitted, 2);
+    t.equal(store.deferred, 2);
+    t.equal(store.countDeferred(), 2);
+    settled.isSettled = true;
+    t.equal(store.countDeferred(), 1);
+    await committed(store);
+    t.equal(store.uncommitted, 0);
+    t.equal(store.deferred, 0);
+    t.same(rowsOf(store), ['2', '3']);
+    t.same([settled.writes, needed.writes], [0, 1]);
+    if (reopen !== null) {
+      store = await reopen(store);
+      t.same(rowsOf(store), ['2', '3']);
+    }
+    await store.close();
+  });
+
+  t.test('whoever reads a table sees deferred rows, of the open batch and of those that wait', async (t) => {
+    const store = await make().open();
+    const first = new Rows(1);
+    store.putDeferred(first);
+    const order: number[] = [];
+    store.commit(() => order.push(1));
+    store.putDeferred(new Rows(2));
+    store.commit(() => order.push(2));
+    store.putDeferred(new Rows(3));
+    t.equal(store.get(Table.deliveries, deliveryKey(1, 3))?.toString(), '3');
+    t.same(rowsOf(store), ['1', '2', '3']);
+    t.equal(store.countRange(Table.deliveries, everything, null, 10), 3);
+    const newest = store.rangeReverse(Table.deliveries, deliveryKey(1, 0), deliveryKey(1, 9), 1);
+    t.equal(newest[0]?.value.toString(), '3');
+    t.equal(store.deferred, 0, 'what was read is a row like any other');
+    t.equal(first.writes, 1);
+    store.delete(Table.deliveries, deliveryKey(1, 2));
+    await committed(store);
+    t.same(order, [1, 2]);
+    t.same(rowsOf(store), ['1', '3']);
+    t.equal(first.writes, 1);
+    await store.close();
+  });
+
+  t.test('batches with nothing left in them are done in their turn', async (t) => {
+    const store = await make().open();
+    const order: string[] = [];
+    store.put(Table.meta, Buffer.from('k'), Buffer.from('v'));
+    store.commit(() => order.push('row'));
+    const rows = new Rows(1);
+    store.putDeferred(rows);
+    rows.isSettled = true;
+    store.commit(() => order.push('settled'));
+    store.put(Table.meta, Buffer.from('k'), Buffer.from('w'));
+    await committed(store);
+    t.same(order, ['row', 'settled']);
+    store.putDeferred(rows);
+    await committed(store);
+    t.same(rowsOf(store), []);
+    t.equal(rows.writes, 0);
+    await store.close();
+  });
+}
