@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { version } from '../lib/base/version.js';
 import { addConfigCommands } from './config.js';
 import { failWith } from './failure.js';
+import { addPasswdCommand } from './passwd.js';
 import { addPublishCommand } from './publish.js';
 import { addReceiptsCommand } from './receipts.js';
 import { type StartFlags, start } from './start.js';
@@ -28,6 +29,7 @@ function buildProgram(): Command {
   addPublishCommand(program);
   addReceiptsCommand(program);
   addConfigCommands(program);
+  addPasswdCommand(program);
   return program;
 }
 

@@ -1,6 +1,12 @@
 export { CountersignError } from './base/errors.js';
 export type { Log } from './base/log.js';
-export type { ClientIdentity, Hooks } from './broker/hooks.js';
+export type {
+  AuthenticationAdmission,
+  AuthenticationRefusal,
+  AuthenticationRequest,
+  ClientIdentity,
+  Hooks,
+} from './broker/hooks.js';
 export type { Metrics } from './broker/metrics.js';
 export type { Published, PublishProperties, PublishRequest, TrackedPublishRequest } from './broker/server-publish.js';
 export type { BrokerOptions, ListenerSettings, Settings, TrackingRule } from './config/schema.js';

@@ -1,3 +1,4 @@
+import { Access } from './access/access.js';
 import { CountersignError } from './base/errors.js';
 import { type Log, silentLog } from './base/log.js';
 import { systemClock } from './base/system-clock.js';
@@ -36,6 +37,7 @@ export class Broker {
   private state: 'new' | 'open' | 'closed' = 'new';
   private store: Store | null = null;
   private core: BrokerCore | null = null;
+  private access: Access | null = null;
   private listeners: Listeners | null = null;
   private listening: readonly ListenerAddress[] = [];
 
@@ -71,9 +73,12 @@ export class Broker {
     this.state = 'open';
     const { settings, log } = this;
     const { memory, data, durability } = settings;
+    const access = await Access.open(settings, this.hooks, systemClock);
+    this.access = access;
     this.store = memory ? new MemoryStore() : await LmdbStore.open({ directory: data, durability, clock: systemClock });
     try {
-      const core = new BrokerCore(settings, this.store, systemClock, log, this.hooks);
+      const core = new BrokerCore(settings, this.store, systemClock, log, access.hooks);
+      access.attach(core);
       core.start();
       this.core = core;
       const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
@@ -106,6 +111,15 @@ export class Broker {
       throw new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker is not open');
     }
     return this.core.publishFromServer(request);
+  }
+
+  /**
+   * Reads again the files that say who may connect and what they may do. Nothing changes if one of them is wrong;
+   * otherwise connections end whose user was deleted or has another password.
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the file and line that is wrong
+   */
+  async reload(): Promise<void> {
+    await this.access?.reload();
   }
 
   /** Stops accepting, sends clients away (0x8B), commits and closes the store. Safe to call twice. */

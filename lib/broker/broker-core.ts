@@ -206,6 +206,14 @@ export class BrokerCore {
     this.lifecycle.connectionGone(session, withWill, Cause.disconnected);
   }
 
+  /** Ends the connections of these users (0x87); their sessions stay. */
+  disconnectUsers(users: ReadonlySet<string>, reason: string): void {
+    this.context.turns.begin();
+    for (const { userName, link } of [...this.context.sessions.values()]) {
+      if (userName !== null && users.has(userName)) link?.close(ReasonCode.notAuthorized, reason);
+    }
+  }
+
   /** A link that was slow takes output again. */
   drained(session: Session): void {
     this.context.turns.begin();

@@ -18,6 +18,15 @@ export interface AuthenticationRefusal {
   readonly reason?: string;
 }
 
+/** A client that is let in, with what its credentials say beyond that. A plain `true` says nothing more. */
+export interface AuthenticationAdmission {
+  readonly admitted: true;
+  /** The client's user from here on; the user name of CONNECT where not given. */
+  readonly userName?: string | null;
+  /** When the credentials end, and the connection with them (0x87), in ms since the epoch. */
+  readonly expiresAtMs?: number;
+}
+
 /** One step of an enhanced authentication. @see MQTT 5 §4.12 */
 export interface EnhancedAuthenticationStep extends ClientIdentity {
   readonly method: string;
@@ -39,15 +48,21 @@ type OrPromise<T> = T | Promise<T>;
 
 /**
  * Decisions that an embedding program takes over. All are optional; without them everything is allowed. A hook that
- * returns a promise makes the input of that one connection wait; one that throws or rejects refuses.
+ * returns a promise makes the input of that one connection wait; one that throws, rejects or takes longer than
+ * `authenticationTimeout` refuses.
  */
 export interface Hooks {
   /** Checks user name and password: true to let the client in. */
-  authenticate?(request: AuthenticationRequest): OrPromise<boolean | AuthenticationRefusal>;
+  authenticate?(request: AuthenticationRequest): OrPromise<boolean | AuthenticationAdmission | AuthenticationRefusal>;
   /** Methods of enhanced authentication by name, such as `SCRAM-SHA-256`. */
   readonly enhancedAuthentication?: Readonly<
     Record<string, (step: EnhancedAuthenticationStep) => OrPromise<EnhancedAuthenticationResult>>
   >;
   /** What a client may see of receipts; `own` where there is no hook. */
   receiptAccess?(client: ClientIdentity): 'none' | 'tally' | 'own' | 'all';
+}
+
+/** True if clients must show who they are: somebody decides about their credentials. */
+export function authenticates({ authenticate, enhancedAuthentication = {} }: Hooks): boolean {
+  return authenticate !== undefined || Object.keys(enhancedAuthentication).length > 0;
 }

@@ -3,6 +3,10 @@ export class Metrics {
   connectionsAccepted = 0;
   connectionsRefused = 0;
   connectionsOpen = 0;
+  /** CONNECTs refused for their credentials, or because these could not be checked. */
+  authenticationsFailed = 0;
+  /** Those of them whose credentials were not looked at: the address failed too often, or too many waited. */
+  authenticationsNotChecked = 0;
   protocolErrors = 0;
   bytesReceived = 0;
   bytesSent = 0;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CountersignError } from '../base/errors.js';
 import { sessionNeverExpires, uint16Max, variableByteIntegerMax } from '../spec/limits.js';
+import { accessOptions } from './access-options.js';
 import { listFacts, type OptionFacts } from './facts.js';
 import { describeProblems, type Spell } from './problems.js';
 
@@ -93,6 +94,8 @@ export const optionsSchema = z.strictObject({
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
     .describe('Least severe log lines to write.'),
+
+  ...accessOptions,
 
   maximumConnections: whole(1).default(100_000).describe('How many connections may be open; more are refused.'),
   maximumSessions: whole(1).default(1_000_000).describe('How many sessions may exist, connected or not.'),

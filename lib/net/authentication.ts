@@ -1,6 +1,14 @@
-import type { EnhancedAuthenticationResult, Hooks } from '../broker/hooks.js';
+import type {
+  AuthenticationAdmission,
+  AuthenticationRefusal,
+  EnhancedAuthenticationResult,
+  Hooks,
+} from '../broker/hooks.js';
 import type { Refusal } from '../broker/on-connect.js';
+import type { Timers } from '../broker/timers.js';
 import type { ConnectPacket } from '../codec/control-packets.js';
+import type { Link } from '../session/link.js';
+import type { TimerHandle } from '../session/session.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 
 /** What came of a CONNECT's credentials, or of one step of an exchange. */
@@ -15,19 +23,29 @@ const refused = (reasonCode: number, reason: string): AuthenticationDecision => 
   reason,
 });
 
+/** How long a hook may take. */
+export interface Deadline {
+  readonly timers: Timers;
+  readonly seconds: number;
+}
+
 /** Authenticates one connection's client with the hooks of the embedding program. @see MQTT 5 §4.12 */
 export class Authentication {
   /** The method of CONNECT, which every AUTH must repeat; null without enhanced authentication. [MQTT-4.12.0-5] */
   readonly method: string | null;
   private readonly hooks: Hooks;
+  private readonly deadline: Deadline;
   private readonly packet: ConnectPacket;
   private readonly address: string;
   private exchange: Record<string, unknown> = {};
   /** Who the client is, as far as it is known. */
   private userName: string | null;
+  /** When the credentials end, ms since the epoch; 0 for never. */
+  private expiresAtMs = 0;
 
-  constructor(hooks: Hooks, packet: ConnectPacket, address: string) {
+  constructor(hooks: Hooks, packet: ConnectPacket, address: string, deadline: Deadline) {
     this.hooks = hooks;
+    this.deadline = deadline;
     this.packet = packet;
     this.address = address;
     this.method = packet.authenticationMethod;
@@ -41,13 +59,27 @@ export class Authentication {
     const { authenticate } = hooks;
     if (authenticate === undefined) return { kind: 'accepted', userName: packet.userName, data: null };
     const { clientId, userName, password, version: protocolVersion } = packet;
-    const decide = (verdict: boolean | { reasonCode?: number; reason?: string }): AuthenticationDecision => {
+    const decide = (verdict: boolean | AuthenticationAdmission | AuthenticationRefusal): AuthenticationDecision => {
       if (verdict === true) return { kind: 'accepted', userName, data: null };
+      if (verdict !== false && 'admitted' in verdict && verdict.admitted === true) return this.admit(verdict);
       const { reasonCode = ReasonCode.badUserNameOrPassword, reason = 'user name or password is wrong' } =
-        verdict === false ? {} : verdict;
+        verdict === false ? {} : (verdict as AuthenticationRefusal);
       return refused(reasonCode, reason);
     };
     return this.run(() => authenticate.call(hooks, { clientId, userName, password, address, protocolVersion }), decide);
+  }
+
+  /** Ends a connection with its credentials; null if these do not end. */
+  limit(link: Pick<Link, 'close'>): TimerHandle | null {
+    if (this.expiresAtMs === 0) return null;
+    const expire = (): void => link.close(ReasonCode.notAuthorized, 'the credentials have expired');
+    return this.deadline.timers.at(this.expiresAtMs, expire);
+  }
+
+  private admit({ userName, expiresAtMs = 0 }: AuthenticationAdmission): AuthenticationDecision {
+    this.expiresAtMs = expiresAtMs;
+    this.userName = userName === undefined ? this.packet.userName : userName;
+    return { kind: 'accepted', userName: this.userName, data: null };
   }
 
   /** Takes the client's AUTH. */
@@ -75,7 +107,7 @@ export class Authentication {
     return this.run(() => handler({ method, data, clientId, userName, address, isReAuthentication, exchange }), decide);
   }
 
-  /** A hook that fails lets nobody in. */
+  /** A hook that fails, or takes too long, lets nobody in. */
   private run<T>(
     call: () => T | Promise<T>,
     decide: (result: T) => AuthenticationDecision,
@@ -84,9 +116,21 @@ export class Authentication {
       refused(ReasonCode.unspecifiedError, 'authentication is not possible now');
     try {
       const result = call();
-      return result instanceof Promise ? result.then(decide).catch(failed) : decide(result);
+      return result instanceof Promise ? this.inTime(result.then(decide).catch(failed)) : decide(result);
     } catch {
       return failed();
     }
+  }
+
+  private inTime(decision: Promise<AuthenticationDecision>): Promise<AuthenticationDecision> {
+    const { timers, seconds } = this.deadline;
+    return new Promise((resolve) => {
+      const late = refused(ReasonCode.serverUnavailable, 'authentication took too long: try again later');
+      const timer = timers.after(seconds * 1000, () => resolve(late));
+      void decision.then((decided) => {
+        timers.cancel(timer);
+        resolve(decided);
+      });
+    });
   }
 }

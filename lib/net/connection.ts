@@ -144,7 +144,7 @@ export class Connection implements Link, FrameSink, HandshakePort {
     if (authentication.method !== null) this.reAuthentication = new ReAuthentication(authentication, this);
     if (packet.version === 5) this.aliases = new InboundTopicAliases(settings.topicAliasMaximum);
     timers.cancel(this.timer);
-    this.timer = null;
+    this.timer = authentication.limit(this);
     this.keepAlive.start(keepAliveSeconds);
     log.info({ client: session.clientId, address: this.address, version: packet.version }, 'connected');
   }

@@ -55,7 +55,9 @@ export class Handshake {
       this.port.refuse(refusal, packet.version);
       return;
     }
-    const authentication = new Authentication(this.core.context.hooks, packet, this.port.address);
+    const { hooks, timers, settings } = this.core.context;
+    const deadline = { timers, seconds: settings.authenticationTimeout };
+    const authentication = new Authentication(hooks, packet, this.port.address, deadline);
     this.authentication = authentication;
     this.settle(authentication.begin(), packet, authentication);
   }
@@ -103,6 +105,7 @@ export class Handshake {
       // [MQTT-4.12.0-2]
       this.port.sendAuth(ReasonCode.continueAuthentication, authentication.method ?? '', decision.data);
     } else {
+      this.core.context.metrics.authenticationsFailed++;
       this.port.refuse(decision, packet.version); // [MQTT-4.12.0-4]
     }
   }

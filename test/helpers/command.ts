@@ -99,11 +99,14 @@ export class Running {
   }
 }
 
-/** Runs the countersign program to its end. */
+/** Runs the countersign program to its end. @param stdin what it reads; left open where not given */
 export async function runProgram(
   t: Test,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  stdin?: string,
 ): Promise<Outcome> {
-  return new Running(t, process.execPath, [programPath, ...args], cleanEnvironment(environment)).finish();
+  const running = new Running(t, process.execPath, [programPath, ...args], cleanEnvironment(environment));
+  if (stdin !== undefined) running.child.stdin?.end(stdin);
+  return running.finish();
 }

@@ -9,6 +9,7 @@ export const RealClient = {
   mosquittoPub: { program: 'mosquitto_pub', package: 'mosquitto-clients' },
   mosquittoSub: { program: 'mosquitto_sub', package: 'mosquitto-clients' },
   mosquitto: { program: 'mosquitto', package: 'mosquitto' },
+  mosquittoPasswd: { program: 'mosquitto_passwd', package: 'mosquitto' },
   paho: { program: 'python3', package: 'python3-paho-mqtt' },
 } as const;
 export type RealClient = (typeof RealClient)[keyof typeof RealClient];

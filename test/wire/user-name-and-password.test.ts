@@ -136,6 +136,42 @@ t.test('a hook that never answers is given up with the connection, which is cut 
   await client.expectClose();
 });
 
+forVersions(t, [4, 5], 'a hook that takes longer than authenticationTimeout lets nobody in', async (t, version) => {
+  const asked: string[] = [];
+  const authenticate = ({ clientId }: AuthenticationRequest): Promise<boolean> => {
+    asked.push(clientId);
+    return new Promise(() => undefined);
+  };
+  const broker = await startTimedBroker(t, { authenticationTimeout: 3 }, { authenticate });
+  const client = await dialAndSend(t, broker, connect({ version, clientId: 'c' }));
+  while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  broker.clock.advance(2999);
+  client.assertOpen();
+  broker.clock.advance(1);
+  await expectRefused(client, version === 5 ? 0x88 : 3, version);
+  t.equal(broker.metrics.authenticationsFailed, 1);
+});
+
+t.test('a hook says who the client is, and until when', async (t) => {
+  const broker = await startTimedBroker(
+    t,
+    {},
+    {
+      authenticate: () => ({ admitted: true, userName: 'real', expiresAtMs: broker.clock.now() + 60_000 }),
+    },
+  );
+  const clients = [
+    await join(t, broker, { clientId: 'a', userName: 'claimed' }),
+    await join(t, broker, { version: 4 }),
+  ];
+  t.equal(broker.context.sessions.get('a')?.userName, 'real');
+  broker.clock.advance(59_999);
+  for (const client of clients) await client.expectNothing();
+  broker.clock.advance(1);
+  await expectDisconnect(clients[0], 0x87);
+  await clients[1].expectClose();
+});
+
 t.test('a verdict that comes after the connection was cut begins no session', async (t) => {
   let admit: (verdict: boolean) => void = () => undefined;
   let asked: () => void = () => undefined;

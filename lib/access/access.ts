@@ -1,0 +1,144 @@
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../base/clock.js';
+import { CountersignError } from '../base/errors.js';
+import type { AuthenticationAdmission, AuthenticationRefusal, AuthenticationRequest, Hooks } from '../broker/hooks.js';
+import type { Metrics } from '../broker/metrics.js';
+import type { Settings } from '../config/schema.js';
+import { ReasonCode } from '../spec/reason-codes.js';
+import { FailedAttempts } from './failed-attempts.js';
+import { type PasswordEntries, parsePasswordFile } from './password-file.js';
+import { Passwords } from './passwords.js';
+
+/** What access asks of the broker that it guards. */
+export interface GuardedBroker {
+  readonly context: { readonly metrics: Metrics };
+  /** Ends the connections of users whose credentials are no more what they showed. */
+  disconnectUsers(users: ReadonlySet<string>, reason: string): void;
+}
+
+type Verdict = boolean | AuthenticationAdmission | AuthenticationRefusal;
+
+const noUserName: Verdict = { reasonCode: ReasonCode.notAuthorized, reason: 'a user name and a password are needed' };
+const busy: Verdict = { reasonCode: ReasonCode.serverBusy, reason: 'too many attempts: try again later' };
+
+/**
+ * Who may connect and what they may do, by the files that the settings name. It speaks to the broker as hooks, like an
+ * embedding program, whose own hooks go before: the broker has one way of asking.
+ */
+export class Access {
+  /** The embedding program's hooks, and for what they leave open those that ask the files. */
+  readonly hooks: Hooks;
+  private readonly settings: Settings;
+  private readonly attempts: FailedAttempts;
+  private readonly passwords: Passwords | null;
+  private broker: GuardedBroker | null = null;
+
+  private constructor(settings: Settings, given: Hooks, clock: Clock, passwords: Passwords | null) {
+    this.settings = settings;
+    this.attempts = new FailedAttempts(clock);
+    this.passwords = passwords;
+    const checks = passwords !== null || settings.allowAnonymous === false;
+    const authenticate = (request: AuthenticationRequest): Verdict | Promise<Verdict> => this.authenticate(request);
+    this.hooks = joinHooks(given, checks ? { authenticate } : {});
+  }
+
+  /**
+   * Reads the files that the settings name.
+   * @param given the embedding program's hooks
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the file and line that is wrong
+   */
+  static async open(settings: Settings, given: Hooks, clock: Clock): Promise<Access> {
+    if (given.authenticate !== undefined && settings.passwordFile !== undefined) {
+      throw wrong('passwordFile and the hook authenticate both check passwords: give one of them');
+    }
+    const { passwordFile } = settings;
+    const passwords = passwordFile === undefined ? null : new Passwords(await readPasswords(passwordFile));
+    return new Access(settings, given, clock, passwords);
+  }
+
+  /** Names the broker that is guarded, before it takes connections. */
+  attach(broker: GuardedBroker): void {
+    this.broker = broker;
+  }
+
+  /** What is remembered and waits: for metrics. */
+  get load(): { readonly addressesSlowed: number; readonly passwordsPending: number } {
+    return { addressesSlowed: this.attempts.size, passwordsPending: this.passwords?.pending ?? 0 };
+  }
+
+  /**
+   * Reads all files again. Nothing changes if one of them is wrong; otherwise connections end (0x87) whose user was
+   * deleted or has another password.
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG as `open` does
+   */
+  async reload(): Promise<void> {
+    const apply = await this.prepareReload();
+    apply();
+  }
+
+  /** The first half of `reload`: reads and checks, and returns what puts the new files in force. */
+  async prepareReload(): Promise<() => void> {
+    const { passwordFile } = this.settings;
+    const entries = passwordFile === undefined ? null : await readPasswords(passwordFile);
+    return () => {
+      if (entries === null || this.passwords === null) return;
+      const changed = this.passwords.replace(entries);
+      if (changed.size > 0) this.broker?.disconnectUsers(changed, 'the password was changed');
+    };
+  }
+
+  private authenticate(request: AuthenticationRequest): Verdict | Promise<Verdict> {
+    const { userName, password } = request;
+    if (userName === null && password === null) return this.allowsAnonymous || noUserName;
+    return this.check(request);
+  }
+
+  private get allowsAnonymous(): boolean {
+    return this.settings.allowAnonymous ?? this.passwords === null;
+  }
+
+  private async check({ userName, password, address }: AuthenticationRequest): Promise<Verdict> {
+    const { attempts } = this;
+    if (!attempts.admits(address)) return this.notChecked();
+    const verdict = await this.verify(userName, password);
+    if (verdict === 'busy') return this.notChecked();
+    if (verdict === 'right') return true;
+    await attempts.failed(address);
+    return false;
+  }
+
+  private async verify(userName: string | null, password: Buffer | null): Promise<'right' | 'wrong' | 'busy'> {
+    if (this.passwords === null || userName === null || password === null) return 'wrong';
+    return this.passwords.verify(userName, password);
+  }
+
+  private notChecked(): Verdict {
+    if (this.broker !== null) this.broker.context.metrics.authenticationsNotChecked++;
+    return busy;
+  }
+}
+
+/** The hooks of both; where both have one, the first's. Hooks may be methods that use `this`. */
+function joinHooks(first: Hooks, second: Hooks): Hooks {
+  const joined: Hooks = Object.create(first);
+  const missing = Object.entries(second).filter(([name]) => first[name as keyof Hooks] === undefined);
+  return Object.assign(joined, Object.fromEntries(missing));
+}
+
+async function readPasswords(file: string): Promise<PasswordEntries> {
+  return parsePasswordFile(file, await readText('passwordFile', file));
+}
+
+async function readText(option: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;
+    throw new CountersignError('ERR_COUNTERSIGN_CONFIG', `${option}: ${file}: ${reason}`, { cause: error });
+  }
+}
+
+function wrong(message: string): CountersignError {
+  return new CountersignError('ERR_COUNTERSIGN_CONFIG', message);
+}

@@ -1,0 +1,72 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import type { PasswordEntries } from './password-file.js';
+import { type PasswordHash, verifyPassword } from './password-hash.js';
+
+/** Hashes computed at a time: the threads are the store's and the file system's too. */
+const underWayMax = 2;
+/** Attempts that wait for their turn; past it they are refused, to come again. */
+const waitingMax = 1000;
+
+/** What came of a user name and a password. */
+export type PasswordVerdict = 'right' | 'wrong' | 'busy';
+
+/** Compares passwords with those of a password file, a few at a time. */
+export class Passwords {
+  private readonly secret = randomBytes(32);
+  private entries: PasswordEntries;
+  private hashes: readonly PasswordHash[];
+  private underWay = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(entries: PasswordEntries) {
+    this.entries = entries;
+    this.hashes = [...entries.values()];
+  }
+
+  /** Attempts under way and waiting. */
+  get pending(): number {
+    return this.underWay + this.waiting.length;
+  }
+
+  /** Takes other passwords; returns the users whose password is not what it was, or who are no more. */
+  replace(entries: PasswordEntries): ReadonlySet<string> {
+    const former = this.entries;
+    this.entries = entries;
+    this.hashes = [...entries.values()];
+    return new Set([...former].filter(([user, hash]) => !isSame(hash, entries.get(user))).map(([user]) => user));
+  }
+
+  /** Never rejects but for want of memory. An unknown user takes as long as a known one. */
+  async verify(user: string, password: Buffer): Promise<PasswordVerdict> {
+    if (this.waiting.length >= waitingMax) return 'busy';
+    if (this.underWay >= underWayMax) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    else this.underWay++;
+    try {
+      const known = this.entries.get(user);
+      const hash = known ?? this.standIn(user);
+      if (hash === undefined) return 'wrong';
+      const isRight = await verifyPassword(password, hash);
+      return isRight && known !== undefined ? 'right' : 'wrong';
+    } finally {
+      // Who waits takes over the place.
+      const next = this.waiting.shift();
+      if (next === undefined) this.underWay--;
+      else next();
+    }
+  }
+
+  /** Some user's hash, the same for the same name: so the mix of costs tells nothing either. */
+  private standIn(user: string): PasswordHash | undefined {
+    const number = createHmac('sha256', this.secret).update(user).digest().readUInt32BE(0);
+    return this.hashes[number % Math.max(1, this.hashes.length)];
+  }
+}
+
+function isSame(one: PasswordHash, other: PasswordHash | undefined): boolean {
+  return (
+    other !== undefined &&
+    one.iterations === other.iterations &&
+    one.salt.equals(other.salt) &&
+    one.digest.equals(other.digest)
+  );
+}
