@@ -1,3 +1,8 @@
+/** Up to this a number is worked on in the 32 bits of integer arithmetic. */
+const int31Max = 0x7fffffff;
+/** Up to this length a loop copies quicker than a call. */
+const smallBytes = 128;
+
 /** Appends fields to a growing buffer, for values packed by hand. */
 export class ByteWriter {
   private buffer = Buffer.allocUnsafe(128);
@@ -12,20 +17,30 @@ export class ByteWriter {
   /** A whole number from 0 to 2^53-1, seven bits a byte. */
   varint(value: number): this {
     this.reserve(8);
+    const { buffer } = this;
+    let at = this.length;
     let rest = value;
-    while (rest > 0x7f) {
-      this.buffer[this.length++] = (rest % 128) | 0x80;
+    while (rest > int31Max) {
+      buffer[at++] = (rest % 128) | 0x80;
       rest = Math.floor(rest / 128);
     }
-    this.buffer[this.length++] = rest;
+    let low = rest | 0;
+    while (low > 0x7f) {
+      buffer[at++] = (low & 0x7f) | 0x80;
+      low >>>= 7;
+    }
+    buffer[at++] = low;
+    this.length = at;
     return this;
   }
 
   /** Bytes of a length that the reader knows. */
   raw(bytes: Uint8Array): this {
-    this.reserve(bytes.length);
-    this.buffer.set(bytes, this.length);
-    this.length += bytes.length;
+    const { length } = bytes;
+    this.reserve(length);
+    if (length > smallBytes) this.buffer.set(bytes, this.length);
+    else for (let index = 0; index < length; index++) this.buffer[this.length + index] = bytes[index] as number;
+    this.length += length;
     return this;
   }
 
@@ -34,11 +49,28 @@ export class ByteWriter {
   }
 
   string(text: string): this {
+    if (text.length < smallBytes && this.ascii(text)) return this;
     const length = Buffer.byteLength(text);
     this.varint(length);
     this.reserve(length);
     this.length += this.buffer.write(text, this.length, length, 'utf8');
     return this;
+  }
+
+  /** Writes a short text character by character; false, and nothing written, if one is not ASCII. */
+  private ascii(text: string): boolean {
+    const { length } = text;
+    this.reserve(length + 1);
+    const { buffer } = this;
+    const start = this.length + 1;
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0x7f) return false;
+      buffer[start + index] = code;
+    }
+    buffer[start - 1] = length;
+    this.length = start + length;
+    return true;
   }
 
   optionalString(text: string | null): this {
@@ -51,7 +83,8 @@ export class ByteWriter {
 
   /** A copy of what was written; the writer starts anew. */
   finish(): Buffer {
-    const result = Buffer.from(this.buffer.subarray(0, this.length));
+    const result = Buffer.allocUnsafe(this.length);
+    this.buffer.copy(result, 0, 0, this.length);
     this.length = 0;
     return result;
   }

@@ -8,6 +8,7 @@ import type { Settings } from '../config/schema.js';
 import { Cause } from '../receipts/causes.js';
 import { Housekeeping } from '../receipts/housekeeping.js';
 import { RecordStore } from '../receipts/record-store.js';
+import { RequestReader } from '../receipts/request-reader.js';
 import type { TrackedMessage } from '../receipts/tracked-message.js';
 import { Tracker } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
@@ -82,6 +83,7 @@ export class BrokerCore {
     const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks },
+      requests: new RequestReader(),
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(),

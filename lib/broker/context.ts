@@ -3,6 +3,7 @@ import type { SequenceSource } from '../base/sequence.js';
 import type { Settings } from '../config/schema.js';
 import type { Housekeeping } from '../receipts/housekeeping.js';
 import type { RecordStore } from '../receipts/record-store.js';
+import type { RequestReader } from '../receipts/request-reader.js';
 import type { Tracker } from '../receipts/tracker.js';
 import type { Session } from '../session/session.js';
 import type { Hooks } from './hooks.js';
@@ -29,6 +30,7 @@ export interface Context {
   /** Sessions that are stored, by number. */
   readonly storedSessions: Map<number, Session>;
   readonly tracker: Tracker;
+  readonly requests: RequestReader;
   readonly records: RecordStore;
   readonly housekeeping: Housekeeping;
   readonly hooks: Hooks;

@@ -1,4 +1,5 @@
 import { encodeAckWithProperties } from '../codec/acks.js';
+import { encodeUserProperties } from '../codec/publish.js';
 import { succeeded } from '../receipts/packets.js';
 import type { TrackedRecord } from '../receipts/record.js';
 import type { Link } from '../session/link.js';
@@ -168,7 +169,8 @@ export class Holds {
       ['receipt-pending', String(counts.pending)],
     ];
     const reason = `${verb} ${reached} of ${matched}`;
-    return encodeAckWithProperties(PacketType.puback, packetId, reasonCode, reason, properties);
+    const pairs = encodeUserProperties(properties);
+    return encodeAckWithProperties(PacketType.puback, packetId, reasonCode, reason, pairs);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Message } from '../base/message.js';
 import { encodeAckWithProperties } from '../codec/acks.js';
 import { type PublishView, readCorrelationData } from '../codec/publish.js';
 import { isReceiptsTopic } from '../receipts/names.js';
+import { encodeReceiptAnswer } from '../receipts/receipt-properties.js';
 import type { Owner, TrackedRecord } from '../receipts/record.js';
 import { recordKey } from '../receipts/record-keys.js';
 import { identityKeyOf } from '../receipts/tracker.js';
@@ -299,12 +300,8 @@ export class OnPublish {
   /** The whole packet if it has properties that the client takes, else null. [MQTT-3.4.2-2] [MQTT-3.1.2-29] */
   private answerProperties(link: Link, packetType: number, packetId: number, answer: Answer): Buffer | null {
     if (!link.problemInformation || (answer.sequence === 0 && answer.reasonString === null)) return null;
-    const userProperties: [string, string][] = [];
-    if (answer.sequence !== 0) {
-      userProperties.push(['receipt-id', this.context.tracker.id(answer.sequence)]);
-      userProperties.push(['receipt-matched', String(answer.matched)]);
-    }
-    const { reasonCode, reasonString } = answer;
+    const { reasonCode, reasonString, sequence, matched } = answer;
+    const userProperties = sequence === 0 ? null : encodeReceiptAnswer(this.context.tracker.id(sequence), matched);
     const encoded = encodeAckWithProperties(packetType, packetId, reasonCode, reasonString, userProperties);
     return link.maximumPacketSize > 0 && encoded.length > link.maximumPacketSize ? null : encoded;
   }

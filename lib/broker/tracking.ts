@@ -1,6 +1,6 @@
 import { type PublishView, readUserProperties } from '../codec/publish.js';
 import { ackTopic, encodeSegment } from '../receipts/names.js';
-import { noRequest, parseRequest, type ReceiptRequest, type Requested } from '../receipts/request.js';
+import { noRequest, type ReceiptRequest, type Requested } from '../receipts/request.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
@@ -51,15 +51,13 @@ export function trackingOf(
     const reason = `a response topic under ${ackTopic}/ must end in the publisher's own identifier`;
     return { reasonCode: ReasonCode.notAuthorized, reason, discard: true };
   }
-  const pairs = view.hasReceiptProperty
-    ? readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd)
-    : [];
-  const request = view.hasReceiptProperty ? parseRequest(pairs, view.qos, false) : noRequest;
+  const request = view.hasReceiptProperty ? context.requests.read(view) : noRequest;
   const decided = typeof request === 'string' ? request : applyRules(context, request, topicName);
   if (decided !== null && typeof decided !== 'string' && decided.asked && receiptAccess(context, client) === 'none') {
     return { reasonCode: ReasonCode.notAuthorized, reason: 'this client may not ask for receipts', discard: false };
   }
   if (typeof decided !== 'string') return decided;
+  const pairs = readUserProperties(view.buffer, view.propertiesStart, view.propertiesEnd);
   const discard = pairs.some(([name]) => name === 'receipt-id');
   return { reasonCode: ReasonCode.implementationSpecificError, reason: decided, discard };
 }

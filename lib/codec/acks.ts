@@ -2,11 +2,11 @@ import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import { pubackCodes, pubrelCodes } from './allowed-reason-codes.js';
 import { pairEnd, readPacketId, stringEnd } from './property-block.js';
-import { encodeUserProperties } from './publish.js';
 import { readVariableByteInteger, variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
 import { malformed, violation } from './violations.js';
 
 const pubrel = 6;
+const noBytes = Buffer.alloc(0);
 
 /** An inbound PUBACK, PUBREC, PUBREL or PUBCOMP; reused. The Reason String's bytes lie in the decoded buffer. */
 export class AckView {
@@ -111,9 +111,9 @@ export function encodeAckWithProperties(
   packetId: number,
   reasonCode: number,
   reasonString: string | null,
-  userProperties: readonly (readonly [string, string])[],
+  userProperties: Buffer | null,
 ): Buffer {
-  const pairs = encodeUserProperties(userProperties);
+  const pairs = userProperties ?? noBytes;
   const reasonLength = reasonString === null ? 0 : Buffer.byteLength(reasonString);
   const propertiesSize = pairs.length + (reasonString === null ? 0 : 3 + reasonLength);
   const remaining = 3 + variableByteIntegerSize(propertiesSize) + propertiesSize;

@@ -7,6 +7,9 @@ export const ackTopic = '$receipts/ack';
 export const receiptsPrefix = '$receipts/';
 
 const segmentBytesMax = 512;
+/** Names up to this length stay below `segmentBytesMax` in UTF-8. */
+const plainCharactersMax = segmentBytesMax / 4;
+const special = /[%/+#]|^[$~]/;
 const keptBytes = 400;
 /** Bytes of an identity's hash: too many for anyone to find two names with the same. */
 export const identityKeyBytes = 12;
@@ -25,6 +28,7 @@ function percent(character: string): string {
  * two clients share a segment and none looks like `~` or `$server`. Long ones are cut and marked with a hash.
  */
 export function encodeSegment(name: string): string {
+  if (name.length <= plainCharactersMax && !special.test(name)) return name;
   return cutSegment(escapeLevel(name).replace(/^[$~]/, percent), name);
 }
 

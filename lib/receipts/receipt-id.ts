@@ -6,19 +6,21 @@ const nodeCharacters = 2;
 /** Characters of a receipt id: 11 of the message's sequence, 2 of the node's number. */
 export const receiptIdLength = sequenceCharacters + nodeCharacters;
 
-function encode(value: number, characters: number): string {
-  let text = '';
-  let rest = value;
-  for (let at = 0; at < characters; at++) {
-    text = (alphabet[rest % 32] as string) + text;
-    rest = Math.floor(rest / 32);
-  }
-  return text;
+/** Two characters for each ten bits. */
+const pairs = Array.from({ length: 1024 }, (_, value) => `${alphabet[value >> 5]}${alphabet[value & 31]}`);
+const high25 = 2 ** 30;
+
+/** Eleven characters: 25 bits as one and two pairs, then 30 bits as three pairs. */
+function encodeSequence(sequence: number): string {
+  const high = Math.floor(sequence / high25);
+  const low = sequence % high25;
+  const head = (alphabet[high >>> 20] as string) + pairs[(high >>> 10) & 1023] + pairs[high & 1023];
+  return head + pairs[low >>> 20] + pairs[(low >>> 10) & 1023] + pairs[low & 1023];
 }
 
 /** The id by which receipts name a message: sortable by time of acceptance, unique in the deployment. */
 export function receiptId(sequence: number, nodeNumber: number): string {
-  return encode(sequence, sequenceCharacters) + encode(nodeNumber, nodeCharacters);
+  return encodeSequence(sequence) + pairs[nodeNumber];
 }
 
 /** The sequence and node in a receipt id, or null if it is none. */

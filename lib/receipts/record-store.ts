@@ -29,6 +29,8 @@ interface Publisher {
 export class RecordStore {
   private readonly store: Store;
   private readonly active = new Map<number, TrackedRecord>();
+  /** The one found last, which is asked for several times in a row. */
+  private last: TrackedRecord | null = null;
   private readonly publishers = new Map<string, Publisher>();
   private readonly bySegment = new Map<string, Set<Publisher>>();
   private readonly changed = new Set<Publisher>();
@@ -68,8 +70,8 @@ export class RecordStore {
   create(record: TrackedRecord): void {
     const { publisherKey, sequence, rows } = record;
     if (rows !== null && rows.size > inlineRowsMax) {
-      for (const [recipientKey, row] of rows) {
-        const key = keys.recipientRowKey(publisherKey, sequence, Buffer.from(recipientKey, 'latin1'));
+      for (const { recipientKey, row } of rows.inOrder()) {
+        const key = keys.recipientRowKey(publisherKey, sequence, recipientKey);
         this.store.putNew(Table.recipients, key, encodeRow(row));
       }
       record.rows = null;
@@ -100,8 +102,11 @@ export class RecordStore {
   }
 
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
+    const { last } = this;
+    if (last !== null && last.sequence === sequence && last.publisherKey === publisherKey) return last;
     const active = this.active.get(sequence);
     if (active !== undefined && (active.publisherKey === publisherKey || active.publisherKey.equals(publisherKey))) {
+      this.last = active;
       return active;
     }
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
@@ -113,6 +118,7 @@ export class RecordStore {
 
   /** Lets go of a record that hardly anything will happen to any more; the store has it. */
   release(record: TrackedRecord): void {
+    if (this.last === record) this.last = null;
     this.active.delete(record.sequence);
   }
 
@@ -132,7 +138,7 @@ export class RecordStore {
   }
 
   row(record: TrackedRecord, recipientKey: Buffer): Row | null {
-    if (record.rows !== null) return record.rows.get(recipientKey.toString('latin1')) ?? null;
+    if (record.rows !== null) return record.rows.get(recipientKey);
     const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
     const value = this.store.get(Table.recipients, key);
     return value === null ? null : decodeRow(value);
@@ -141,7 +147,7 @@ export class RecordStore {
   /** Puts a changed row; an inline one goes with the next `save` of its record. */
   putRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     if (record.rows !== null) {
-      record.rows.set(recipientKey.toString('latin1'), row);
+      record.rows.set(recipientKey, row);
       return;
     }
     const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
@@ -151,9 +157,10 @@ export class RecordStore {
   /** Rows of a record after a recipient's key, in the order of keys. @param after null for the first */
   rowsAfter(record: TrackedRecord, after: Buffer | null, limit: number): { recipientKey: Buffer; row: Row }[] {
     if (record.rows !== null) {
-      const from = after === null ? '' : after.toString('latin1');
-      const later = [...record.rows].filter(([key]) => after === null || key > from).sort(byKey);
-      return later.slice(0, limit).map(([key, row]) => ({ recipientKey: Buffer.from(key, 'latin1'), row }));
+      const later = record.rows
+        .inOrder()
+        .filter(({ recipientKey }) => after === null || recipientKey.compare(after) > 0);
+      return later.slice(0, limit);
     }
     const prefix = keys.recordKey(record.publisherKey, record.sequence);
     const start = after === null ? prefix : keys.afterKey(Buffer.concat([prefix, after]));
@@ -303,10 +310,6 @@ export class RecordStore {
       }
     }
     this.active.set(record.sequence, record);
+    this.last = record;
   }
-}
-
-function byKey([one]: [string, Row], [other]: [string, Row]): number {
-  if (one < other) return -1;
-  return one > other ? 1 : 0;
 }

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import type { QoS } from '../spec/packet-types.js';
 import { type Cause, causesByNumber } from './causes.js';
+import { InlineRows } from './inline-rows.js';
 import { identityKeyBytes } from './names.js';
 import type { Requested } from './request.js';
 import type { ReceiptState } from './states.js';
@@ -81,8 +82,8 @@ export interface TrackedRecord extends Facts {
   failures: Failure[];
   /** Full names of the shared groups in the cohort. */
   groups: string[];
-  /** Rows by recipient key, as latin1; null if they have keys of their own in table `recipients`. */
-  rows: Map<string, Row> | null;
+  /** Rows by recipient; null if they have keys of their own in table `recipients`. */
+  rows: InlineRows | null;
   /** True while the message is being fanned out and the record is not in the store. */
   opening: boolean;
 }
@@ -138,7 +139,7 @@ export function encodeRecord(record: TrackedRecord): Buffer {
   for (const group of record.groups) writer.string(group);
   if (rows !== null) {
     writer.varint(rows.size);
-    for (const [key, row] of rows) writeRow(writer.raw(Buffer.from(key, 'latin1')), row);
+    for (let at = 0; at < rows.size; at++) writeRow(writer.raw(rows.keys[at] as Buffer), rows.rows[at] as Row);
   }
   return writer.finish();
 }
@@ -175,10 +176,10 @@ export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buff
   return { ...facts, ...tally, groups, rows, opening: false };
 }
 
-function readRows(reader: ByteReader): Map<string, Row> {
-  const rows = new Map<string, Row>();
+function readRows(reader: ByteReader): InlineRows {
+  const rows = new InlineRows();
   for (let left = reader.varint(); left > 0; left--) {
-    rows.set(reader.raw(identityKeyBytes).toString('latin1'), readRow(reader));
+    rows.set(Buffer.from(reader.raw(identityKeyBytes)), readRow(reader));
   }
   return rows;
 }

@@ -1,14 +1,15 @@
 import type { Clock } from '../base/clock.js';
 import type { Message } from '../base/message.js';
-import { encodeUserProperties } from '../codec/publish.js';
 import { Outcome } from '../delivery/table.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { Cause } from './causes.js';
+import { InlineRows } from './inline-rows.js';
 import { clientIdentityKey, groupIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
 import { receiptId } from './receipt-id.js';
 import { receiptMessage } from './receipt-message.js';
+import { encodeReceiptId } from './receipt-properties.js';
 import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
@@ -109,7 +110,7 @@ export class Tracker {
 
   /** The user property that the broker appends for recipients, in wire form. */
   receiptProperty(sequence: number): Buffer {
-    return encodeUserProperties([['receipt-id', this.id(sequence)]]);
+    return encodeReceiptId(this.id(sequence));
   }
 
   /** The key under which a publisher's records are kept. */
@@ -148,7 +149,7 @@ export class Tracker {
       collapsed: false,
       failures: [],
       groups: [],
-      rows: new Map(),
+      rows: new InlineRows(),
       opening: true,
     });
     this.openingReceipts = [];
@@ -158,7 +159,7 @@ export class Tracker {
   join(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
     const record = this.records.find(publisherKey, sequence);
     if (record === null || !record.opening || record.rows === null) return;
-    record.rows.set(recipientKeyOf(session, group).toString('latin1'), newRow(session, group));
+    record.rows.set(recipientKeyOf(session, group), newRow(session, group));
     if (group !== null) record.groups.push(group);
     record.counts.pending++;
   }

@@ -3,6 +3,7 @@ import { generate, type Packet } from 'mqtt-packet';
 import t from 'tap';
 import { encodeAckWithProperties, writeAck } from '../../../lib/codec/acks.js';
 import * as publish from '../../../lib/codec/publish.js';
+import { encodeUserProperties } from '../../../lib/codec/publish.js';
 import { PacketType, type ProtocolVersion } from '../../../lib/spec/packet-types.js';
 import { describe } from './describe-packet.js';
 import { oraclePacket } from './oracle.js';
@@ -172,7 +173,8 @@ t.test('acknowledgements as we write them are read by mqtt-packet as they were m
       const short = oraclePacket(target.subarray(1, end), version);
       if (target[end] !== 0xee || short.cmd !== ackNames[type - 4] || short.messageId !== packetId) return false;
       if (version !== 5) return end === 5 && short.reasonCode === undefined;
-      const long = oraclePacket(encodeAckWithProperties(type, packetId, reasonCode, reasonString, pairs), 5);
+      const properties = encodeUserProperties(pairs);
+      const long = oraclePacket(encodeAckWithProperties(type, packetId, reasonCode, reasonString, properties), 5);
       const expected: Record<string, unknown> = {};
       if (reasonString !== null) expected.reasonString = reasonString;
       if (pairs.length > 0) expected.userProperties = Object.fromEntries(pairs);

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { encodeAckWithProperties, writeAck } from '../../../lib/codec/acks.js';
 import * as publish from '../../../lib/codec/publish.js';
+import { encodeUserProperties } from '../../../lib/codec/publish.js';
 import { PacketType } from '../../../lib/spec/packet-types.js';
 import { comparable, describe, describeStream } from './describe-packet.js';
 import { oracle } from './oracle.js';
@@ -30,7 +31,8 @@ function encodeAck({ packet, version }: Vector): Buffer {
   const packetId = packet.packetId as number;
   const reasonCode = packet.reasonCode as number;
   if (packet.reasonString !== null) {
-    return encodeAckWithProperties(type, packetId, reasonCode, packet.reasonString as string, [['n', 'v']]);
+    const pairs = encodeUserProperties([['n', 'v']]);
+    return encodeAckWithProperties(type, packetId, reasonCode, packet.reasonString as string, pairs);
   }
   const target = Buffer.alloc(9, 0xee);
   return Buffer.from(target.subarray(2, writeAck(target, 2, type, packetId, reasonCode, version)));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { causesByNumber } from '../../../lib/receipts/causes.js';
+import { InlineRows } from '../../../lib/receipts/inline-rows.js';
 import {
   type Counts,
   decodeRecord,
@@ -78,7 +79,9 @@ const record: fc.Arbitrary<TrackedRecord> = fc
       groups: fc.array(text, { maxLength: 3 }),
       rows: fc.option(
         fc.array(fc.tuple(key, row), { maxLength: 5 }).map((list) => {
-          return new Map(list.map(([recipient, value]) => [recipient.toString('latin1'), value]));
+          const rows = new InlineRows();
+          for (const [recipient, value] of list) rows.set(recipient, value);
+          return rows;
         }),
       ),
       opening: fc.constant(false),
