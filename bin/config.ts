@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { describeOptions } from '../lib/config/documentation.js';
 import { loadSettings } from '../lib/config/load.js';
 import { optionsJsonSchema } from '../lib/config/schema.js';
 import { readConfigurationFile } from './configuration-file.js';
@@ -17,7 +18,9 @@ export function addConfigCommands(program: Command): void {
   config
     .command('schema')
     .description('print the JSON Schema of configuration files, for editors')
-    .action(() => {
-      process.stdout.write(`${JSON.stringify(optionsJsonSchema(), undefined, 2)}\n`);
+    .option('--markdown', 'print all options as a page to read instead')
+    .action(({ markdown }: { readonly markdown?: boolean }) => {
+      const schema = () => `${JSON.stringify(optionsJsonSchema(), undefined, 2)}\n`;
+      process.stdout.write(markdown === true ? describeOptions() : schema());
     });
 }

@@ -78,15 +78,16 @@ export class FanOut {
    * The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it.
    */
   private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
-    const { routes } = this.context;
+    const { routes, settings } = this.context;
+    const unacknowledged = out.qos === 0 && !settings.upgradeOutgoingQos;
     const ready = routes.choose(group, (member) => {
       const { link, sendQuota } = member.session;
-      return link !== null && !link.slow && (out.qos === 0 || member.qos === 0 || sendQuota > 0);
+      return link !== null && !link.slow && (unacknowledged || member.qos === 0 || sendQuota > 0);
     });
     return (
       ready ??
       routes.choose(group, (member) => member.session.link !== null) ??
-      routes.choose(group, (member) => out.qos > 0 && member.qos > 0)
+      routes.choose(group, (member) => !unacknowledged && member.qos > 0)
     );
   }
 }

@@ -89,7 +89,8 @@ export class LargeFanOuts {
    */
   begin(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): LargeFanOut {
     const targets = grantedTargets(route, publisher);
-    const stored = record !== null || (out.qos > 0 && targets.some(({ session, qos }) => session.stored && qos > 0));
+    const acknowledged = out.qos > 0 || this.context.settings.upgradeOutgoingQos;
+    const stored = record !== null || (acknowledged && targets.some(({ session, qos }) => session.stored && qos > 0));
     const groups = route.groups.map(({ name }) => name);
     const message = out.message();
     const fanOut = { message, record, targets, groups, durable: stored, cursor: 0, done: () => undefined };

@@ -30,16 +30,24 @@ export const plainCarriage: Carriage = { kind: DeliveryKind.message, sequence: 0
 /** Offers messages to sessions: each is sent at once, queued or refused, as the delivery table has it. */
 export class Offers {
   private readonly context: Context;
+  private readonly upgrades: boolean;
 
   constructor(context: Context) {
     this.context = context;
+    this.upgrades = context.settings.upgradeOutgoingQos;
   }
 
   /** Offers a message to one session. */
   offer(target: Target, out: Outgoing, carriage: Carriage): void {
-    const qos = Math.min(out.qos, target.qos) as QoS; // [MQTT-3.8.4-8]
+    // [MQTT-3.8.4-8] unless the operator wants it otherwise
+    const qos = this.upgrades ? this.upgradedQos(target, out) : (Math.min(out.qos, target.qos) as QoS);
     if (qos === 0) this.offerQos0(target, out, carriage);
     else this.offerAcknowledged(target, out, carriage, qos);
+  }
+
+  /** The granted QoS, whatever the publisher's; but QoS 0 needs no store and goes on without one. */
+  private upgradedQos(target: Target, out: Outgoing): QoS {
+    return out.qos === 0 && !this.context.persistence.healthy ? 0 : target.qos;
   }
 
   private offerQos0(target: Target, out: Outgoing, carriage: Carriage): void {
@@ -72,7 +80,9 @@ export class Offers {
   private offerAcknowledged(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): void {
     const { session } = target;
     const { link } = session;
-    if (link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0) {
+    const { inflightBytes } = session;
+    const waits = link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0;
+    if (waits || (inflightBytes !== null && !inflightBytes.hasRoom(out.payloadLength))) {
       this.enqueue(target, out, carriage, qos);
       return;
     }
@@ -92,6 +102,7 @@ export class Offers {
     const state = nextState(step(DeliveryState.new, event));
     const packetId = session.outbound.take(state, sequence, detail);
     session.sendQuota--;
+    inflightBytes?.add(packetId, out.payloadLength);
     const retain = this.retainFlag(target, out);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
@@ -117,8 +128,8 @@ export class Offers {
       this.context.tracker.sent(carriage.reference, out.sequence, session, carriage.group, qos);
     }
     // What must not be repeated leaves once it is recorded.
-    const waits = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
-    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, waits);
+    const recordedFirst = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
+    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 
   /** Sends at QoS 1 what most likely is acknowledged before it has to be written. */
@@ -130,6 +141,7 @@ export class Offers {
     const state = nextState(step(DeliveryState.new, DeliveryEvent.sendQos1));
     delivery.packetId = session.outbound.take(state, out.sequence, delivery);
     session.sendQuota--;
+    session.inflightBytes?.add(delivery.packetId, out.payloadLength);
     this.context.turns.publish(link, frame, publishFirstByte(1, retain), delivery.packetId, false);
   }
 

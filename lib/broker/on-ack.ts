@@ -58,6 +58,7 @@ export class OnAck {
     if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
     if (effects & Effect.free) {
       outbound.release(packetId);
+      session.inflightBytes?.remove(packetId);
       const paid = session.unpaidIds === null || !session.unpaidIds.delete(packetId);
       if (paid && session.sendQuota < session.sendQuotaMax) session.sendQuota++; // [MQTT-4.9.0-2]
     }

@@ -6,6 +6,7 @@ import { Cause } from '../receipts/causes.js';
 import { encodeSegment, isReceiptsTopic } from '../receipts/names.js';
 import { noRequest, parseRequest } from '../receipts/request.js';
 import { identityKeyOf } from '../receipts/tracker.js';
+import { InflightBytes } from '../session/inflight-bytes.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { ReasonCode } from '../spec/reason-codes.js';
@@ -99,6 +100,10 @@ export class OnConnect {
     if (will.retain && !settings.retainAvailable) {
       return refuse(ReasonCode.retainNotSupported, 'a retained will with Retain Available 0'); // [MQTT-3.2.2-13]
     }
+    const { maximumMessageSize } = settings;
+    if (maximumMessageSize > 0 && will.payload.length > maximumMessageSize) {
+      return refuse(ReasonCode.quotaExceeded, `a message may have ${maximumMessageSize} bytes`);
+    }
     if (countLevels(will.topicName) > settings.maximumTopicLevels) {
       return refuse(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);
     }
@@ -189,7 +194,9 @@ export class OnConnect {
     session.requestedExpirySeconds = requested;
     session.disconnectedAtMs = 0;
     session.expiryTimer = null;
-    session.sendQuotaMax = Math.min(packet.receiveMaximum, this.context.settings.maximumInflightMessages);
+    const { maximumInflightMessages, maximumInflightBytes } = this.context.settings;
+    session.sendQuotaMax = Math.min(packet.receiveMaximum, maximumInflightMessages);
+    session.inflightBytes = maximumInflightBytes > 0 ? new InflightBytes(maximumInflightBytes) : null;
     session.sendQuota = session.sendQuotaMax; // [MQTT-4.9.0-1]
     session.will = packet.will;
   }

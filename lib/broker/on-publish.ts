@@ -155,6 +155,10 @@ export class OnPublish {
     if (tooManyLevels(topicName, settings.maximumTopicLevels)) {
       return refused(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);
     }
+    const { maximumMessageSize } = settings;
+    if (maximumMessageSize > 0 && view.end - view.payloadStart > maximumMessageSize) {
+      return refused(ReasonCode.quotaExceeded, `a message may have ${maximumMessageSize} bytes`);
+    }
     let tracking: Tracking | null = null;
     const mayConcernReceipts =
       view.hasReceiptProperty || settings.tracking.length > 0 || view.responseTopicEnd > view.responseTopicStart;

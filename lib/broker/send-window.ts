@@ -95,9 +95,15 @@ export class SendWindow {
     while (!link.slow && !link.closed && queueLength(this.context, session) > 0) {
       const delivery = session.queue.first() ?? this.readOn(session);
       if (delivery === null) return;
-      if (delivery.qos > 0 && session.sendQuota === 0) return;
+      if (delivery.qos > 0 && (session.sendQuota === 0 || !this.hasRoom(session, delivery))) return;
       this.sendQueued(session, link, delivery);
     }
+  }
+
+  /** True if the bytes in flight leave room for a delivery; one whose message is gone needs none. */
+  private hasRoom({ inflightBytes }: Session, delivery: Delivery): boolean {
+    if (inflightBytes === null) return true;
+    return inflightBytes.hasRoom(this.bodyOf(delivery, false)?.payload.length ?? 0);
   }
 
   /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */
@@ -146,6 +152,7 @@ export class SendWindow {
       return;
     }
     session.sendQuota--;
+    session.inflightBytes?.add(packetId, message.payload.length);
     session.unpaidIds?.delete(packetId);
     // [MQTT-3.3.1-1] a repeat says so
     const firstByte = publishFirstByte(delivery.qos, delivery.retain) | dupBit;
@@ -167,6 +174,7 @@ export class SendWindow {
     if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
     if (effects & Effect.free) {
       outbound.release(packetId);
+      session.inflightBytes?.remove(packetId);
       session.unpaidIds?.delete(packetId);
     }
     if (effects & Effect.pubrel) turns.pubrel(link, packetId, ReasonCode.success, true);
@@ -212,6 +220,7 @@ export class SendWindow {
     const state = nextState(step(DeliveryState.queued, event));
     const packetId = session.outbound.take(state, delivery.sequence, delivery);
     session.sendQuota--;
+    session.inflightBytes?.add(packetId, message.payload.length);
     if (session.stored) {
       delivery.message = null;
       persistence.putDelivery(session.number, { ...delivery, state, packetId });

@@ -6,6 +6,8 @@ export interface OptionFacts {
   readonly description: string;
   /** The default, undefined where there is none. */
   readonly fallback: unknown;
+  /** True if it must be given, in each member of its list. */
+  readonly isRequired: boolean;
   /** The values that are allowed, in words: `a whole number from 0 to 65535`. */
   readonly allowed: string;
 }
@@ -15,6 +17,7 @@ type JsonSchema = Readonly<Record<string, unknown>>;
 /** Lists every option in a JSON Schema by its path, groups and lists before their members. */
 export function listFacts(schema: JsonSchema, parent = ''): OptionFacts[] {
   const list: OptionFacts[] = [];
+  const required = Array.isArray(schema.required) ? schema.required : [];
   for (const [key, member] of Object.entries(asSchema(schema.properties))) {
     const option = asSchema(member);
     const path = parent === '' ? key : `${parent}.${key}`;
@@ -23,6 +26,7 @@ export function listFacts(schema: JsonSchema, parent = ''): OptionFacts[] {
       type: String(option.type),
       description: typeof option.description === 'string' ? option.description : '',
       fallback: option.default,
+      isRequired: required.includes(key),
       allowed: describeAllowed(option),
     });
     list.push(...listFacts(option, path), ...listFacts(asSchema(option.items), `${path}[]`));
@@ -46,10 +50,15 @@ function describeAllowed(schema: JsonSchema): string {
     case 'string':
       return schema.minLength === 1 ? 'text that is not empty' : 'text';
     case 'array':
-      return `a list, each with ${memberNames(asSchema(schema.items))}`;
+      return describeList(asSchema(schema.items));
     default:
       return `a group of ${memberNames(schema)}`;
   }
+}
+
+function describeList(items: JsonSchema): string {
+  const names = memberNames(items);
+  return names === '' ? 'a list of texts' : `a list, each with ${names}`;
 }
 
 function describeRange(schema: JsonSchema): string {

@@ -115,6 +115,9 @@ export const optionsSchema = z.strictObject({
   maximumPacketSize: whole(64, variableByteIntegerMax + fixedHeaderMax)
     .default(2 * mebibyte)
     .describe('Largest packet the broker accepts, in bytes.'),
+  maximumMessageSize: whole(0, variableByteIntegerMax)
+    .default(0)
+    .describe('Largest payload of a message that clients may publish, in bytes; 0 for no bound but the packet size.'),
   maximumQos: z.literal([0, 1, 2]).default(2).describe('Highest QoS that a client may publish at or is granted.'),
   receiveMaximum: whole(1, uint16Max)
     .default(1024)
@@ -122,6 +125,9 @@ export const optionsSchema = z.strictObject({
   maximumInflightMessages: whole(1, uint16Max)
     .default(1024)
     .describe("How many QoS 1 and 2 messages are in flight to a client; caps the client's Receive Maximum."),
+  maximumInflightBytes: whole(0)
+    .default(0)
+    .describe('How many bytes of QoS 1 and 2 messages are in flight to a client; 0 for no bound. The rest waits.'),
   maximumQueuedMessages: whole(0)
     .default(100_000)
     .describe('How many messages wait for one session; 0 for no bound. More are dropped.'),
@@ -132,6 +138,10 @@ export const optionsSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether QoS 0 messages are queued for sessions that are not connected.'),
+  upgradeOutgoingQos: z
+    .boolean()
+    .default(false)
+    .describe('Whether messages go out at the QoS of the subscription, even if they were published at a lower one.'),
   maximumOutboxBytes: whole(4 * kibibyte)
     .default(16 * mebibyte)
     .describe('Unsent bytes of one connection, past which QoS 0 messages are dropped and others wait.'),

@@ -3,6 +3,7 @@ import { PacketIds } from '../delivery/packet-ids.js';
 import type { ProtocolVersion, QoS } from '../spec/packet-types.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryQueue } from './delivery-queue.js';
+import type { InflightBytes } from './inflight-bytes.js';
 import type { Link } from './link.js';
 import type { Subscription } from './subscription.js';
 
@@ -53,6 +54,8 @@ export class Session {
   sendQuota = 0;
   /** Its value when the connection began; acknowledgements never raise it above. [MQTT-4.9.0-2] */
   sendQuotaMax = 0;
+  /** What is in flight in bytes; null where that has no bound. */
+  inflightBytes: InflightBytes | null = null;
   /** False until the queue's length is known from the store. */
   queueKnown: boolean;
   /** Identifiers whose PUBLISH must be repeated on this connection and has not been, for want of quota. */

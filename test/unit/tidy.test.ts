@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { describeOptions } from '../../lib/config/documentation.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -131,3 +132,7 @@ enforce('no clock, timer, socket, disk or chance', (file) => {
 enforce('no default export', ({ code }) => (/^export default\b|\bas default\b/m.test(code) ? ['export default'] : []));
 
 enforce('no any', ({ code }) => (/(?::|<|\bas|\||&|,)\s*any\b\s*[;,)>=|&[\]{]/.test(code) ? ['any'] : []));
+
+t.test('docs/configuration.md is what "npm run docs" writes', async (t) => {
+  t.equal(readFileSync(join(root, 'docs/configuration.md'), 'utf8'), describeOptions());
+});
