@@ -6,18 +6,19 @@ const introduction = `# Configuration
 
 <!-- Generated from lib/config/schema.ts by "npm run docs": do not edit. -->
 
-Every option can be written in a file, in the environment and, where \`countersign start --help\` lists it, as a flag. Where
-several give the same option, a flag wins over the environment, the environment over the file, the file over the default;
-a list is replaced as a whole.
+Every option can be written in a file, in the environment and, where \`countersign start --help\` lists it, as a flag.
+Where several give the same option, a flag wins over the environment, the environment over the file, the file over the
+default; a list is replaced as a whole.
 
-- **File**: \`countersign start --config FILE\`, YAML, or JSON if the name ends in \`.json\`. \`countersign config check FILE\` checks
-  one without starting; \`countersign config schema\` prints a JSON Schema for editors.
-- **Environment**: the variable of each option is beside it. Lists and groups are written as JSON. An empty variable counts
-  as not given.
+- **File**: \`countersign start --config FILE\`, YAML, or JSON if the name ends in \`.json\`.
+  \`countersign config check FILE\` checks one without starting; \`countersign config schema\` prints a JSON Schema for
+  editors.
+- **Environment**: the variable of each option is beside it. Lists and groups are written as JSON. An empty variable
+  counts as not given.
 - **Library**: \`new Broker({ … })\` takes the same keys.
 
-An unknown key or a value that is not allowed is refused, with its path, what was given, what is allowed and the nearest valid
-key.
+An unknown key or a value that is not allowed is refused, with its path, what was given, what is allowed and the nearest
+valid key.
 `;
 
 /** All options as a page in Markdown: `docs/configuration.md`. */
@@ -49,7 +50,8 @@ function describeTable(facts: readonly OptionFacts[], group: string): string {
   const rows = facts.map(({ path, allowed, fallback, isRequired, description }) => {
     const name = `\`${path.slice(group.length).replace(/^(\[\])?\./, '')}\``;
     const key = isInList ? name : `${name}<br>\`${spellVariable(path)}\``;
-    return `| ${[key, allowed, isRequired ? 'required' : describeDefault(fallback), description].map(escapeCell).join(' | ')} |`;
+    const usual = isRequired ? 'required' : describeDefault(fallback);
+    return `| ${[key, allowed, usual, description].map(escapeCell).join(' | ')} |`;
   });
   return `${[head, '| --- | --- | --- | --- |', ...rows].join('\n')}\n`;
 }
