@@ -4,7 +4,7 @@ import { encodeSuback, encodeUnsuback } from '../codec/subscribe.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
-import type { Subscription } from '../session/subscription.js';
+import { Subscription } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 import { countLevels, hasWildcard, isTopicFilter, parseSharedFilter } from '../topic/names.js';
@@ -112,9 +112,9 @@ export class OnSubscribe {
 
   private subscriptionOf(session: Session, request: SubscriptionRequest, subscriptionId: number): Subscription {
     const { maximumQos } = this.context.settings;
-    const { topicFilter, noLocal, retainAsPublished, retainHandling } = request;
     const qos = Math.min(request.qos, maximumQos) as QoS; // [MQTT-3.2.2-10]
-    return { session, topicFilter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId, target: null };
+    const options = qos === request.qos ? request : { ...request, qos };
+    return new Subscription(session, request.topicFilter, options, subscriptionId);
   }
 
   /** [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; never for shared subscriptions. */

@@ -1,6 +1,7 @@
 import { DeliveryState } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
 import { Session } from '../session/session.js';
+import { Subscription } from '../session/subscription.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
 import type { ReceiptReplays } from './receipt-replays.js';
@@ -31,8 +32,9 @@ export function recover(context: Context, parts: Parts): void {
     context.sessions.set(clientId, session);
     context.storedSessions.set(number, session);
     for (const subscription of persistence.subscriptions(number)) {
-      const retainHandling = subscription.retainHandling as 0 | 1 | 2;
-      parts.subscriptions.restore({ session, ...subscription, retainHandling, target: null });
+      const { topicFilter, subscriptionId } = subscription;
+      const options = { ...subscription, retainHandling: subscription.retainHandling as 0 | 1 | 2 };
+      parts.subscriptions.restore(new Subscription(session, topicFilter, options, subscriptionId));
     }
     restored.push({ session, willDueAtMs: stored.willDueAtMs });
   }

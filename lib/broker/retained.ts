@@ -1,7 +1,7 @@
 import type { Message } from '../base/message.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
-import type { Subscription } from '../session/subscription.js';
+import type { Subscription, Target } from '../session/subscription.js';
 import type { RetainedCursor } from '../topic/retained-index.js';
 import { RetainedIndex } from '../topic/retained-index.js';
 import type { Context } from './context.js';
@@ -15,6 +15,8 @@ const replaySlice = 64;
 /** What one subscription is still to be sent. */
 interface Replay {
   readonly subscription: Subscription;
+  /** Made for the first message: most subscriptions find nothing retained. */
+  target: Target | null;
   readonly cursor: RetainedCursor;
   /** The slice looked up last, and how much of it was sent. */
   readonly found: { topicName: string; sequence: number }[];
@@ -87,7 +89,7 @@ export class Retained {
   replay(subscription: Subscription): void {
     const { session } = subscription;
     const cursor = this.index.match(subscription.topicFilter);
-    const replay: Replay = { subscription, cursor, found: [], sent: 0, more: true };
+    const replay: Replay = { subscription, target: null, cursor, found: [], sent: 0, more: true };
     const underWay = this.replays.get(session);
     if (underWay !== undefined) {
       underWay.push(replay);
@@ -109,7 +111,7 @@ export class Retained {
       if (next === null) {
         underWay.shift();
         first = underWay[0];
-      } else this.send(first.subscription, next);
+      } else this.send(first, next);
     }
     if (first === undefined) this.replays.delete(session);
   }
@@ -135,7 +137,8 @@ export class Retained {
     return (replay.found[replay.sent++] as { sequence: number }).sequence;
   }
 
-  private send(subscription: Subscription, sequence: number): void {
+  private send(replay: Replay, sequence: number): void {
+    const { subscription } = replay;
     const { persistence, clock, sequences } = this.context;
     const message = this.inMemory.get(sequence) ?? persistence.readMessage(sequence);
     if (message === null) return;
@@ -146,11 +149,12 @@ export class Retained {
     // [MQTT-3.8.3-3] what the client published itself is not for it, retained or live
     if (subscription.noLocal && message.publisherId === subscription.session.clientId) return;
     // A replay is a delivery of its own, not the repeat of an earlier one: it gets its own place in the queue.
-    this.out.fromMessage({ ...message, tracked: false }, clock.now());
+    this.out.fromMessage(message, clock.now());
+    this.out.tracked = false;
     this.out.retain = true;
-    const target = { ...targetOf(subscription.session, [subscription]), retainAsPublished: true };
     const carriage = { kind: DeliveryKind.message, sequence: sequences.next(), reference: null, group: null };
-    this.offers.offer(target, this.out, carriage);
+    replay.target ??= { ...targetOf(subscription.session, [subscription]), retainAsPublished: true };
+    this.offers.offer(replay.target, this.out, carriage);
     if (this.out.references > 0) persistence.addReferences(sequence, this.out.references);
   }
 

@@ -30,13 +30,13 @@ export class Subscriptions {
       if (former !== undefined) this.unindex(former);
       this.index(subscription);
     }
-    session.subscriptions.set(topicFilter, subscription);
+    session.putSubscription(subscription);
     if (session.stored) this.context.persistence.putSubscription(subscription);
   }
 
   /** Indexes a subscription read from the store. */
   restore(subscription: Subscription): void {
-    subscription.session.subscriptions.set(subscription.topicFilter, subscription);
+    subscription.session.putSubscription(subscription);
     this.index(subscription);
   }
 
@@ -44,7 +44,7 @@ export class Subscriptions {
   remove(session: Session, topicFilter: string): boolean {
     const subscription = session.subscriptions.get(topicFilter);
     if (subscription === undefined) return false;
-    session.subscriptions.delete(topicFilter);
+    session.removeSubscription(topicFilter);
     this.unindex(subscription);
     if (session.stored) this.context.persistence.deleteSubscription(session.number, topicFilter);
     return true;

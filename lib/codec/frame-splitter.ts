@@ -17,6 +17,8 @@ const longestHeader = 5;
 /** Room given at once to a packet whose end has not arrived. */
 const smallestStorage = 256;
 const nothing = Buffer.alloc(0);
+/** Shared by all splitters that hold nothing back. Never changed. */
+const noChunks: Buffer[] = [];
 
 /**
  * Cuts a byte stream into packets. Packets that lie whole in one chunk are passed on as they lie; only a packet that
@@ -50,7 +52,7 @@ export class FrameSplitter {
     this.partialLength = 0;
     this.headerSize = 0;
     this.frameSize = 0;
-    this.waiting = [];
+    this.waiting = noChunks;
     this.waitingOffset = 0;
     this.waitingBytes = 0;
     this.isStopped = false;
@@ -73,16 +75,21 @@ export class FrameSplitter {
    */
   push(chunk: Buffer, sink: FrameSink): void {
     if (this.isStopped) {
-      this.waiting.push(chunk);
+      this.hold(chunk);
       this.waitingBytes += chunk.length;
       return;
     }
     const consumed = this.consume(chunk, 0, sink);
     if (consumed < chunk.length) {
-      this.waiting.push(chunk);
+      this.hold(chunk);
       this.waitingOffset = consumed;
       this.waitingBytes = chunk.length - consumed;
     }
+  }
+
+  private hold(chunk: Buffer): void {
+    if (this.waiting === noChunks) this.waiting = [];
+    this.waiting.push(chunk);
   }
 
   /** Goes on after a stop with what waits; may stop again. Throws like `push`. */
@@ -98,7 +105,8 @@ export class FrameSplitter {
       this.waitingOffset = 0;
       done++;
     }
-    this.waiting.splice(0, done);
+    if (done === this.waiting.length) this.waiting = noChunks;
+    else this.waiting.splice(0, done);
   }
 
   /** Passes on packets of `chunk` from `offset` until it is used up or the sink stops; returns the offset reached. */

@@ -21,7 +21,8 @@ import { Handshake, type HandshakePort } from './handshake.js';
 import { KeepAlive } from './keep-alive.js';
 import { Outbox } from './outbox.js';
 import { ReAuthentication } from './re-authentication.js';
-import { ReadPauses } from './read-pauses.js';
+import { PauseReason, ReadPauses } from './read-pauses.js';
+import { listenTo, type StreamSink } from './stream-events.js';
 import { InboundTopicAliases } from './topic-aliases.js';
 
 /** How long a closing connection may take to deliver its last packet before the socket is cut. */
@@ -34,7 +35,7 @@ type Phase = (typeof Phase)[keyof typeof Phase];
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
  * as the socket: phase, keep alive, topic aliases, the client's limits.
  */
-export class Connection implements Link, FrameSink, HandshakePort {
+export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   version: ProtocolVersion = 5;
   maximumPacketSize = 0;
   problemInformation = true;
@@ -68,15 +69,11 @@ export class Connection implements Link, FrameSink, HandshakePort {
     this.splitter = new FrameSplitter(settings.maximumPacketSize);
     this.outbox = new Outbox(stream, parts.pool);
     this.handshake = new Handshake(parts.core, this);
-    this.keepAlive = new KeepAlive(clock, timers, this.onSilence);
+    this.keepAlive = new KeepAlive(clock, timers, this);
     this.pauses = new ReadPauses(stream, parts.core.context.turns, metrics, this.keepAlive);
-    this.timer = timers.after(settings.connectTimeout * 1000, this.onConnectTimeout);
+    this.timer = timers.after(settings.connectTimeout * 1000, () => this.drop('no CONNECT in time'));
     metrics.connectionsAccepted++;
-    stream.on('data', this.onData);
-    stream.on('drain', this.onDrain);
-    stream.on('error', () => undefined); // 'close' follows
-    stream.on('close', this.onStreamClosed);
-    stream.on('end', this.onEnd);
+    listenTo(stream, this);
   }
 
   get closed(): boolean {
@@ -89,13 +86,13 @@ export class Connection implements Link, FrameSink, HandshakePort {
 
   // ---- input ----
 
-  private readonly onData = (chunk: Buffer): void => {
+  onData(chunk: Buffer): void {
     if (this.phase === Phase.closed) return;
     this.parts.core.context.metrics.bytesReceived += chunk.length;
     this.parts.core.context.turns.begin();
     this.guard(() => this.splitter.push(chunk, this));
     if (!this.closed) this.pauses.check(this.slow);
-  };
+  }
 
   /** Everything a peer's input can throw ends here, with its connection. */
   private guard(work: () => void): void {
@@ -163,20 +160,23 @@ export class Connection implements Link, FrameSink, HandshakePort {
   }
 
   await<T>(work: Promise<T>, handle: (result: T) => void): void {
-    this.pauses.add('hook');
+    this.pauses.add(PauseReason.hook);
     this.whenDone(work, (result) => {
-      this.pauses.remove('hook');
+      this.pauses.remove(PauseReason.hook);
       this.guard(() => handle(result));
       this.splitter.resume(this);
     });
   }
 
   whenDone<T>(work: Promise<T>, handle: (result: T) => void): void {
-    work.then((result) => {
-      if (this.phase === Phase.closed) return;
-      this.parts.core.context.turns.begin();
-      this.guard(() => handle(result));
-    }, this.onBug);
+    work.then(
+      (result) => {
+        if (this.phase === Phase.closed) return;
+        this.parts.core.context.turns.begin();
+        this.guard(() => handle(result));
+      },
+      (error: unknown) => this.onBug(error),
+    );
   }
 
   private onPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
@@ -246,18 +246,17 @@ export class Connection implements Link, FrameSink, HandshakePort {
     else this.finish();
   }
 
-  private readonly onDrain = (): void => {
+  onDrain(): void {
     if (this.phase === Phase.closed) return;
-    this.pauses.remove('drain');
+    this.pauses.remove(PauseReason.drain);
     if (this.session !== null) this.parts.core.drained(this.session);
-  };
+  }
 
   // ---- time ----
 
-  private readonly onConnectTimeout = (): void => this.drop('no CONNECT in time');
-
-  private readonly onSilence = (): void =>
+  onSilence(): void {
     this.close(ReasonCode.keepAliveTimeout, 'no packet for one and a half times the keep alive');
+  }
 
   // ---- output ----
 
@@ -301,7 +300,7 @@ export class Connection implements Link, FrameSink, HandshakePort {
     const before = outbox.bytesWritten;
     outbox.flush();
     // What the kernel takes whole makes no 'drain'.
-    if (slow && !this.stream.writableNeedDrain) this.parts.core.context.clock.endOfTurn(this.onDrain);
+    if (slow && !this.stream.writableNeedDrain) this.parts.core.context.clock.endOfTurn(() => this.onDrain());
     this.parts.core.context.metrics.bytesSent += outbox.bytesWritten - before;
   }
 
@@ -320,12 +319,12 @@ export class Connection implements Link, FrameSink, HandshakePort {
     this.handshake?.onProtocolError(error);
   }
 
-  private readonly onBug = (error: unknown): void => {
+  private onBug(error: unknown): void {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.parts.log.error({ client: this.clientId, error: detail }, 'a bug ended a connection: please report it');
     if (this.phase === Phase.connected) this.close(ReasonCode.unspecifiedError, 'internal error');
     else this.drop('internal error');
-  };
+  }
 
   /** Answers CONNECT with a failure and closes. [MQTT-3.2.2-7] */
   refuse({ reasonCode, reason, serverReference }: Refusal, version: ProtocolVersion): void {
@@ -376,11 +375,11 @@ export class Connection implements Link, FrameSink, HandshakePort {
     this.stream.resume();
   }
 
-  private readonly onEnd = (): void => {
+  onEnd(): void {
     if (this.phase !== Phase.closed) this.onStreamClosed();
-  };
+  }
 
-  private readonly onStreamClosed = (): void => {
+  onStreamClosed(): void {
     const { core, onClosed, log } = this.parts;
     this.keepAlive.stop();
     core.context.timers.cancel(this.timer);
@@ -394,5 +393,5 @@ export class Connection implements Link, FrameSink, HandshakePort {
     if (session !== null && session.link === this) this.guard(() => core.connectionGone(session, true));
     this.stream.destroy();
     onClosed.call(this.parts, this);
-  };
+  }
 }

@@ -13,10 +13,16 @@ export class Connections {
   /** Every socket of the network, in a handshake of TLS or HTTP as well. */
   private readonly sockets = new Set<Socket>();
   private isClosing = false;
+  /** One for all sockets: it is called on the socket. */
+  private readonly onSocketClosed: (this: Socket) => void;
 
   constructor(parts: Omit<ConnectionParts, 'onClosed'>, maximum: number) {
     this.parts = { ...parts, onClosed: (connection) => this.onClosed(connection) };
     this.maximum = maximum;
+    const { sockets } = this;
+    this.onSocketClosed = function () {
+      sockets.delete(this);
+    };
   }
 
   /** Counts a new socket, or destroys it if there are enough. */
@@ -27,7 +33,7 @@ export class Connections {
       return false;
     }
     this.sockets.add(socket);
-    socket.once('close', () => this.sockets.delete(socket));
+    socket.on('close', this.onSocketClosed);
     return true;
   }
 

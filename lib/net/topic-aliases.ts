@@ -3,7 +3,8 @@ import { ReasonCode } from '../spec/reason-codes.js';
 
 /** The topic aliases one client has set on one connection. They end with it. @see MQTT 5 §3.3.2.3.4 */
 export class InboundTopicAliases {
-  private readonly topics = new Map<number, string>();
+  /** Made at first use. */
+  private topics: Map<number, string> | null = null;
   private readonly maximum: number;
 
   constructor(maximum: number) {
@@ -23,10 +24,11 @@ export class InboundTopicAliases {
       );
     }
     if (topicName !== '') {
+      this.topics ??= new Map();
       this.topics.set(alias, topicName);
       return topicName;
     }
-    const known = this.topics.get(alias);
+    const known = this.topics?.get(alias);
     if (known === undefined) {
       // [MQTT-3.3.2-7]
       throw new ProtocolError(ReasonCode.protocolError, `topic alias ${alias} is not set on this connection`);

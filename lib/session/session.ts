@@ -28,6 +28,8 @@ export interface TimerHandle {
   cancelled: boolean;
 }
 
+const noSubscriptions: ReadonlyMap<string, Subscription> = new Map();
+
 /**
  * State that outlives a network connection. @see MQTT 5 §4.1
  * Data and bookkeeping only: what happens to it is decided in `lib/broker`.
@@ -45,7 +47,6 @@ export class Session {
   /** ms since the epoch, 0 while connected. */
   disconnectedAtMs = 0;
   link: Link | null = null;
-  readonly subscriptions = new Map<string, Subscription>();
   /** How many of the subscriptions are to receipts. */
   receiptSubscriptions = 0;
   /** How many of the deliveries in its queue are receipts: they have a limit of their own. */
@@ -85,6 +86,7 @@ export class Session {
   routeStamp = 0;
   routeIndex = 0;
 
+  private ownSubscriptions: Map<string, Subscription> | null = null;
   private outboundIds: PacketIds<Delivery> | null = null;
   private inboundHeld: InboundQos2 | null = null;
   private waiting: DeliveryQueue | null = null;
@@ -104,6 +106,21 @@ export class Session {
     this.version = version;
     this.expirySeconds = expirySeconds;
     this.queueKnown = !stored;
+  }
+
+  /** By topic filter as subscribed, `$share/…` included. */
+  get subscriptions(): ReadonlyMap<string, Subscription> {
+    return this.ownSubscriptions ?? noSubscriptions;
+  }
+
+  /** Adds a subscription in place of one with the same filter. */
+  putSubscription(subscription: Subscription): void {
+    this.ownSubscriptions ??= new Map();
+    this.ownSubscriptions.set(subscription.topicFilter, subscription);
+  }
+
+  removeSubscription(topicFilter: string): void {
+    this.ownSubscriptions?.delete(topicFilter);
   }
 
   /** Packet identifiers open towards the client; made at first use. */

@@ -13,17 +13,55 @@ export interface Target {
   readonly own: Target | null;
 }
 
-/** One subscription of one session: a filter and its options. @see MQTT 5 §3.8.3.1 */
-export interface Subscription {
-  readonly session: Session;
-  /** As subscribed, `$share/…` included. */
-  readonly topicFilter: string;
+/** What a subscription asks for beside its filter. @see MQTT 5 §3.8.3.1 */
+export interface SubscriptionOptions {
   readonly qos: QoS;
   readonly noLocal: boolean;
   readonly retainAsPublished: boolean;
   readonly retainHandling: 0 | 1 | 2;
+}
+
+const qosMask = 0x03;
+const noLocalBit = 0x04;
+const retainAsPublishedBit = 0x08;
+const retainHandlingShift = 4;
+
+/** One subscription of one session: a filter and its options. There may be millions: its options are one number. */
+export class Subscription implements SubscriptionOptions {
+  readonly session: Session;
+  /** As subscribed, `$share/…` included. */
+  readonly topicFilter: string;
   /** 0 for none. */
   readonly subscriptionId: number;
   /** The target this subscription makes alone; made at first use. */
-  target: Target | null;
+  target: Target | null = null;
+  /** As the byte in SUBSCRIBE. */
+  private readonly options: number;
+
+  constructor(session: Session, topicFilter: string, options: SubscriptionOptions, subscriptionId: number) {
+    this.session = session;
+    this.topicFilter = topicFilter;
+    this.subscriptionId = subscriptionId;
+    this.options =
+      options.qos |
+      (options.noLocal ? noLocalBit : 0) |
+      (options.retainAsPublished ? retainAsPublishedBit : 0) |
+      (options.retainHandling << retainHandlingShift);
+  }
+
+  get qos(): QoS {
+    return (this.options & qosMask) as QoS;
+  }
+
+  get noLocal(): boolean {
+    return (this.options & noLocalBit) !== 0;
+  }
+
+  get retainAsPublished(): boolean {
+    return (this.options & retainAsPublishedBit) !== 0;
+  }
+
+  get retainHandling(): 0 | 1 | 2 {
+    return (this.options >> retainHandlingShift) as 0 | 1 | 2;
+  }
 }

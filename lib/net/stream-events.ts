@@ -1,0 +1,51 @@
+import type { Duplex } from 'node:stream';
+
+/** Takes the events of one stream. An error is none of them: the close follows. */
+export interface StreamSink {
+  onData(chunk: Buffer): void;
+  /** The stream takes more. */
+  onDrain(): void;
+  /** The peer has ended its side. */
+  onEnd(): void;
+  onStreamClosed(): void;
+}
+
+/** Where a stream keeps its sink. */
+const sinkKey = Symbol('sink');
+
+interface OwnedStream extends Duplex {
+  [sinkKey]: StreamSink;
+}
+
+// One function for all streams, called on its stream: closures for each would be half a kilobyte a connection.
+
+function onData(this: OwnedStream, chunk: Buffer): void {
+  this[sinkKey].onData(chunk);
+}
+
+function onDrain(this: OwnedStream): void {
+  this[sinkKey].onDrain();
+}
+
+function onEnd(this: OwnedStream): void {
+  this[sinkKey].onEnd();
+}
+
+function onClose(this: OwnedStream): void {
+  this[sinkKey].onStreamClosed();
+}
+
+function onError(): void {
+  // 'close' follows.
+}
+
+/** Calls the sink for the stream's events. A stream has one sink. */
+export function listenTo(stream: Duplex, sink: StreamSink): void {
+  const owned = stream as OwnedStream;
+  owned[sinkKey] = sink;
+  owned.on('data', onData);
+  owned.on('drain', onDrain);
+  owned.on('error', onError);
+  owned.on('close', onClose);
+  owned.on('end', onEnd);
+}
