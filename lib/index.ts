@@ -6,6 +6,7 @@ export type {
   AuthenticationRequest,
   ClientIdentity,
   Hooks,
+  TopicAction,
 } from './broker/hooks.js';
 export type { Metrics } from './broker/metrics.js';
 export type { Published, PublishProperties, PublishRequest, TrackedPublishRequest } from './broker/server-publish.js';

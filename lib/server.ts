@@ -122,6 +122,11 @@ export class Broker {
     await this.access?.reload();
   }
 
+  /** What the hook `authorize` or `receiptAccess` says has changed: it is asked again, from the next message on. */
+  rightsChanged(): void {
+    this.core?.rightsChanged();
+  }
+
   /** Stops accepting, sends clients away (0x8B), commits and closes the store. Safe to call twice. */
   async close(): Promise<void> {
     if (this.state === 'closed') return;

@@ -5,6 +5,8 @@ import type { AuthenticationAdmission, AuthenticationRefusal, AuthenticationRequ
 import type { Metrics } from '../broker/metrics.js';
 import type { Settings } from '../config/schema.js';
 import { ReasonCode } from '../spec/reason-codes.js';
+import { parseAccessFile } from './access-file.js';
+import type { AccessRules } from './access-rules.js';
 import { FailedAttempts } from './failed-attempts.js';
 import { type PasswordEntries, parsePasswordFile } from './password-file.js';
 import { Passwords } from './passwords.js';
@@ -12,6 +14,8 @@ import { Passwords } from './passwords.js';
 /** What access asks of the broker that it guards. */
 export interface GuardedBroker {
   readonly context: { readonly metrics: Metrics };
+  /** The answers of `authorize` and `receiptAccess` have changed. */
+  rightsChanged(): void;
   /** Ends the connections of users whose credentials are no more what they showed. */
   disconnectUsers(users: ReadonlySet<string>, reason: string): void;
 }
@@ -31,15 +35,19 @@ export class Access {
   private readonly settings: Settings;
   private readonly attempts: FailedAttempts;
   private readonly passwords: Passwords | null;
+  private rules: AccessRules | null;
   private broker: GuardedBroker | null = null;
 
-  private constructor(settings: Settings, given: Hooks, clock: Clock, passwords: Passwords | null) {
+  private constructor(settings: Settings, given: Hooks, clock: Clock, files: Files) {
+    const { entries, rules } = files;
+    const passwords = entries === null ? null : new Passwords(entries);
     this.settings = settings;
     this.attempts = new FailedAttempts(clock);
     this.passwords = passwords;
+    this.rules = rules;
     const checks = passwords !== null || settings.allowAnonymous === false;
     const authenticate = (request: AuthenticationRequest): Verdict | Promise<Verdict> => this.authenticate(request);
-    this.hooks = joinHooks(given, checks ? { authenticate } : {});
+    this.hooks = joinHooks(given, { ...(checks ? { authenticate } : {}), ...(rules === null ? {} : this.ruleHooks()) });
   }
 
   /**
@@ -51,9 +59,10 @@ export class Access {
     if (given.authenticate !== undefined && settings.passwordFile !== undefined) {
       throw wrong('passwordFile and the hook authenticate both check passwords: give one of them');
     }
-    const { passwordFile } = settings;
-    const passwords = passwordFile === undefined ? null : new Passwords(await readPasswords(passwordFile));
-    return new Access(settings, given, clock, passwords);
+    if (given.authorize !== undefined && settings.accessFile !== undefined) {
+      throw wrong('accessFile and the hook authorize both decide about topics: give one of them');
+    }
+    return new Access(settings, given, clock, await readFiles(settings));
   }
 
   /** Names the broker that is guarded, before it takes connections. */
@@ -67,8 +76,8 @@ export class Access {
   }
 
   /**
-   * Reads all files again. Nothing changes if one of them is wrong; otherwise connections end (0x87) whose user was
-   * deleted or has another password.
+   * Reads all files again. Nothing changes if one of them is wrong; otherwise rights are the new ones from the next
+   * message on, and connections end (0x87) whose user was deleted or has another password.
    * @throws CountersignError ERR_COUNTERSIGN_CONFIG as `open` does
    */
   async reload(): Promise<void> {
@@ -78,12 +87,20 @@ export class Access {
 
   /** The first half of `reload`: reads and checks, and returns what puts the new files in force. */
   async prepareReload(): Promise<() => void> {
-    const { passwordFile } = this.settings;
-    const entries = passwordFile === undefined ? null : await readPasswords(passwordFile);
+    const { entries, rules } = await readFiles(this.settings);
     return () => {
+      this.rules = rules;
+      this.broker?.rightsChanged();
       if (entries === null || this.passwords === null) return;
       const changed = this.passwords.replace(entries);
       if (changed.size > 0) this.broker?.disconnectUsers(changed, 'the password was changed');
+    };
+  }
+
+  private ruleHooks(): Pick<Hooks, 'authorize' | 'receiptAccess'> {
+    return {
+      authorize: (client, action, topic) => this.rules?.allows(client, action, topic) ?? false,
+      receiptAccess: (client) => this.rules?.receipts(client) ?? this.settings.receipts.access,
     };
   }
 
@@ -125,8 +142,19 @@ function joinHooks(first: Hooks, second: Hooks): Hooks {
   return Object.assign(joined, Object.fromEntries(missing));
 }
 
-async function readPasswords(file: string): Promise<PasswordEntries> {
-  return parsePasswordFile(file, await readText('passwordFile', file));
+/** What the files say; null where there is none. */
+interface Files {
+  readonly entries: PasswordEntries | null;
+  readonly rules: AccessRules | null;
+}
+
+async function readFiles({ passwordFile, accessFile }: Settings): Promise<Files> {
+  const passwords = passwordFile === undefined ? null : await readText('passwordFile', passwordFile);
+  const rules = accessFile === undefined ? null : await readText('accessFile', accessFile);
+  return {
+    entries: passwords === null ? null : parsePasswordFile(passwordFile ?? '', passwords),
+    rules: rules === null ? null : parseAccessFile(accessFile ?? '', rules),
+  };
 }
 
 async function readText(option: string, file: string): Promise<string> {

@@ -32,6 +32,7 @@ import { ReceiptDelivery } from './receipt-delivery.js';
 import { ReceiptReplays } from './receipt-replays.js';
 import { recover } from './recovery.js';
 import { Retained } from './retained.js';
+import { Rights } from './rights.js';
 import { Routes } from './routes.js';
 import { SendWindow } from './send-window.js';
 import { type Published, type PublishRequest, ServerPublish } from './server-publish.js';
@@ -81,12 +82,14 @@ export class BrokerCore {
       finished: (record) => this.holds.resolve(record),
     });
     const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
+    const rights = new Rights(hooks);
+    const mayReceive = (session: Session, topicName: string): boolean => rights.mayReceive(session, topicName);
     const context: Context = {
-      ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks },
+      ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },
       requests: new RequestReader(),
       metrics: new Metrics(),
       timers: new Timers(clock),
-      routes: new Routes(),
+      routes: new Routes(rights.isLimited ? mayReceive : null),
       sessions: new Map(),
       storedSessions: new Map(),
     };
@@ -214,6 +217,12 @@ export class BrokerCore {
     for (const { userName, link } of [...this.context.sessions.values()]) {
       if (userName !== null && users.has(userName)) link?.close(ReasonCode.notAuthorized, reason);
     }
+  }
+
+  /** What the hooks say of clients' rights has changed: they are asked again, from the next message on. */
+  rightsChanged(): void {
+    this.context.rights.forget();
+    this.context.routes.forget();
   }
 
   /** A link that was slow takes output again. */

@@ -9,6 +9,7 @@ import type { Session } from '../session/session.js';
 import type { Hooks } from './hooks.js';
 import type { Metrics } from './metrics.js';
 import type { Persistence } from './persistence.js';
+import type { Rights } from './rights.js';
 import type { Routes } from './routes.js';
 import type { Timers } from './timers.js';
 import type { Turns } from './turn.js';
@@ -34,4 +35,5 @@ export interface Context {
   readonly records: RecordStore;
   readonly housekeeping: Housekeeping;
   readonly hooks: Hooks;
+  readonly rights: Rights;
 }

@@ -78,16 +78,17 @@ export class FanOut {
    * The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it.
    */
   private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
-    const { routes, settings } = this.context;
+    const { routes, settings, rights } = this.context;
     const unacknowledged = out.qos === 0 && !settings.upgradeOutgoingQos;
+    const may = ({ session }: Subscription): boolean => rights.mayReceive(session, out.topicName);
     const ready = routes.choose(group, (member) => {
       const { link, sendQuota } = member.session;
-      return link !== null && !link.slow && (unacknowledged || member.qos === 0 || sendQuota > 0);
+      return link !== null && !link.slow && (unacknowledged || member.qos === 0 || sendQuota > 0) && may(member);
     });
     return (
       ready ??
-      routes.choose(group, (member) => member.session.link !== null) ??
-      routes.choose(group, (member) => !unacknowledged && member.qos > 0)
+      routes.choose(group, (member) => member.session.link !== null && may(member)) ??
+      routes.choose(group, (member) => !unacknowledged && member.qos > 0 && may(member))
     );
   }
 }

@@ -44,6 +44,12 @@ export type EnhancedAuthenticationResult =
   | { readonly status: 'success'; readonly data?: Buffer; readonly userName?: string }
   | ({ readonly status: 'refused' } & AuthenticationRefusal);
 
+/**
+ * What a client wants to do with a topic: publish to a topic name, be sent what is published to it, or subscribe to a
+ * topic filter (without `$share/group/`).
+ */
+export type TopicAction = 'publish' | 'receive' | 'subscribe';
+
 type OrPromise<T> = T | Promise<T>;
 
 /**
@@ -58,7 +64,12 @@ export interface Hooks {
   readonly enhancedAuthentication?: Readonly<
     Record<string, (step: EnhancedAuthenticationStep) => OrPromise<EnhancedAuthenticationResult>>
   >;
-  /** What a client may see of receipts; `own` where there is no hook. */
+  /**
+   * Whether a client may do something with a topic. Answers are remembered until `Broker.rightsChanged()` is called:
+   * they must depend on nothing else. Topics of receipts are not asked about.
+   */
+  authorize?(client: ClientIdentity, action: TopicAction, topic: string): boolean;
+  /** What a client may see of receipts; `receipts.access` where there is no hook. */
   receiptAccess?(client: ClientIdentity): 'none' | 'tally' | 'own' | 'all';
 }
 

@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { Outcome } from '../delivery/table.js';
-import { Cause } from '../receipts/causes.js';
+import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { DeliveryKind } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
@@ -163,20 +163,25 @@ export class LargeFanOuts {
   }
 
   private offer(fanOut: LargeFanOut, target: Target, carriage: Parameters<Offers['offer']>[2]): void {
-    const { tracker } = this.context;
+    const { tracker, rights, metrics } = this.context;
     const { session } = target;
     const { record, message } = fanOut;
     if (record !== null) tracker.joinLater(record, message.sequence, session, null);
-    if (!session.ended) {
+    // Who had the right when the cohort was fixed may have lost it since.
+    const isForbidden = !session.ended && !rights.mayReceive(session, message.topicName);
+    if (isForbidden) metrics.droppedNotAuthorized++;
+    if (!session.ended && !isForbidden) {
       this.offers.offer(target, this.out, carriage);
       return;
     }
     if (record === null) return;
     const restarted = session.number === 0;
+    const lost = restarted ? Cause.brokerRestart : Cause.disconnected;
+    const cause = isForbidden ? Cause.notAuthorized : lost;
     tracker.outcome(record, message.sequence, session, null, {
-      outcome: Outcome.lost,
-      reasonCode: 0,
-      cause: restarted ? Cause.brokerRestart : Cause.disconnected,
+      outcome: isForbidden ? Outcome.dropped : Outcome.lost,
+      reasonCode: reasonOfCause(cause),
+      cause,
       reasonString: null,
     });
   }

@@ -16,6 +16,12 @@ export class Metrics {
   publishesSent = 0;
   /** Publishes refused with a reason code or, at QoS 0, discarded. */
   publishesRefused = 0;
+  /** Publishes among them that the client had no right to; wills too. */
+  publishesNotAuthorized = 0;
+  /** Filters of SUBSCRIBE that the client had no right to. */
+  subscriptionsNotAuthorized = 0;
+  /** Waiting messages and receipts that were not sent because the client has lost the right to them. */
+  droppedNotAuthorized = 0;
   droppedOffline = 0;
   droppedSlow = 0;
   droppedQueueFull = 0;

@@ -1,13 +1,12 @@
 import type { PublishFrame } from '../codec/publish.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
-import { Cause } from '../receipts/causes.js';
+import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { transientReference } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
-import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
@@ -236,11 +235,4 @@ export class Offers {
       qos,
     });
   }
-}
-
-/** The reason code that receipts give with a cause of the broker's own. */
-export function reasonOfCause(cause: Cause | null): number {
-  if (cause === Cause.queueFull) return ReasonCode.quotaExceeded;
-  if (cause === Cause.tooLarge) return ReasonCode.packetTooLarge;
-  return ReasonCode.success;
 }

@@ -141,7 +141,7 @@ export class OnPublish {
 
   /** Everything but the answer: checks, receipts, fan-out, retained store. */
   private take(session: Session, link: Link, view: PublishView, topicName: string): Answer {
-    const { settings, persistence, sequences, clock } = this.context;
+    const { settings, persistence, sequences, clock, rights } = this.context;
     if (view.qos > 0 && !persistence.healthy) {
       return refused(
         ReasonCode.unspecifiedError,
@@ -151,6 +151,10 @@ export class OnPublish {
     if (topicName.charCodeAt(0) === 0x24) {
       const answer = this.takeReserved(session, view, topicName);
       if (answer !== null) return answer;
+    }
+    if (!rights.mayPublish(session, topicName)) {
+      this.context.metrics.publishesNotAuthorized++;
+      return refused(ReasonCode.notAuthorized, 'this client may not publish to this topic');
     }
     if (tooManyLevels(topicName, settings.maximumTopicLevels)) {
       return refused(ReasonCode.topicNameInvalid, `a topic name may have ${settings.maximumTopicLevels} levels`);

@@ -100,14 +100,21 @@ export class OnSubscribe {
     const filter = plainFilter(request.topicFilter);
     if (session.stored && !persistence.healthy) return ReasonCode.unspecifiedError;
     if (countLevels(filter) > settings.maximumTopicLevels) return ReasonCode.topicFilterInvalid;
-    if (settings.receipts.enabled && isReceiptsTopic(filter)) {
-      const access = receiptAccess(this.context, session);
-      if (!mayReadReceipts(access, request.topicFilter)) return ReasonCode.notAuthorized;
+    if (!this.isPermitted(session, request.topicFilter, filter)) {
+      this.context.metrics.subscriptionsNotAuthorized++;
+      return ReasonCode.notAuthorized;
     }
     const { subscriptions } = session;
     const full = subscriptions.size >= settings.maximumSubscriptionsPerSession;
     if (full && !subscriptions.has(request.topicFilter)) return ReasonCode.quotaExceeded;
     return null;
+  }
+
+  /** @param filter the same without `$share/group/`: what is inside is what is asked for */
+  private isPermitted(session: Session, topicFilter: string, filter: string): boolean {
+    const { settings, rights } = this.context;
+    if (!settings.receipts.enabled || !isReceiptsTopic(filter)) return rights.maySubscribe(session, filter);
+    return mayReadReceipts(receiptAccess(this.context, session), topicFilter);
   }
 
   private subscriptionOf(session: Session, request: SubscriptionRequest, subscriptionId: number): Subscription {

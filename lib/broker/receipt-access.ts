@@ -27,5 +27,5 @@ export function mayReadReceipts(access: ReceiptAccess, topicFilter: string): boo
 
 /** The access of a client. */
 export function receiptAccess(context: Context, { clientId, userName }: ClientIdentity): ReceiptAccess {
-  return context.hooks.receiptAccess?.({ clientId, userName }) ?? 'own';
+  return context.hooks.receiptAccess?.({ clientId, userName }) ?? context.settings.receipts.access;
 }

@@ -8,7 +8,7 @@ import { countLevels, filterMatches, parseSharedFilter } from '../topic/names.js
 import type { Context } from './context.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
-import { ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
+import { mayReadReceipts, ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import { Routes, targetOf } from './routes.js';
 import { queueLength } from './send-window.js';
@@ -112,16 +112,21 @@ export class ReceiptDelivery {
       if (live.length > 0) this.send(session, live, foreign);
     }
     for (const group of groups) {
+      const may = (member: Subscription): boolean => this.isPermitted(member);
       const member =
-        this.watchers.choose(group, ({ session }) => session.link !== null && !session.link.slow) ??
-        this.watchers.choose(group, () => true);
+        this.watchers.choose(group, (member) => {
+          const { link } = member.session;
+          return link !== null && !link.slow && may(member);
+        }) ?? this.watchers.choose(group, may);
       if (member !== null) this.send(member.session, [member], foreign);
     }
   }
 
   /** Offers one receipt packet to one session. */
-  private send(session: Session, subscriptions: readonly Subscription[], plain: ReceiptReference): void {
+  private send(session: Session, matching: readonly Subscription[], plain: ReceiptReference): void {
     const { tracker, metrics, sequences, clock } = this.context;
+    const subscriptions = matching.filter((subscription) => this.isPermitted(subscription));
+    if (subscriptions.length === 0) return;
     const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
     const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
     const reference = countsOnly ? { ...plain, countsOnly } : plain;
@@ -138,6 +143,11 @@ export class ReceiptDelivery {
     this.out.sequence = sequence;
     const bytes = qos === 0 ? null : encodeReference(reference);
     this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group: groupOf(subscriptions) });
+  }
+
+  /** False if the subscriber has lost the right to what it subscribed to. */
+  private isPermitted({ session, topicFilter }: Subscription): boolean {
+    return mayReadReceipts(receiptAccess(this.context, session), topicFilter);
   }
 
   /** Too many wait for this session: what is left of a message's receipts is its final tally. */

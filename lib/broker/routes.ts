@@ -61,6 +61,17 @@ export class Routes {
   private generation = 0;
   private stamp = 0;
   private readonly matched: Subscription[] = [];
+  private readonly mayReceive: ((session: Session, topicName: string) => boolean) | null;
+
+  /** @param mayReceive who is left out of the way of a topic; null if nobody is */
+  constructor(mayReceive: ((session: Session, topicName: string) => boolean) | null = null) {
+    this.mayReceive = mayReceive;
+  }
+
+  /** Rights have changed: every topic's way is found anew. */
+  forget(): void {
+    this.generation++;
+  }
 
   /** Number of subscriptions. */
   get size(): number {
@@ -106,13 +117,18 @@ export class Routes {
     const matched = this.matched;
     matched.length = 0;
     this.filters.match(topicName, matched);
-    const groups: SharedGroup<Subscription>[] = [];
-    this.groups.match(topicName, groups);
+    const { mayReceive } = this;
+    const matching: SharedGroup<Subscription>[] = [];
+    this.groups.match(topicName, matching);
+    const isServed = ({ members }: SharedGroup<Subscription>): boolean =>
+      members.some(({ session }) => mayReceive?.(session, topicName));
+    const groups = mayReceive === null ? matching : matching.filter(isServed);
     const targets: Target[] = [];
     let overlapping: Map<Session, Subscription[]> | null = null;
     const stamp = ++this.stamp;
     for (const subscription of matched) {
       const { session } = subscription;
+      if (mayReceive !== null && !mayReceive(session, topicName)) continue;
       if (session.routeStamp !== stamp) {
         session.routeStamp = stamp;
         session.routeIndex = targets.length;

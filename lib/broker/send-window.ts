@@ -10,7 +10,7 @@ import {
   outcomeOf,
   step,
 } from '../delivery/table.js';
-import { Cause } from '../receipts/causes.js';
+import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { decodeReference } from '../receipts/reference.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
@@ -20,6 +20,7 @@ import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
+import { mayReadReceipts, receiptAccess } from './receipt-access.js';
 
 /** Rows read from a stored queue at a time. */
 const queueSlice = 128;
@@ -140,9 +141,14 @@ export class SendWindow {
   private repeat(session: Session, link: Link, packetId: number): void {
     const { outbound } = session;
     const delivery = outbound.detail(packetId);
-    const message = delivery === null ? null : this.bodyOf(delivery, true);
+    const message = delivery === null ? null : this.bodyOf(session, delivery, true);
     if (delivery === null || message === null) {
       this.abandon(session, link, packetId, DeliveryEvent.bodyGone, Cause.deleted);
+      return;
+    }
+    if (!this.isPermitted(session, delivery, message)) {
+      // Like one too large: the client may have it, and will not get it again.
+      this.abandon(session, link, packetId, DeliveryEvent.tooLarge, Cause.notAuthorized);
       return;
     }
     this.prepare(message, delivery);
@@ -186,7 +192,7 @@ export class SendWindow {
     const { turns, persistence, tracker, metrics, clock } = context;
     session.queue.removeFirst();
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
-    const message = this.bodyOf(delivery, false);
+    const message = this.bodyOf(session, delivery, false);
     if (message === null) {
       removeRow(context, session, delivery.sequence, delivery);
       return;
@@ -199,6 +205,11 @@ export class SendWindow {
       metrics.expired++;
       removeRow(context, session, delivery.sequence, delivery);
       this.tell(session, delivery, outcomeOf(step(DeliveryState.queued, DeliveryEvent.expire)), null);
+      return;
+    }
+    if (!this.isPermitted(session, delivery, message)) {
+      removeRow(context, session, delivery.sequence, delivery);
+      this.tell(session, delivery, Outcome.dropped, Cause.notAuthorized);
       return;
     }
     this.prepare(message, delivery);
@@ -242,18 +253,32 @@ export class SendWindow {
     }
   }
 
-  private bodyOf(delivery: Delivery, wasSent: boolean): Message | null {
+  /** False if the client has lost the right to a message, or a receipt, since it was queued. */
+  private isPermitted(session: Session, { kind }: Delivery, { topicName }: Message): boolean {
+    const { rights, metrics } = this.context;
+    const isReceipt = kind === DeliveryKind.receipt;
+    const permitted = isReceipt
+      ? mayReadReceipts(receiptAccess(this.context, session), topicName)
+      : rights.mayReceive(session, topicName);
+    if (!permitted) metrics.droppedNotAuthorized++;
+    return permitted;
+  }
+
+  private bodyOf(session: Session, delivery: Delivery, wasSent: boolean): Message | null {
     if (delivery.message !== null) return delivery.message;
     if (delivery.kind !== DeliveryKind.receipt) return this.context.persistence.readMessage(delivery.messageSequence);
     const { reference } = delivery;
-    return reference === null ? null : this.context.tracker.render(decodeReference(reference), wasSent);
+    if (reference === null) return null;
+    const decoded = decodeReference(reference);
+    const countsOnly = decoded.countsOnly || receiptAccess(this.context, session) === 'tally';
+    return this.context.tracker.render(countsOnly ? { ...decoded, countsOnly } : decoded, wasSent);
   }
 
   private tell(session: Session, delivery: Delivery, outcome: Outcome, cause: Cause | null): void {
     if (delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
     this.context.tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
       outcome,
-      reasonCode: cause === Cause.tooLarge ? ReasonCode.packetTooLarge : ReasonCode.success,
+      reasonCode: reasonOfCause(cause),
       cause,
       reasonString: null,
     });

@@ -53,8 +53,14 @@ export class Wills {
     if (will === null) return;
     this.cancel(session);
     if (session.stored && !session.ended) this.context.persistence.putSession(session);
-    const { turns, metrics, sequences, settings } = this.context;
+    const { turns, metrics, sequences, settings, rights, log } = this.context;
     turns.begin();
+    // Rights are those of the moment: nobody is left to be told.
+    if (!rights.mayPublish(session, will.topicName)) {
+      metrics.publishesNotAuthorized++;
+      log.warn({ client: session.clientId, topic: will.topicName }, 'will dropped: its client may not publish there');
+      return;
+    }
     metrics.willsPublished++;
     const { clientId, userName } = session;
     const message = this.messageOf(will, clientId, sequences.next());

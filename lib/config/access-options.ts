@@ -11,6 +11,11 @@ export const accessOptions = {
     .boolean()
     .optional()
     .describe('Whether clients may connect without a user name; where not given, only if nothing checks passwords.'),
+  accessFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File that says who may read and write which topics, in Mosquitto's format; else everybody may all."),
   authenticationTimeout: z
     .number()
     .min(0.1)

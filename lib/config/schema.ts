@@ -43,6 +43,10 @@ const receiptsSchema = z
     maxHold: whole(1, longestSeconds)
       .default(300)
       .describe('Longest deadline of an end-to-end acknowledgement (receipt-hold), in seconds.'),
+    access: z
+      .enum(['none', 'tally', 'own', 'all'])
+      .default('own')
+      .describe('What clients see of receipts where no access file says otherwise.'),
   })
   .transform((receipts) => ({
     ...receipts,

@@ -20,7 +20,7 @@ export const DeliveryEvent = {
   sendQos0: 0,
   /** Refused at offer: QoS 0 to an offline session or a slow connection, or a full queue. */
   refuse: 1,
-  /** Larger than the connection's Maximum Packet Size. */
+  /** Larger than the connection's Maximum Packet Size, or on a topic that the client may no longer read. */
   tooLarge: 2,
   /** Offered at QoS > 0 while offline or with a full window. */
   enqueue: 3,

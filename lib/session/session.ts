@@ -82,6 +82,10 @@ export class Session {
   /** Identity in receipt records, computed at first use. */
   identityKey: Buffer | null = null;
 
+  /** What the client may do with topics, as far as it was asked: bits of `lib/broker/rights`, and how old they are. */
+  rights: Map<string, number> | null = null;
+  rightsGeneration = 0;
+
   /** Marks that a route being built has the session already: `lib/broker/routes`. */
   routeStamp = 0;
   routeIndex = 0;
