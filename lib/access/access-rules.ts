@@ -63,9 +63,9 @@ function listsOf(access: RuleAccess): readonly ('read' | 'write' | 'deny')[] {
 
 /**
  * Who may read and write which topics. Decides as Mosquitto 2.0 does: what a rule of the user denies is denied, what
- * one allows is allowed; then the same with the patterns; everything else is denied. Two things are stricter: a name with
- * `/`, an empty one, or one that begins with `$` where the pattern begins with it, gets nothing by a pattern that names
- * it; and a subscription that no message could come through is refused at once.
+ * one allows is allowed; then the same with the patterns; everything else is denied. Two things are stricter: an empty
+ * name, one with `/`, or one that begins with `$` where the pattern begins with it, gets nothing by a pattern that
+ * names it; and a subscription that no message could come through is refused at once.
  */
 export class AccessRules {
   private readonly anonymous = new UserRules();

@@ -102,9 +102,10 @@ export class SendWindow {
   }
 
   /** True if the bytes in flight leave room for a delivery; one whose message is gone needs none. */
-  private hasRoom({ inflightBytes }: Session, delivery: Delivery): boolean {
+  private hasRoom(session: Session, delivery: Delivery): boolean {
+    const { inflightBytes } = session;
     if (inflightBytes === null) return true;
-    return inflightBytes.hasRoom(this.bodyOf(delivery, false)?.payload.length ?? 0);
+    return inflightBytes.hasRoom(this.bodyOf(session, delivery, false)?.payload.length ?? 0);
   }
 
   /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */

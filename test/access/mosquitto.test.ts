@@ -158,7 +158,7 @@ t.test('generated access files give the same decisions as in Mosquitto, hundreds
     const both = await startBoth(t, mosquitto, passwords, rules, true);
     const [ours, theirs] = [await decisionsOf(t, both.ours), await decisionsOf(t, both.theirs)];
     await both.stop();
-    // One thing is stricter here: a client whose identifier begins with $ gets nothing by a pattern that begins with it.
+    // One thing is stricter here: an identifier that begins with $ gets nothing by a pattern that begins with it.
     const isStricter = (line: string): boolean => / as \$x /.test(line) && /^pattern (\w+ )?%c/m.test(rules);
     for (const kind of ['publish', 'receive'] as const) {
       const different = theirs[kind].filter((line, at) => line !== ours[kind][at] && !isStricter(line));
