@@ -3,17 +3,19 @@ import {
   closeSync,
   constants,
   existsSync,
-  fstatSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
-  readSync,
   realpathSync,
-  truncateSync,
+  renameSync,
+  rmSync,
+  statSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { CountersignError } from '../base/errors.js';
+import { extendToLastPage, readMeta } from './lmdb-meta.js';
 import { Table, tableNames } from './store.js';
 
 /** Version of the bytes in `records.ts`; a change to them that older code cannot read raises it. */
@@ -34,6 +36,8 @@ export interface Environment {
 const openDirectories = new Set<string>();
 const formatKey = Buffer.from('format');
 const dataFile = 'data.mdb';
+/** Where a new data file is made, so that a crash leaves a whole one or none. */
+const nursery = '.new';
 const ownFiles = new Set([dataFile, 'lock.mdb', 'lost+found']);
 const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
 
@@ -49,9 +53,10 @@ export async function openEnvironment(givenDirectory: string, mapSizeBytes: numb
   let root: RootDatabase<Buffer, Buffer> | null = null;
   try {
     checkFiles(directory);
+    if (isEmpty(directory)) await createDataFile(directory, mapSizeBytes);
     root = openRoot(directory, mapSizeBytes);
     checkOnlyReader(directory, root);
-    extendToLastPage(directory);
+    extendToLastPage(join(directory, dataFile));
     return { directory, root, tables: await openTables(directory, root) };
   } catch (error) {
     await root?.close();
@@ -84,6 +89,41 @@ function makeDirectory(directory: string): void {
   mkdirSync(directory, { mode: 0o700 });
 }
 
+function isEmpty(directory: string): boolean {
+  const file = join(directory, dataFile);
+  return !existsSync(file) || statSync(file).size === 0;
+}
+
+/** Makes an empty data file: aside first, since one that a power loss cut short would look like a damaged one. */
+async function createDataFile(directory: string, mapSizeBytes: number): Promise<void> {
+  const aside = join(directory, nursery);
+  try {
+    rmSync(aside, { recursive: true, force: true });
+    mkdirSync(aside, { mode: 0o700 });
+    const root = openRoot(aside, mapSizeBytes);
+    try {
+      await openTables(aside, root);
+    } finally {
+      await root.close();
+    }
+    sync(join(aside, dataFile));
+    renameSync(join(aside, dataFile), join(directory, dataFile));
+    sync(directory);
+    rmSync(aside, { recursive: true, force: true });
+  } catch (error) {
+    throw error instanceof CountersignError ? error : unwritableError(directory, error);
+  }
+}
+
+function sync(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** Refuses what is plainly not a data directory of ours before LMDB maps it: a mapping may fail with a signal. */
 function checkFiles(directory: string): void {
   const foreign = readdirSync(directory).filter((name) => !ownFiles.has(name) && !name.startsWith('.'));
@@ -91,7 +131,7 @@ function checkFiles(directory: string): void {
     const named = foreign.slice(0, 3).join(', ') + (foreign.length > 3 ? ', …' : '');
     throw corruptError(directory, `it holds files of something else (${named}); name an empty or a new directory`);
   }
-  const file = readMeta(directory);
+  const file = readMeta(join(directory, dataFile));
   if (file === null || file.sizeBytes === 0) return;
   if (!file.valid) throw corruptError(directory, `${dataFile} is not an LMDB file or its first pages are damaged`);
   const lastRoot = Math.max(...file.rootPages);
@@ -100,58 +140,16 @@ function checkFiles(directory: string): void {
   }
 }
 
-interface MetaPage {
-  readonly sizeBytes: number;
-  readonly valid: boolean;
-  readonly pageBytes: number;
-  readonly rootPages: readonly number[];
-  readonly lastPage: number;
-}
-
-const metaMagic = 0xbeefc0de;
-const noPage = 0xffffffffffffffffn;
-
-/**
- * The newer of the two meta pages of LMDB's data file; null without a file. Fields of a meta page, little endian:
- * ```
- *   24 magic u32   48 page size u32   88 root of free pages u64
- *   136 root of table names u64   144 last page u64   152 transaction u64
- * ```
- */
-function readMeta(directory: string): MetaPage | null {
-  const path = join(directory, dataFile);
-  if (!existsSync(path)) return null;
-  const file = openSync(path, 'r');
-  try {
-    const sizeBytes = fstatSync(file).size;
-    const invalid = { sizeBytes, valid: false, pageBytes: 0, rootPages: [], lastPage: 0 };
-    const first = Buffer.alloc(160);
-    readSync(file, first, 0, 160, 0);
-    const pageBytes = first.readUInt32LE(48);
-    const isPageSize = pageBytes >= 256 && pageBytes <= 65_536 && Number.isInteger(Math.log2(pageBytes));
-    if (first.readUInt32LE(24) !== metaMagic || !isPageSize) return invalid;
-    const second = Buffer.alloc(160);
-    readSync(file, second, 0, 160, pageBytes);
-    if (second.readUInt32LE(24) !== metaMagic) return invalid;
-    const newer = second.readBigUInt64LE(152) > first.readBigUInt64LE(152) ? second : first;
-    const rootPages = [newer.readBigUInt64LE(88), newer.readBigUInt64LE(136)].map((page) =>
-      page === noPage ? 0 : Number(page),
-    );
-    return { sizeBytes, valid: true, pageBytes, rootPages, lastPage: Number(newer.readBigUInt64LE(144)) };
-  } finally {
-    closeSync(file);
-  }
-}
-
 function openRoot(directory: string, mapSizeBytes: number): RootDatabase<Buffer, Buffer> {
+  const options = {
+    ...{ path: directory, noSubdir: false, mapSize: mapSizeBytes, maxDbs: tableNames.length + 4 },
+    // Begin from what was synced, after `kill -9` too. LMDB would else build on a transaction that is in the page cache
+    // only and reuse pages of the last synced one: a power loss before its first sync would leave neither.
+    safeRestore: true,
+    ...binary,
+  };
   try {
-    return open<Buffer, Buffer>({
-      path: directory,
-      noSubdir: false,
-      mapSize: mapSizeBytes,
-      maxDbs: tableNames.length + 4,
-      ...binary,
-    });
+    return open<Buffer, Buffer>(options);
   } catch (error) {
     const code = (error as { code?: unknown }).code;
     // LMDB's own codes are negative; others are errno.
@@ -171,14 +169,6 @@ function checkOnlyReader(directory: string, root: RootDatabase<Buffer, Buffer>):
   if (readers.length <= 1) return;
   const others = readers.map((line) => line.trim().split(' ')[0]).filter((pid) => pid !== String(process.pid));
   throw lockedError(directory, others.length > 0 ? `process ${others.join(', ')}` : 'another process');
-}
-
-/** Pages at the end may never have been written; reading them through the map must not fault. */
-function extendToLastPage(directory: string): void {
-  const meta = readMeta(directory);
-  if (meta === null || !meta.valid) return;
-  const bytes = (meta.lastPage + 1) * meta.pageBytes;
-  if (meta.sizeBytes < bytes) truncateSync(join(directory, dataFile), bytes);
 }
 
 async function openTables(directory: string, root: RootDatabase<Buffer, Buffer>): Promise<BinaryDatabase[]> {

@@ -11,10 +11,24 @@ import { Random } from './random.js';
 import { ReceiptsLedger } from './receipts-ledger.js';
 import { World } from './world.js';
 
+async function steadyMachine(t: Test): Promise<Machine> {
+  return { directory: await temporaryDirectory(t), environment: () => ({}), onKilled: () => undefined };
+}
+
 /** How many packets the clients receive before the kill: from the first few after a start to a busy broker. */
 const instants = [30, 500, 5000, 20_000] as const;
 /** Part of the kills after which clients come to rest and everything is checked; else the load goes on at once. */
 const checkedPart = 0.7;
+
+/** What the broker runs on, and what becomes of that when the broker is killed. */
+export interface Machine {
+  /** Directory of the broker's data. */
+  readonly directory: string;
+  /** Environment for the next start. */
+  environment(): Record<string, string>;
+  /** The broker is dead and not started yet. */
+  onKilled(): void;
+}
 
 /** A broker that is killed again and again under the load of the whole cast. */
 export class CrashRun {
@@ -22,13 +36,15 @@ export class CrashRun {
   readonly log: Log;
   private readonly t: Test;
   private readonly actors: readonly Actor[];
+  private readonly machine: Machine;
   private broker: BrokerChild;
   private probes = 0;
 
-  private constructor(t: Test, broker: BrokerChild, seed: number) {
+  private constructor(t: Test, broker: BrokerChild, machine: Machine, seed: number) {
     const world = new World(new Random(seed));
     this.t = t;
     this.broker = broker;
+    this.machine = machine;
     this.world = world;
     world.port = broker.port;
     this.log = {
@@ -41,9 +57,10 @@ export class CrashRun {
     this.actors = cast.map((role) => new Actor(world, this.log, role));
   }
 
-  static async start(t: Test, seed: number, args: readonly string[] = []): Promise<CrashRun> {
-    const broker = await startChild(t, ['--data', await temporaryDirectory(t), '--log-level', 'warn', ...args]);
-    return new CrashRun(t, broker, seed);
+  static async start(t: Test, seed: number, args: readonly string[] = [], machine?: Machine): Promise<CrashRun> {
+    const used = machine ?? (await steadyMachine(t));
+    const flags = ['--data', used.directory, '--log-level', 'warn', ...args];
+    return new CrashRun(t, await startChild(t, flags, used.environment()), used, seed);
   }
 
   /** Load, a kill, a restart; and, when it is time, a check of everything. @param check true to check in any case */
@@ -78,7 +95,8 @@ export class CrashRun {
     while (!isOver()) await new Promise((resolve) => setImmediate(resolve));
     if (stderr.includes('"level":50')) world.violation(`the broker logged an error: ${stderr.slice(0, 2000)}`);
     this.log.wills.onKilled();
-    this.broker = await this.broker.restart();
+    this.machine.onKilled();
+    this.broker = await this.broker.restart(this.machine.environment());
     world.up = true;
   }
 
@@ -161,6 +179,12 @@ export class CrashRun {
     const states = [...receipts.counts].map(([state, count]) => `${count} ${state}`).join(', ');
     const { taken, arrived } = deliveries;
     return `${taken} messages acknowledged, ${arrived} received, ${receipts.received} receipts (${states})`;
+  }
+
+  /** What the run has seen, in numbers. */
+  tally(): Record<string, number> {
+    const { deliveries, receipts } = this.log;
+    return { acknowledged: deliveries.taken, received: deliveries.arrived, receipts: receipts.received };
   }
 
   /** Ends the clients; the broker goes with the test. */

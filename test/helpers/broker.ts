@@ -44,8 +44,8 @@ export class BrokerChild {
   }
 
   /** Starts it again with the same flags, on the port it had, after it has ended. */
-  async restart(): Promise<BrokerChild> {
-    return startChild(this.t, [...this.args, '--port', String(this.port)]);
+  async restart(environment: Readonly<Record<string, string>> = {}): Promise<BrokerChild> {
+    return startChild(this.t, [...this.args, '--port', String(this.port)], environment);
   }
 }
 
