@@ -26,8 +26,8 @@ const unsyncedFlag = 0x1000;
 
 /**
  * Reads LMDB's meta pages; null without a file. There are three: of the last two transactions, synced or not, in the
- * first two pages, and in the second half of the first page that of the last transaction that is on the disk as a whole,
- * which is what a start goes on from. Fields of each, little endian:
+ * first two pages, and in the second half of the first page that of the last transaction that is on the disk as a
+ * whole, which is what a start goes on from. Fields of each, little endian:
  * ```
  *   24 magic u32 (not in the third)   48 page size u32   52 flags u16   88 root of free pages u64
  *   136 root of table names u64   144 last page u64   152 transaction u64

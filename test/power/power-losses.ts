@@ -11,7 +11,7 @@ const syncMs = [0, 2, 10] as const;
 /** Part of the kills after which the machine goes on: page cache and boot id are as they were. */
 const killsOnly = 0.25;
 
-/** A machine that loses its power with most kills: the broker starts again on what its disk had, under another boot id. */
+/** A machine that loses its power with most kills: the next broker finds what the disk had, and another boot id. */
 export class PowerLosses implements Machine {
   readonly directory: string;
   /** Power losses so far, and those of them that left sectors in question. */

@@ -159,7 +159,7 @@ function startWriter(
   });
 }
 
-/** A process that is killed at an operation on the file, which it makes first; then the store is opened. Throws if not. */
+/** A process that is killed at an operation on the file, which it makes first; then the store must open. */
 export async function createAndDie(folder: string, operation: number): Promise<void> {
   const directory = join(folder, 'data');
   const writer = startWriter(directory, 'flushed', new FaultyDisk(folder).environment(0, operation));

@@ -1,6 +1,7 @@
 /**
  * Writes batches of related keys as fast as it can and prints the number of each once it is durable, until killed.
- * Parameters: directory, durability (`eager` tells before the store does), number of the first batch or 0 to go on after the last, keys per batch.
+ * Parameters: directory, durability (`eager` tells before the store does), number of the first batch (0 to go on after
+ * the last), keys per batch.
  */
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
