@@ -1,0 +1,79 @@
+// Receipts of large cohorts: `node --expose-gc dist/bench/cohorts/run.js [--online N] [--offline N] [--runs N]`.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { measureOffline } from './offline.js';
+import { measureOnline, type OnlineRun } from './online.js';
+
+const program = join(dirname(fileURLToPath(import.meta.url)), '../../bin/countersign.js');
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+}
+
+async function startBroker(data: string): Promise<{ port: number; stop: () => void }> {
+  const child = spawn(process.execPath, [program, 'start', '--port', '0', '--data', data, '--log-level', 'error']);
+  const port = await new Promise<number>((resolve, reject) => {
+    child.once('exit', () => reject(new Error('the broker did not start')));
+    child.stdout.on('data', (chunk: Buffer) => {
+      const found = /mqtt:\/\/127\.0\.0\.1:(\d+)/.exec(chunk.toString());
+      if (found !== null) resolve(Number(found[1]));
+    });
+  });
+  return { port, stop: () => child.kill('SIGKILL') };
+}
+
+function describe(runs: readonly OnlineRun[], count: number, kind: string): void {
+  const [plain, tracked] = [false, true].map((wanted) => runs.filter(({ isTracked }) => isTracked === wanted)) as [
+    OnlineRun[],
+    OnlineRun[],
+  ];
+  const last = [plain, tracked].map((of) => median(of.map(({ lastMs }) => lastMs))) as [number, number];
+  const half = [plain, tracked].map((of) => median(of.map(({ medianMs }) => medianMs))) as [number, number];
+  const isRight = tracked.every(({ tally }) => tally?.delivered === count && tally.matched === count);
+  const packets = Math.max(...tracked.map(({ tally }) => tally?.packets ?? 0));
+  print(`1 → ${count} connected, ${kind} sessions, medians of ${plain.length}`);
+  print(
+    `  last recipient: untracked ${last[0].toFixed(0)} ms, tracked ${last[1].toFixed(0)} ms, ${(last[1] / last[0]).toFixed(2)} ×`,
+  );
+  print(
+    `  half of them:   untracked ${half[0].toFixed(0)} ms, tracked ${half[1].toFixed(0)} ms, ${(half[1] / half[0]).toFixed(2)} ×`,
+  );
+  print(`  final tallies ${isRight ? 'right' : 'WRONG'}, told in ${packets} packets`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      online: { type: 'string', default: '10000' },
+      offline: { type: 'string', default: '100000' },
+      runs: { type: 'string', default: '5' },
+    },
+  });
+  const [online, offline, runs] = [Number(values.online), Number(values.offline), Number(values.runs)];
+  if (online > 0) {
+    for (const durable of [false, true]) {
+      const data = mkdtempSync(join(tmpdir(), 'bench-cohort-'));
+      const broker = await startBroker(data);
+      describe(await measureOnline(broker.port, online, durable, runs), online, durable ? 'durable' : 'transient');
+      broker.stop();
+      rmSync(data, { recursive: true, force: true });
+    }
+  }
+  if (offline > 0) {
+    const result = await measureOffline(offline);
+    print(`1 → ${offline} durable sessions without a connection, in process`);
+    print(`  matched ${result.matched}; acknowledged after ${(result.acknowledgedMs / 1000).toFixed(1)} s`);
+    print(`  longest turns: ${result.longestTurnsMs.map((ms) => ms.toFixed(1)).join(', ')} ms`);
+    print(`  heap and buffers ${mebibytes(result.usedBefore)} before, ${mebibytes(result.usedPeak)} at most`);
+    print(`  anonymous RSS ${mebibytes(result.rssBefore)} before, ${mebibytes(result.rssPeak)} at most`);
+  }
+}
+
+await main();
+process.exit(0);
