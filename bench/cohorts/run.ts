@@ -33,17 +33,16 @@ function describe(runs: readonly OnlineRun[], count: number, kind: string): void
     OnlineRun[],
     OnlineRun[],
   ];
-  const last = [plain, tracked].map((of) => median(of.map(({ lastMs }) => lastMs))) as [number, number];
-  const half = [plain, tracked].map((of) => median(of.map(({ medianMs }) => medianMs))) as [number, number];
   const isRight = tracked.every(({ tally }) => tally?.delivered === count && tally.matched === count);
   const packets = Math.max(...tracked.map(({ tally }) => tally?.packets ?? 0));
+  const compare = (name: string, of: (run: OnlineRun) => number): void => {
+    const [without, with_] = [median(plain.map(of)), median(tracked.map(of))];
+    const ratio = (with_ / without).toFixed(2);
+    print(`  ${name}: untracked ${without.toFixed(0)} ms, tracked ${with_.toFixed(0)} ms, ${ratio} ×`);
+  };
   print(`1 → ${count} connected, ${kind} sessions, medians of ${plain.length}`);
-  print(
-    `  last recipient: untracked ${last[0].toFixed(0)} ms, tracked ${last[1].toFixed(0)} ms, ${(last[1] / last[0]).toFixed(2)} ×`,
-  );
-  print(
-    `  half of them:   untracked ${half[0].toFixed(0)} ms, tracked ${half[1].toFixed(0)} ms, ${(half[1] / half[0]).toFixed(2)} ×`,
-  );
+  compare('last recipient', ({ lastMs }) => lastMs);
+  compare('half of them', ({ medianMs }) => medianMs);
   print(`  final tallies ${isRight ? 'right' : 'WRONG'}, told in ${packets} packets`);
 }
 

@@ -116,7 +116,7 @@ export class BrokerCore {
     this.storedTimers = new StoredTimers(context, this.retained);
     turns.beforeSeal = () => {
       persistence.reserveSequences(sequences.current);
-      records.putCounts();
+      records.putChanges();
     };
     store.onHealthChange = (error) => this.onStoreHealth(error);
   }

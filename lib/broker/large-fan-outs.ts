@@ -19,6 +19,8 @@ export const largeCohortMin = 2000;
 /** A slice ends after this time, or this many offers. */
 const sliceMs = 8;
 const sliceMax = 1000;
+/** Slices that may wait for their commit. */
+const unrecordedMax = 2;
 /** Offers between looks at the clock. */
 const clockEvery = 25;
 
@@ -66,6 +68,8 @@ export class LargeFanOuts {
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
   private running = false;
+  /** Slices whose commit is to come. */
+  private unrecorded = 0;
 
   constructor(context: Context, offers: Offers, fanOut: FanOut) {
     this.context = context;
@@ -119,27 +123,38 @@ export class LargeFanOuts {
   private add(fanOut: LargeFanOut): void {
     const { topicName } = fanOut.message;
     this.underWay.push(fanOut);
+    if (fanOut.durable) this.awaitCommit();
     this.topics.set(topicName, (this.topics.get(topicName) ?? 0) + 1);
     this.schedule();
   }
 
   private schedule(): void {
-    if (this.running) return;
+    const [next] = this.underWay;
+    if (this.running || next === undefined) return;
+    // What waits for the disk stays small; while one slice is on its way there, the next is offered.
+    if (next.durable && this.unrecorded >= unrecordedMax) return;
     this.running = true;
-    const { turns, clock } = this.context;
-    // One slice per commit: what waits for the disk stays small.
-    if (this.underWay[0]?.durable) turns.afterCommit(() => clock.endOfTurn(() => this.run()));
-    else clock.endOfTurn(() => this.run());
+    this.context.turns.begin();
+    this.context.clock.endOfTurn(() => this.run());
   }
 
   private run(): void {
     this.running = false;
-    const fanOut = this.underWay[0];
+    const [fanOut] = this.underWay;
     if (fanOut === undefined) return;
     this.context.turns.begin();
     if (this.slice(fanOut)) this.finish(fanOut);
     else if (fanOut.durable) this.putCursor(fanOut);
-    if (this.underWay.length > 0) this.schedule();
+    if (fanOut.durable) this.awaitCommit();
+    this.schedule();
+  }
+
+  private awaitCommit(): void {
+    this.unrecorded++;
+    this.context.turns.afterCommit(() => {
+      this.unrecorded--;
+      this.schedule();
+    });
   }
 
   /** Offers to the next recipients; true when all have been offered. */

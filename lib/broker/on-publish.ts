@@ -69,7 +69,7 @@ export class OnPublish {
 
   /** A client publishes. `topicName` is the view's topic with its alias resolved. */
   publish(session: Session, link: Link, view: PublishView, topicName: string): void {
-    const { metrics, persistence } = this.context;
+    const { metrics } = this.context;
     metrics.publishesReceived++;
     this.checkAnnounced(view);
     if (view.qos === 2) {
@@ -80,7 +80,7 @@ export class OnPublish {
       if (this.holds.size > 0 && this.holds.repeats(session, link, view.packetId, topicName, view.dup)) return;
       this.countUnanswered(session, link);
     }
-    const before = persistence.uncommitted;
+    const before = this.recorded;
     const answer = this.take(session, link, view, topicName);
     if (answer.reasonCode >= firstFailureCode) metrics.publishesRefused++;
     if (view.qos === 0) return;
@@ -89,7 +89,12 @@ export class OnPublish {
       this.holds.begin(session, link, view.packetId, answer.hold.record, answer.hold.deadlineSeconds);
       return;
     }
-    this.answer(link, PacketType.puback, view.packetId, answer, persistence.uncommitted !== before);
+    this.answer(link, PacketType.puback, view.packetId, answer, this.recorded !== before);
+  }
+
+  /** Grows with whatever is put in the store: what is answered later than that waits for the commit. */
+  private get recorded(): number {
+    return this.context.persistence.uncommitted + this.context.records.changes;
   }
 
   private publishQos2(session: Session, link: Link, view: PublishView, topicName: string): void {
@@ -103,7 +108,7 @@ export class OnPublish {
     if (this.holds.size > 0) this.holds.end(session, link, packetId);
     this.countUnanswered(session, link);
     const { persistence } = this.context;
-    const before = persistence.uncommitted;
+    const before = this.recorded;
     const answer = this.take(session, link, view, topicName);
     if (answer.reasonCode >= firstFailureCode) {
       this.context.metrics.publishesRefused++;
@@ -116,7 +121,7 @@ export class OnPublish {
     const { reasonCode, sequence, matched } = answer;
     session.inbound.hold(packetId, { reasonCode, sequence, matched });
     if (session.stored) persistence.putInbound(session.number, { packetId, reasonCode, sequence, matched, kind: 0 });
-    this.answer(link, PacketType.pubrec, packetId, answer, persistence.uncommitted !== before);
+    this.answer(link, PacketType.pubrec, packetId, answer, this.recorded !== before);
   }
 
   /** [MQTT-3.3.4-7] counts what the client has open; only what CONNACK announced is enforced, so not for 3.x. */

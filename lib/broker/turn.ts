@@ -223,8 +223,8 @@ export class Turns {
     if (this.wait !== null) this.clock.cancel(this.wait);
     this.wait = null;
     this.isWaitOver = false;
-    if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
     this.beforeSeal();
+    if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
     const number = this.openNumber++;
     const released = this.open;
     this.open = this.spare.pop() ?? new Released();

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { type Store, Table } from '../store/store.js';
 import { encodeSegment, serverSegment } from './names.js';
+import { RecipientRows } from './recipient-rows.js';
 import {
   decodeRecord,
   decodeRow,
@@ -34,10 +35,15 @@ export class RecordStore {
   private readonly publishers = new Map<string, Publisher>();
   private readonly bySegment = new Map<string, Set<Publisher>>();
   private readonly changed = new Set<Publisher>();
+  private readonly recipientRows: RecipientRows;
+  private readonly changedRecords = new Set<TrackedRecord>();
+  /** Changes made so far: more than before means that something is to be recorded. */
+  changes = 0;
   private count = 0;
 
   constructor(store: Store) {
     this.store = store;
+    this.recipientRows = new RecipientRows(store);
     this.loadPublishers();
   }
 
@@ -82,10 +88,21 @@ export class RecordStore {
     this.addPublisher(record);
   }
 
-  /** Puts a record that has changed. */
+  /** Puts a record that has changed, with the turn's other changes. */
   save(record: TrackedRecord): void {
-    const { publisherKey, sequence } = record;
-    this.store.put(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
+    this.changes++;
+    this.changedRecords.add(record);
+  }
+
+  /** Puts what has changed: once a turn, however often it did, and before anything is read that may have changed. */
+  putChanges(): void {
+    this.putCounts();
+    for (const record of this.changedRecords) {
+      const { publisherKey, sequence } = record;
+      this.store.put(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
+    }
+    this.changedRecords.clear();
+    this.recipientRows.putChanges();
   }
 
   /** Notes that receipts of a message were left out for some subscriber. */
@@ -109,6 +126,7 @@ export class RecordStore {
       this.last = active;
       return active;
     }
+    if (this.hasChanges) this.putChanges();
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
     if (value === null) return null;
     const record = decodeRecord(Buffer.from(publisherKey), sequence, value);
@@ -120,6 +138,7 @@ export class RecordStore {
   release(record: TrackedRecord): void {
     if (this.last === record) this.last = null;
     this.active.delete(record.sequence);
+    this.recipientRows.forget(record);
   }
 
   /** The record of a message that awaits its application's word. */
@@ -139,19 +158,17 @@ export class RecordStore {
 
   row(record: TrackedRecord, recipientKey: Buffer): Row | null {
     if (record.rows !== null) return record.rows.get(recipientKey);
-    const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
-    const value = this.store.get(Table.recipients, key);
-    return value === null ? null : decodeRow(value);
+    return this.recipientRows.get(record, recipientKey);
   }
 
-  /** Puts a changed row; an inline one goes with the next `save` of its record. */
+  /** Puts a changed row with the turn's other changes; an inline one goes with the next `save` of its record. */
   putRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     if (record.rows !== null) {
       record.rows.set(recipientKey, row);
       return;
     }
-    const key = keys.recipientRowKey(record.publisherKey, record.sequence, recipientKey);
-    this.store.put(Table.recipients, key, encodeRow(row));
+    this.changes++;
+    this.recipientRows.put(record, recipientKey, row);
   }
 
   /** Rows of a record after a recipient's key, in the order of keys. @param after null for the first */
@@ -162,6 +179,7 @@ export class RecordStore {
         .filter(({ recipientKey }) => after === null || recipientKey.compare(after) > 0);
       return later.slice(0, limit);
     }
+    if (this.hasChanges) this.putChanges();
     const prefix = keys.recordKey(record.publisherKey, record.sequence);
     const start = after === null ? prefix : keys.afterKey(Buffer.concat([prefix, after]));
     return this.store
@@ -199,6 +217,7 @@ export class RecordStore {
   /** Deletes a record and everything that leads to it; false if rows are left for a further call. */
   remove(record: TrackedRecord, rowsLimit: number): boolean {
     const { publisherKey, sequence, correlationData } = record;
+    if (this.hasChanges) this.putChanges();
     if (record.rows === null) {
       const rows = this.rowsAfter(record, null, rowsLimit);
       for (const { recipientKey } of rows) {
@@ -214,7 +233,7 @@ export class RecordStore {
         this.store.delete(Table.answers, keys.answerByCorrelationKey(publisherKey, correlationData, sequence));
       }
     }
-    this.active.delete(sequence);
+    this.release(record);
     this.removePublisher(publisherKey);
     return true;
   }
@@ -264,8 +283,11 @@ export class RecordStore {
     return publisher;
   }
 
-  /** Puts the counts that have changed: once a turn, however many records came and went. */
-  putCounts(): void {
+  private get hasChanges(): boolean {
+    return this.changedRecords.size > 0 || this.recipientRows.hasChanges;
+  }
+
+  private putCounts(): void {
     if (this.changed.size === 0) return;
     for (const publisher of this.changed) this.putPublisher(publisher);
     this.changed.clear();
@@ -303,6 +325,7 @@ export class RecordStore {
   /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */
   private remember(record: TrackedRecord): void {
     if (this.active.size >= activeMax) {
+      if (this.hasChanges) this.putChanges();
       for (const [sequence, other] of this.active) {
         if (other.opening) continue;
         this.active.delete(sequence);

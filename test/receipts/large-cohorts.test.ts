@@ -4,6 +4,7 @@ import { MemoryStore } from '../../lib/store/memory-store.js';
 import { deliveryRange } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { CoreWorld, type FakeLink } from '../helpers/core-world.js';
+import { CrashStore } from '../helpers/crash-store.js';
 
 const recipients = 5000;
 
@@ -47,20 +48,25 @@ for (const crashAfter of [0, 1, 2, 3, 5, 8]) {
   t.test(
     `a broker that dies after ${crashAfter} turns of a fan-out misses nobody and gives it to nobody twice`,
     async (t) => {
-      const store = new MemoryStore();
-      const before = new CoreWorld(store);
+      const dying = new CrashStore();
+      const before = new CoreWorld(dying);
       fillWith(before, recipients);
       const publisher = before.connect('publisher');
       before.subscribe(publisher, '$receipts/~/+', 1);
       const online = before.connect('transient', 0);
       before.subscribe(online, 'cmd/all', 1);
-      before.clock.settle();
+      while (before.clock.turn() || dying.flush());
       before.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
       before.clock.turn();
-      for (let turn = 0; turn < crashAfter; turn++) before.clock.turn();
+      dying.flush();
+      for (let turn = 0; turn < crashAfter; turn++) {
+        before.clock.turn();
+        dying.flush();
+      }
 
+      const store = dying.crash(0);
       const after = new CoreWorld(store);
-      after.clock.settle();
+      while (after.clock.turn() || store.flush());
       let missed = 0;
       let twice = 0;
       for (const session of after.core.context.sessions.values()) {
@@ -77,7 +83,7 @@ for (const crashAfter of [0, 1, 2, 3, 5, 8]) {
 
       const again = after.connect('publisher');
       after.subscribe(again, '$receipts/~/+', 1);
-      after.clock.settle();
+      while (after.clock.turn() || store.flush());
       const tally = tallies(again.link).at(-1);
       t.match(tally, { matched: recipients + 1, pending: recipients, failed: 1, final: false });
       t.match(tally?.failures, [{ to: 'transient', state: 'lost', cause: 'broker-restart' }]);

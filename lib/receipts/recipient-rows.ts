@@ -1,0 +1,86 @@
+import { type Store, Table } from '../store/store.js';
+import { decodeRow, encodeRow, type Row, type TrackedRecord } from './record.js';
+import { recipientRowKey } from './record-keys.js';
+
+/** Rows without an outcome that are kept in memory. */
+const pendingMax = 20_000;
+
+interface ChangedRow {
+  readonly recipientKey: Buffer;
+  readonly row: Row;
+}
+
+type RowsOf<T> = Map<TrackedRecord, Map<string, T>>;
+
+/**
+ * Rows of large cohorts, which have keys of their own in table `recipients`. A row that changes several times in a turn
+ * is put once; one whose outcome is still to come is kept for it, as far as there is room.
+ */
+export class RecipientRows {
+  private readonly store: Store;
+  /** By recipient key, as latin1. */
+  private readonly changed: RowsOf<ChangedRow> = new Map();
+  private readonly pending: RowsOf<Row> = new Map();
+  private pendingCount = 0;
+
+  constructor(store: Store) {
+    this.store = store;
+  }
+
+  /** True while rows wait for `putChanges`: only then differs what the store has. */
+  get hasChanges(): boolean {
+    return this.changed.size > 0;
+  }
+
+  get(record: TrackedRecord, recipientKey: Buffer): Row | null {
+    const text = recipientKey.toString('latin1');
+    const known = this.changed.get(record)?.get(text)?.row ?? this.pending.get(record)?.get(text);
+    if (known !== undefined) return known;
+    const key = recipientRowKey(record.publisherKey, record.sequence, recipientKey);
+    const value = this.store.get(Table.recipients, key);
+    return value === null ? null : decodeRow(value);
+  }
+
+  put(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    const changed = this.changed.get(record);
+    const text = recipientKey.toString('latin1');
+    if (changed === undefined) this.changed.set(record, new Map([[text, { recipientKey, row }]]));
+    else changed.set(text, { recipientKey, row });
+  }
+
+  putChanges(): void {
+    for (const [record, rows] of this.changed) {
+      for (const [text, { recipientKey, row }] of rows) {
+        const key = recipientRowKey(record.publisherKey, record.sequence, recipientKey);
+        this.store.put(Table.recipients, key, encodeRow(row));
+        if (row.final) this.drop(record, text);
+        else this.keep(record, text, row);
+      }
+    }
+    this.changed.clear();
+  }
+
+  /** The record has its final tally, or is gone. */
+  forget(record: TrackedRecord): void {
+    this.pendingCount -= this.pending.get(record)?.size ?? 0;
+    this.pending.delete(record);
+  }
+
+  private keep(record: TrackedRecord, text: string, row: Row): void {
+    if (this.pendingCount >= pendingMax) {
+      this.pending.clear();
+      this.pendingCount = 0;
+    }
+    let rows = this.pending.get(record);
+    if (rows === undefined) {
+      rows = new Map();
+      this.pending.set(record, rows);
+    }
+    if (!rows.has(text)) this.pendingCount++;
+    rows.set(text, row);
+  }
+
+  private drop(record: TrackedRecord, text: string): void {
+    if (this.pending.get(record)?.delete(text)) this.pendingCount--;
+  }
+}
