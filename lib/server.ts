@@ -12,7 +12,10 @@ import { BufferPool } from './net/buffer-pool.js';
 import { sharedViews } from './net/connection-parts.js';
 import type { Address, ListenerAddress } from './net/listener.js';
 import { Listeners } from './net/listeners.js';
+import type { HttpPlace } from './operation/http-listener.js';
+import { Operation } from './operation/operation.js';
 import type { TrackedMessage } from './receipts/tracked-message.js';
+import { lmdbFacts } from './store/lmdb-facts.js';
 import { LmdbStore } from './store/lmdb-store.js';
 import { MemoryStore } from './store/memory-store.js';
 import type { Store } from './store/store.js';
@@ -39,6 +42,8 @@ export class Broker {
   private core: BrokerCore | null = null;
   private access: Access | null = null;
   private listeners: Listeners | null = null;
+  private readonly operation: Operation;
+  private metricsPlace: HttpPlace | null = null;
   private listening: readonly ListenerAddress[] = [];
 
   /** @throws CountersignError ERR_COUNTERSIGN_CONFIG that names each wrong option and what is allowed */
@@ -47,12 +52,18 @@ export class Broker {
     this.hooks = hooks ?? {};
     this.settings = parseOptions(rest, '');
     this.log = log ?? silentLog;
+    this.operation = new Operation(this.settings, this.log);
   }
 
   /** Counters since the start. */
   get metrics(): Readonly<Metrics> {
     if (this.core === null) throw new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker is not listening');
     return this.core.context.metrics;
+  }
+
+  /** Where `/metrics` is found; null where no such listener is configured. */
+  get metricsAddress(): HttpPlace | null {
+    return this.metricsPlace;
   }
 
   /** Where the broker listens, in the order of the configuration. */
@@ -75,16 +86,21 @@ export class Broker {
     const { memory, data, durability } = settings;
     const access = await Access.open(settings, this.hooks, systemClock);
     this.access = access;
-    this.store = memory ? new MemoryStore() : await LmdbStore.open({ directory: data, durability, clock: systemClock });
     try {
-      const core = new BrokerCore(settings, this.store, systemClock, log, access.hooks);
+      this.metricsPlace = await this.operation.open();
+      const options = { directory: data, durability, clock: systemClock };
+      const store = memory ? new MemoryStore() : await LmdbStore.open(options);
+      this.store = store;
+      const core = new BrokerCore(settings, store, systemClock, log, access.hooks);
       access.attach(core);
       core.start();
       this.core = core;
+      this.operation.started(core, () => (store instanceof LmdbStore ? lmdbFacts(store) : null));
       const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
       this.listeners = new Listeners(parts);
       const { host = settings.host, port = settings.port } = address;
       this.listening = await this.listeners.listen({ host, port });
+      this.operation.listening();
       return { host: this.listening[0].host, port: this.listening[0].port };
     } catch (error) {
       await this.close();
@@ -131,9 +147,11 @@ export class Broker {
   async close(): Promise<void> {
     if (this.state === 'closed') return;
     this.state = 'closed';
+    this.operation.stopping();
     await this.listeners?.close();
     this.core?.stop();
     try {
+      await this.operation.close();
       await this.store?.close();
     } finally {
       this.core?.abandon(new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker was closed'));

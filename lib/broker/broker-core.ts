@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { type CountersignError, ProtocolError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { SequenceSource } from '../base/sequence.js';
+import { SequenceSource, timeOfSequence } from '../base/sequence.js';
 import type { ConnectPacket, DisconnectPacket, SubscribePacket, UnsubscribePacket } from '../codec/control-packets.js';
 import type { PublishView } from '../codec/publish.js';
 import type { Settings } from '../config/schema.js';
@@ -52,6 +52,8 @@ import { Wills } from './wills.js';
  */
 export class BrokerCore {
   readonly context: Context;
+  /** Told how long each tracked message took to its final tally, in ms; null unless somebody measures. */
+  onTrackedFinished: ((durationMs: number) => void) | null = null;
   private readonly housekeepingMs: number;
   private readonly receipts: ReceiptDelivery;
   private readonly serverReceipts: ServerReceipts;
@@ -79,7 +81,10 @@ export class BrokerCore {
     const records = new RecordStore(store);
     const tracker = new Tracker(records, clock, settings.nodeNumber, {
       emit: (record, reference, row) => this.receipts.emit(record, reference, row),
-      finished: (record) => this.holds.resolve(record),
+      finished: (record) => {
+        this.holds.resolve(record);
+        this.onTrackedFinished?.(clock.now() - timeOfSequence(record.sequence));
+      },
     });
     const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
     const rights = new Rights(hooks);
@@ -119,6 +124,11 @@ export class BrokerCore {
       records.putChanges();
     };
     store.onHealthChange = (error) => this.onStoreHealth(error);
+  }
+
+  /** Retained messages, without the broker's own. */
+  get retainedMessages(): number {
+    return this.retained.size;
   }
 
   /** Brings back what the store holds. Call once, before the first link. */

@@ -1,3 +1,5 @@
+const reasonCodes = 256;
+
 /** What the broker counts. Plain numbers, read by `$SYS`, by the embedding program and by tests. */
 export class Metrics {
   connectionsAccepted = 0;
@@ -10,8 +12,9 @@ export class Metrics {
   protocolErrors = 0;
   bytesReceived = 0;
   bytesSent = 0;
-  packetsReceived = 0;
-  packetsSent = 0;
+  /** Packets by type × 256 + reason code, 0 for those that have none; PUBLISH to clients is in `publishesSent`. */
+  readonly received = new Float64Array(16 * reasonCodes);
+  readonly sent = new Float64Array(16 * reasonCodes);
   publishesReceived = 0;
   publishesSent = 0;
   /** Publishes refused with a reason code or, at QoS 0, discarded. */
@@ -38,4 +41,27 @@ export class Metrics {
   untrackedForWantOfRecords = 0;
   /** Input pauses because too much waited for the disk or for the client. */
   readPauses = 0;
+
+  get packetsReceived(): number {
+    return this.received.reduce((sum, count) => sum + count, 0);
+  }
+
+  get packetsSent(): number {
+    return this.sent.reduce((sum, count) => sum + count, this.publishesSent);
+  }
+
+  /** A packet of this type came. */
+  countReceived(packetType: number): void {
+    this.received[packetType * reasonCodes]++;
+  }
+
+  /** The reason code of a packet that was counted. */
+  countReason(packetType: number, reasonCode: number): void {
+    this.received[packetType * reasonCodes]--;
+    this.received[packetType * reasonCodes + reasonCode]++;
+  }
+
+  countSent(packetType: number, reasonCode: number): void {
+    this.sent[packetType * reasonCodes + reasonCode]++;
+  }
 }

@@ -32,6 +32,17 @@ class Released {
     this.numbers.push(n);
   }
 
+  /** True if PUBACK or PUBREC is among it. */
+  answersPublishers(): boolean {
+    const { operations, numbers } = this;
+    for (let at = 0; at < operations.length; at++) {
+      const packetType = (numbers[at] as number) >>> 24;
+      const isAnswer = packetType === PacketType.puback || packetType === PacketType.pubrec;
+      if (isAnswer && operations[at] === Operation.ack) return true;
+    }
+    return false;
+  }
+
   clear(): void {
     this.operations.length = 0;
     this.links.length = 0;
@@ -43,6 +54,15 @@ class Released {
 /** Anything that gathers output during a turn and writes it at its end. */
 export interface Flushable {
   flush(): void;
+}
+
+/** Whoever measures how long commits take, and publishers wait for their answers. */
+export interface TurnWatch {
+  /** Input arrived in a turn. */
+  began(): void;
+  sealed(number: number): void;
+  /** The turn's commit is done and what waited for it is on its way. @param answers true if publishers waited for it */
+  released(number: number, answers: boolean): void;
 }
 
 /**
@@ -68,6 +88,8 @@ export class Turns {
   private dirty: Flushable[] = [];
   private flushing: Flushable[] = [];
   private relief: (() => void)[] = [];
+  /** Null unless somebody measures. */
+  watch: TurnWatch | null = null;
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
 
@@ -97,6 +119,7 @@ export class Turns {
   begin(): void {
     if (this.scheduled) return;
     this.scheduled = true;
+    this.watch?.began();
     this.clock.open();
     this.clock.endOfTurn(this.onEnd);
   }
@@ -226,6 +249,7 @@ export class Turns {
     this.beforeSeal();
     if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
     const number = this.openNumber++;
+    this.watch?.sealed(number);
     const released = this.open;
     this.open = this.spare.pop() ?? new Released();
     this.store.commit(() => this.release(number, released));
@@ -252,6 +276,7 @@ export class Turns {
           break;
       }
     }
+    const answers = this.watch !== null && released.answersPublishers();
     released.clear();
     if (this.spare.length < 4) this.spare.push(released);
     this.begin();
@@ -261,6 +286,7 @@ export class Turns {
       for (const callback of callbacks) callback();
     }
     this.flushDirty();
+    this.watch?.released(number, answers);
   }
 
   private flushDirty(): void {

@@ -3,6 +3,7 @@ import { CountersignError } from '../base/errors.js';
 import { sessionNeverExpires, uint16Max, variableByteIntegerMax } from '../spec/limits.js';
 import { accessOptions } from './access-options.js';
 import { listFacts, type OptionFacts } from './facts.js';
+import { operationOptions } from './operation-options.js';
 import { describeProblems, type Spell } from './problems.js';
 
 const kibibyte = 1024;
@@ -99,6 +100,7 @@ export const optionsSchema = z.strictObject({
     .default('info')
     .describe('Least severe log lines to write.'),
 
+  ...operationOptions,
   ...accessOptions,
 
   maximumConnections: whole(1).default(100_000).describe('How many connections may be open; more are refused.'),

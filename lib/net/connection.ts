@@ -14,8 +14,9 @@ import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
 import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
-import { describeReason, ReasonCode } from '../spec/reason-codes.js';
+import { ReasonCode } from '../spec/reason-codes.js';
 import type { Authentication } from './authentication.js';
+import { ConnectionLog } from './connection-log.js';
 import type { ConnectionParts } from './connection-parts.js';
 import { Handshake, type HandshakePort } from './handshake.js';
 import { KeepAlive } from './keep-alive.js';
@@ -57,7 +58,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   private readonly pauses: ReadPauses;
   private handshake: Handshake | null;
   private reAuthentication: ReAuthentication | null = null;
-  private clientId = '';
+  private readonly log: ConnectionLog;
   /** True once CONNACK has left. */
   private greeted = false;
 
@@ -72,6 +73,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     this.keepAlive = new KeepAlive(clock, timers, this);
     this.pauses = new ReadPauses(stream, parts.core.context.turns, metrics, this.keepAlive);
     this.timer = timers.after(settings.connectTimeout * 1000, () => this.drop('no CONNECT in time'));
+    this.log = new ConnectionLog(parts, address);
     metrics.connectionsAccepted++;
     listenTo(stream, this);
   }
@@ -108,7 +110,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     if (this.closed) return false;
     const { core } = this.parts;
     this.keepAlive.packet();
-    core.context.metrics.packetsReceived++;
+    core.context.metrics.countReceived(buffer[frameStart] >> 4);
     if (this.handshake !== null) this.handshake.onFrame(buffer, frameStart, bodyStart, end);
     else this.onPacket(buffer, frameStart, bodyStart, end);
     return !this.closed && !this.pauses.isForHook;
@@ -120,13 +122,13 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     this.version = packet.version;
     this.maximumPacketSize = packet.maximumPacketSize;
     this.problemInformation = packet.requestProblemInformation;
-    this.clientId = packet.clientId;
+    this.log.clientId = packet.clientId;
     const aliases = Math.min(packet.topicAliasMaximum, this.parts.core.context.settings.outboundTopicAliasMaximum);
     this.outbox.useAliases(aliases, packet.maximumPacketSize);
   }
 
   accept(packet: ConnectPacket, authentication: Authentication, userName: string | null, data: Buffer | null): void {
-    const { core, log } = this.parts;
+    const { core } = this.parts;
     const { settings, timers } = core.context;
     const decision = core.connect(this, packet, userName, data);
     if (!('session' in decision)) {
@@ -135,7 +137,6 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     }
     const { session, keepAliveSeconds } = decision;
     this.session = session;
-    this.clientId = session.clientId;
     this.phase = Phase.connected;
     this.handshake = null;
     if (authentication.method !== null) this.reAuthentication = new ReAuthentication(authentication, this);
@@ -143,7 +144,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     timers.cancel(this.timer);
     this.timer = authentication.limit(this);
     this.keepAlive.start(keepAliveSeconds);
-    log.info({ client: session.clientId, address: this.address, version: packet.version }, 'connected');
+    this.log.connected(session.clientId, session.userName, packet.version);
   }
 
   sendAuth(reasonCode: number, method: string, data: Buffer | null): void {
@@ -155,6 +156,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
       this.refuse({ reasonCode: ReasonCode.packetTooLarge, reason: 'AUTH is above the Maximum Packet Size' }, 5);
     } else {
       this.outbox.bytes(packet);
+      this.parts.core.context.metrics.countSent(PacketType.auth, reasonCode);
       this.touch();
     }
   }
@@ -194,6 +196,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
       case PacketType.pubcomp: {
         decodeAck(ackView, buffer, packetType, buffer[frameStart], bodyStart, end, this.version);
         const { packetId, reasonCode, reasonStringStart, reasonStringEnd } = ackView;
+        if (reasonCode !== 0) core.context.metrics.countReason(packetType, reasonCode);
         const reason = reasonStringEnd > 0 ? buffer.toString('utf8', reasonStringStart, reasonStringEnd) : null;
         core.acknowledge(session, this, packetType, packetId, reasonCode, reason);
         return;
@@ -239,7 +242,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     const packet = decodeDisconnect(buffer, frameStart, bodyStart, end, this.version);
     this.parts.core.disconnect(session, packet);
     this.session = null;
-    this.parts.log.info({ client: this.clientId, reason: describeReason(packet.reasonCode) }, 'disconnected');
+    this.log.left(packet.reasonCode);
     const { turns } = this.parts.core.context;
     // [MQTT-3.14.4-2] once what answers earlier packets, CONNECT among them, is out [MQTT-3.1.4-5]
     if (this.answerGate > turns.released) turns.afterCommit(() => this.finish());
@@ -270,6 +273,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void {
     if (packetType === PacketType.puback) this.unansweredPublishes--;
     if (this.phase === Phase.closed) return;
+    this.parts.core.context.metrics.countSent(packetType, reasonCode);
     if (encoded === null) this.outbox.ack(packetType, packetId, reasonCode, this.version);
     else this.outbox.bytes(encoded);
     this.touch();
@@ -284,6 +288,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
       return;
     }
     this.outbox.bytes(bytes);
+    this.parts.core.context.metrics.countSent(bytes[0] >> 4, 0);
     this.touch();
   }
 
@@ -308,9 +313,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
 
   private onProtocolError(error: ProtocolError): void {
     if (this.closed) return;
-    const { core, log } = this.parts;
-    core.context.metrics.protocolErrors++;
-    log.warn({ client: this.clientId, address: this.address }, `protocol error: ${error.describe()}`);
+    this.log.protocolError(error);
     if (this.phase === Phase.connected) {
       this.close(error.reasonCode, error.message);
       return;
@@ -320,18 +323,14 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   }
 
   private onBug(error: unknown): void {
-    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.parts.log.error({ client: this.clientId, error: detail }, 'a bug ended a connection: please report it');
+    this.log.bug(error);
     if (this.phase === Phase.connected) this.close(ReasonCode.unspecifiedError, 'internal error');
     else this.drop('internal error');
   }
 
   /** Answers CONNECT with a failure and closes. [MQTT-3.2.2-7] */
   refuse({ reasonCode, reason, serverReference }: Refusal, version: ProtocolVersion): void {
-    const { core, log } = this.parts;
-    core.context.metrics.connectionsRefused++;
-    const code = describeReason(reasonCode);
-    log.warn({ client: this.clientId, address: this.address, reason }, `connection refused: ${code}`);
+    this.log.refused(reasonCode, reason);
     // [MQTT-3.2.2-6]
     const fields = { sessionPresent: false, reasonCode, properties: { reasonString: reason, serverReference } };
     const connack = encodeConnack(fields, version, this.maximumPacketSize);
@@ -341,14 +340,15 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
 
   close(reasonCode: number, reason: string): void {
     if (this.phase === Phase.closed) return;
-    const { core, log } = this.parts;
+    const { core } = this.parts;
     const { session } = this;
     // [MQTT-3.14.0-1] no DISCONNECT before a CONNACK that still waits for its commit
     if (this.phase === Phase.connected && this.version === 5 && this.greeted) {
       const text = this.problemInformation ? reason : null;
       this.outbox.bytes(encodeDisconnect(reasonCode, text, this.maximumPacketSize)); // [MQTT-4.13.1-1]
+      core.context.metrics.countSent(PacketType.disconnect, reasonCode);
     }
-    log.info({ client: this.clientId, address: this.address, reason }, `closed: ${describeReason(reasonCode)}`);
+    this.log.closed(reasonCode, reason);
     this.session = null;
     // After a takeover the session is another connection's.
     if (session !== null && session.link === this) core.connectionGone(session, true);
@@ -358,7 +358,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   /** Closes without a packet. */
   drop(reason: string): void {
     if (this.phase === Phase.closed) return;
-    this.parts.log.info({ address: this.address, reason }, 'closed before CONNECT was accepted');
+    this.log.dropped(reason);
     this.finish();
   }
 
@@ -380,7 +380,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   }
 
   onStreamClosed(): void {
-    const { core, onClosed, log } = this.parts;
+    const { core, onClosed } = this.parts;
     this.keepAlive.stop();
     core.context.timers.cancel(this.timer);
     this.timer = null;
@@ -389,7 +389,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     this.phase = Phase.closed;
     this.session = null;
     this.outbox.discard();
-    if (wasOpen) log.info({ client: this.clientId, address: this.address }, 'connection lost');
+    if (wasOpen) this.log.lost();
     if (session !== null && session.link === this) this.guard(() => core.connectionGone(session, true));
     this.stream.destroy();
     onClosed.call(this.parts, this);

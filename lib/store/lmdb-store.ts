@@ -42,7 +42,7 @@ export class LmdbStore implements Store {
   readonly directory: string;
   healthy = true;
   onHealthChange: ((error: Error | null) => void) | null = null;
-  private readonly environment: Environment;
+  readonly environment: Environment;
   private readonly tables: readonly BinaryDatabase[];
   private readonly clock: Clock;
   private readonly overlay = new Overlay();

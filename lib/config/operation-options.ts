@@ -1,0 +1,17 @@
+import { z } from 'zod';
+import { uint16Max } from '../spec/limits.js';
+
+/** Options of those who run a broker: what it tells and how it is governed. Part of `optionsSchema`. */
+export const operationOptions = {
+  logFormat: z
+    .enum(['auto', 'json', 'pretty'])
+    .default('auto')
+    .describe('Log lines as JSON or for reading; auto is for reading on a terminal, else JSON.'),
+  metrics: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1').describe('Address or host name to listen on.'),
+      port: z.int().min(0).max(uint16Max).default(9464).describe('TCP port to listen on; 0 takes a free one.'),
+    })
+    .optional()
+    .describe('HTTP listener for /metrics (Prometheus), /healthz and /readyz; none where not given.'),
+};

@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, isIPv6 } from 'node:net';
+import { CountersignError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+
+const headerBytesMax = 8 * 1024;
+/** Whoever watches or governs a broker needs few connections. */
+const connectionsMax = 64;
+const requestTimeoutMs = 10_000;
+
+/** A request as handlers see it: nothing under operation has a body. */
+export interface HttpRequest {
+  readonly method: string;
+  /** Decoded segments of the path: `/v1/sessions/a%2Fb` is `v1`, `sessions`, `a/b`. */
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage['headers'];
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** An object is sent as JSON, text as it is. */
+  readonly body: object | string;
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export type HttpHandler = (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+
+/** Where an HTTP listener is reached: a base URL, or the path of a Unix socket. */
+export type HttpPlace = { readonly host: string; readonly port: number } | { readonly socket: string };
+
+/** An answer that tells what is wrong. */
+export function problem(status: number, error: string): HttpAnswer {
+  return { status, body: { error } };
+}
+
+/** A small HTTP server for a handful of clients: requests without bodies, answers in one piece, short patience. */
+export class HttpListener {
+  private readonly server: Server;
+  private readonly handler: HttpHandler;
+  private readonly log: Log;
+
+  constructor(handler: HttpHandler, log: Log) {
+    this.handler = handler;
+    this.log = log;
+    this.server = createServer(
+      { maxHeaderSize: headerBytesMax, requestTimeout: requestTimeoutMs },
+      (request, response) => this.onRequest(request, response),
+    );
+    this.server.maxConnections = connectionsMax;
+    this.server.headersTimeout = requestTimeoutMs;
+    this.server.keepAliveTimeout = requestTimeoutMs;
+  }
+
+  /**
+   * Begins to listen.
+   * @returns the place with the port that was taken
+   * @throws CountersignError ERR_COUNTERSIGN_LISTEN
+   */
+  listen(option: string, place: HttpPlace): Promise<HttpPlace> {
+    const { server, log } = this;
+    return new Promise((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        const message = `${option}: can not listen on ${describePlace(place)} (${error.code ?? error.message})`;
+        reject(new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error }));
+      });
+      server.listen('socket' in place ? { path: place.socket } : { ...place }, () => {
+        server.removeAllListeners('error');
+        server.on('error', (error) => log.error({ error: error.message }, `${option}: listener error`));
+        const taken = 'socket' in place ? place : { host: place.host, port: (server.address() as AddressInfo).port };
+        log.info({ place: describePlace(taken) }, `${option}: listening`);
+        resolve(taken);
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.server.listening) return;
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  private async onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.on('error', () => undefined);
+    const answer = await this.answer(request);
+    const { body, contentType = 'text/plain; charset=utf-8' } = answer;
+    const isText = typeof body === 'string';
+    const bytes = Buffer.from(isText ? body : `${JSON.stringify(body)}\n`);
+    response.writeHead(answer.status, {
+      'content-type': isText ? contentType : 'application/json; charset=utf-8',
+      'content-length': bytes.length,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      ...answer.headers,
+      // A body that nobody reads must not be taken for the next request.
+      ...(hasBody(request) ? { connection: 'close' } : {}),
+    });
+    response.end(request.method === 'HEAD' ? undefined : bytes);
+  }
+
+  private async answer(request: IncomingMessage): Promise<HttpAnswer> {
+    try {
+      const { method = 'GET', headers, url = '/' } = request;
+      if (hasBody(request)) return problem(413, 'requests have no body here');
+      const [path, query = ''] = url.split('?', 2);
+      const segments = segmentsOf(path);
+      if (segments === null) return problem(400, 'the path is not well-formed');
+      const asked = { method: method === 'HEAD' ? 'GET' : method, path: segments, query: new URLSearchParams(query) };
+      return await this.handler({ ...asked, headers });
+    } catch (error) {
+      const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.log.error({ error: detail }, 'a bug ended a request: please report it');
+      return problem(500, 'internal error');
+    }
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+/** Segments are names, never files: `..` is one like another. Null for a bad escape. */
+function segmentsOf(path: string): string[] | null {
+  try {
+    return path.split('/').slice(1).map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+}
+
+/** A place as it is told in logs and on the command line. */
+export function describePlace(place: HttpPlace): string {
+  if ('socket' in place) return `unix:${place.socket}`;
+  return `http://${isIPv6(place.host) ? `[${place.host}]` : place.host}:${place.port}`;
+}
