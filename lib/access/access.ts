@@ -9,7 +9,8 @@ import { parseAccessFile } from './access-file.js';
 import type { AccessRules } from './access-rules.js';
 import { FailedAttempts } from './failed-attempts.js';
 import { type PasswordEntries, parsePasswordFile } from './password-file.js';
-import { Passwords } from './passwords.js';
+import { Passwords, type PasswordVerdict } from './passwords.js';
+import { isToken, readTokenKey, type TokenKey, Tokens, type TokenVerdict } from './tokens.js';
 
 /** What access asks of the broker that it guards. */
 export interface GuardedBroker {
@@ -23,6 +24,11 @@ export interface GuardedBroker {
 type Verdict = boolean | AuthenticationAdmission | AuthenticationRefusal;
 
 const noUserName: Verdict = { reasonCode: ReasonCode.notAuthorized, reason: 'a user name and a password are needed' };
+const expired: Verdict = { reasonCode: ReasonCode.notAuthorized, reason: 'the token has expired' };
+const noKeys: Verdict = {
+  reasonCode: ReasonCode.serverUnavailable,
+  reason: 'the keys of tokens can not be had now: try again later',
+};
 const busy: Verdict = { reasonCode: ReasonCode.serverBusy, reason: 'too many attempts: try again later' };
 
 /**
@@ -35,17 +41,20 @@ export class Access {
   private readonly settings: Settings;
   private readonly attempts: FailedAttempts;
   private readonly passwords: Passwords | null;
+  private readonly tokens: Tokens | null;
   private rules: AccessRules | null;
   private broker: GuardedBroker | null = null;
 
   private constructor(settings: Settings, given: Hooks, clock: Clock, files: Files) {
-    const { entries, rules } = files;
+    const { entries, rules, tokenKey } = files;
     const passwords = entries === null ? null : new Passwords(entries);
     this.settings = settings;
     this.attempts = new FailedAttempts(clock);
     this.passwords = passwords;
+    const { jwt } = settings;
+    this.tokens = jwt === undefined || tokenKey === null ? null : new Tokens(jwt, tokenKey, clock);
     this.rules = rules;
-    const checks = passwords !== null || settings.allowAnonymous === false;
+    const checks = passwords !== null || this.tokens !== null || settings.allowAnonymous === false;
     const authenticate = (request: AuthenticationRequest): Verdict | Promise<Verdict> => this.authenticate(request);
     this.hooks = joinHooks(given, { ...(checks ? { authenticate } : {}), ...(rules === null ? {} : this.ruleHooks()) });
   }
@@ -56,8 +65,9 @@ export class Access {
    * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the file and line that is wrong
    */
   static async open(settings: Settings, given: Hooks, clock: Clock): Promise<Access> {
-    if (given.authenticate !== undefined && settings.passwordFile !== undefined) {
-      throw wrong('passwordFile and the hook authenticate both check passwords: give one of them');
+    if (given.authenticate !== undefined && (settings.passwordFile ?? settings.jwt) !== undefined) {
+      const option = settings.passwordFile === undefined ? 'jwt' : 'passwordFile';
+      throw wrong(`${option} and the hook authenticate both check passwords: give one of them`);
     }
     if (given.authorize !== undefined && settings.accessFile !== undefined) {
       throw wrong('accessFile and the hook authorize both decide about topics: give one of them');
@@ -87,9 +97,10 @@ export class Access {
 
   /** The first half of `reload`: reads and checks, and returns what puts the new files in force. */
   async prepareReload(): Promise<() => void> {
-    const { entries, rules } = await readFiles(this.settings);
+    const { entries, rules, tokenKey } = await readFiles(this.settings);
     return () => {
       this.rules = rules;
+      if (tokenKey !== null) this.tokens?.replace(tokenKey);
       this.broker?.rightsChanged();
       if (entries === null || this.passwords === null) return;
       const changed = this.passwords.replace(entries);
@@ -111,21 +122,32 @@ export class Access {
   }
 
   private get allowsAnonymous(): boolean {
-    return this.settings.allowAnonymous ?? this.passwords === null;
+    return this.settings.allowAnonymous ?? (this.passwords === null && this.tokens === null);
   }
 
-  private async check({ userName, password, address }: AuthenticationRequest): Promise<Verdict> {
+  private async check(request: AuthenticationRequest): Promise<Verdict> {
     const { attempts } = this;
-    if (!attempts.admits(address)) return this.notChecked();
-    const verdict = await this.verify(userName, password);
-    if (verdict === 'busy') return this.notChecked();
-    if (verdict === 'right') return true;
-    await attempts.failed(address);
-    return false;
+    if (!attempts.admits(request.address)) return this.notChecked();
+    const verdict = await this.verify(request);
+    if (typeof verdict === 'object') return verdict;
+    switch (verdict) {
+      case 'right':
+        return true;
+      case 'busy':
+        return this.notChecked();
+      case 'unavailable':
+        return noKeys;
+      default:
+        await attempts.failed(request.address);
+        return verdict === 'expired' ? expired : false;
+    }
   }
 
-  private async verify(userName: string | null, password: Buffer | null): Promise<'right' | 'wrong' | 'busy'> {
-    if (this.passwords === null || userName === null || password === null) return 'wrong';
+  private async verify(request: AuthenticationRequest): Promise<PasswordVerdict | TokenVerdict> {
+    const { userName, password } = request;
+    if (password === null) return 'wrong';
+    if (this.tokens !== null && isToken(password)) return this.tokens.verify(password.toString('latin1'), request);
+    if (this.passwords === null || userName === null) return 'wrong';
     return this.passwords.verify(userName, password);
   }
 
@@ -146,14 +168,17 @@ function joinHooks(first: Hooks, second: Hooks): Hooks {
 interface Files {
   readonly entries: PasswordEntries | null;
   readonly rules: AccessRules | null;
+  readonly tokenKey: TokenKey | null;
 }
 
-async function readFiles({ passwordFile, accessFile }: Settings): Promise<Files> {
+async function readFiles(settings: Settings): Promise<Files> {
+  const { passwordFile, accessFile, jwt, authenticationTimeout } = settings;
   const passwords = passwordFile === undefined ? null : await readText('passwordFile', passwordFile);
   const rules = accessFile === undefined ? null : await readText('accessFile', accessFile);
   return {
     entries: passwords === null ? null : parsePasswordFile(passwordFile ?? '', passwords),
     rules: rules === null ? null : parseAccessFile(accessFile ?? '', rules),
+    tokenKey: jwt === undefined ? null : await readTokenKey(jwt, authenticationTimeout * 500, readText),
   };
 }
 

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { PasswordEntries } from './password-file.js';
 import { type PasswordHash, verifyPassword } from './password-hash.js';
+import { Turnstile } from './turnstile.js';
 
 /** Hashes computed at a time: the threads are the store's and the file system's too. */
 const underWayMax = 2;
@@ -15,8 +16,7 @@ export class Passwords {
   private readonly secret = randomBytes(32);
   private entries: PasswordEntries;
   private hashes: readonly PasswordHash[];
-  private underWay = 0;
-  private readonly waiting: (() => void)[] = [];
+  private readonly turnstile = new Turnstile(underWayMax, waitingMax);
 
   constructor(entries: PasswordEntries) {
     this.entries = entries;
@@ -25,7 +25,7 @@ export class Passwords {
 
   /** Attempts under way and waiting. */
   get pending(): number {
-    return this.underWay + this.waiting.length;
+    return this.turnstile.pending;
   }
 
   /** Takes other passwords; returns the users whose password is not what it was, or who are no more. */
@@ -38,21 +38,14 @@ export class Passwords {
 
   /** Never rejects but for want of memory. An unknown user takes as long as a known one. */
   async verify(user: string, password: Buffer): Promise<PasswordVerdict> {
-    if (this.waiting.length >= waitingMax) return 'busy';
-    if (this.underWay >= underWayMax) await new Promise<void>((resolve) => this.waiting.push(resolve));
-    else this.underWay++;
-    try {
+    const compare = async (): Promise<PasswordVerdict> => {
       const known = this.entries.get(user);
       const hash = known ?? this.standIn(user);
       if (hash === undefined) return 'wrong';
       const isRight = await verifyPassword(password, hash);
       return isRight && known !== undefined ? 'right' : 'wrong';
-    } finally {
-      // Who waits takes over the place.
-      const next = this.waiting.shift();
-      if (next === undefined) this.underWay--;
-      else next();
-    }
+    };
+    return (await this.turnstile.pass(compare)) ?? 'busy';
   }
 
   /** Some user's hash, the same for the same name: so the mix of costs tells nothing either. */

@@ -11,6 +11,7 @@ import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { countLevels } from '../topic/names.js';
+import { ClientIdTemplate } from './client-id-template.js';
 import type { Context } from './context.js';
 import { type Holds, heldPublishKind } from './holds.js';
 import { receiptAccess } from './receipt-access.js';
@@ -51,6 +52,7 @@ export class OnConnect {
   private readonly window: SendWindow;
   private readonly holds: Holds;
   private readonly replays: ReceiptReplays;
+  private readonly template: ClientIdTemplate | null;
 
   constructor(
     context: Context,
@@ -66,6 +68,8 @@ export class OnConnect {
     this.window = window;
     this.holds = holds;
     this.replays = replays;
+    const { clientIdTemplate } = context.settings;
+    this.template = clientIdTemplate === undefined ? null : new ClientIdTemplate(clientIdTemplate);
   }
 
   /** What is wrong with a CONNECT whatever its credentials; null if nothing is. [MQTT-3.1.4-2] */
@@ -125,7 +129,10 @@ export class OnConnect {
   accept(link: Link, packet: ConnectPacket, userName: string | null, data: Buffer | null): Accepted | Refusal {
     const { settings, sessions, persistence, turns } = this.context;
     const before = persistence.uncommitted;
-    const clientId = packet.clientId === '' ? this.assignClientId() : packet.clientId;
+    const clientId = packet.clientId === '' ? this.assignClientId(userName) : packet.clientId;
+    if (this.template !== null && !this.mayHave(this.template, clientId, packet.clientId, userName)) {
+      return refuse(ReasonCode.clientIdentifierNotValid, "the client identifier is not one of this user's");
+    }
     const known = sessions.get(clientId);
     // Receipts belong to identifier and user: nobody gets at another user's by taking over its identifier.
     if (known !== undefined && known.userName !== userName) {
@@ -255,8 +262,13 @@ export class OnConnect {
   }
 
   /** [MQTT-3.2.2-16] */
-  private assignClientId(): string {
-    return `auto-${randomUUID()}`;
+  private assignClientId(userName: string | null): string {
+    return this.template === null || userName === null ? `auto-${randomUUID()}` : this.template.assign(userName);
+  }
+
+  /** Where identifiers belong to users, who has no user name may have none but what the broker assigns. */
+  private mayHave(template: ClientIdTemplate, clientId: string, given: string, userName: string | null): boolean {
+    return userName === null ? given === '' : template.owns(userName, clientId);
   }
 }
 

@@ -1,5 +1,49 @@
 import { z } from 'zod';
 
+const file = () => z.string().min(1).optional();
+const day = 86_400;
+
+const jwtSchema = z
+  .strictObject({
+    secretFile: file().describe('File with the secret that tokens are signed with (HS256, HS384, HS512).'),
+    publicKeyFile: file().describe('PEM file with the public key, or certificate, of whoever signs the tokens.'),
+    jwksFile: file().describe('File with a JSON Web Key Set.'),
+    jwksUrl: z
+      .string()
+      .refine(isSafeUrl, 'it must begin with https://; http:// is for this machine only')
+      .optional()
+      .describe('Where a JSON Web Key Set is fetched from.'),
+    algorithms: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe('Algorithms that are accepted; all that fit the key where not given.'),
+    issuer: z.string().min(1).optional().describe('The iss that a token must have.'),
+    audience: z.string().min(1).optional().describe('The aud that a token must have, or have among others.'),
+    clockTolerance: z
+      .number()
+      .min(0)
+      .max(day)
+      .default(5)
+      .describe('How much the clocks of issuer and broker may differ, in seconds.'),
+    userClaim: z.string().min(1).default('sub').describe('The claim that holds the user name.'),
+    clientIdClaim: z.string().min(1).optional().describe('A claim that must hold the client identifier.'),
+  })
+  .superRefine((jwt, context) => {
+    const sources = [jwt.secretFile, jwt.publicKeyFile, jwt.jwksFile, jwt.jwksUrl];
+    if (sources.filter((source) => source !== undefined).length === 1) return;
+    const message = 'give exactly one of secretFile, publicKeyFile, jwksFile and jwksUrl';
+    context.addIssue({ code: 'custom', message, input: jwt });
+  });
+
+/** Keys that anybody on the way can replace let anybody in. */
+function isSafeUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname } = new URL(text);
+  const isLocal = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+  return protocol === 'https:' || (protocol === 'http:' && isLocal);
+}
+
 /** Options that say who may connect and what they may do. Part of `optionsSchema`. */
 export const accessOptions = {
   passwordFile: z
@@ -11,6 +55,12 @@ export const accessOptions = {
     .boolean()
     .optional()
     .describe('Whether clients may connect without a user name; where not given, only if nothing checks passwords.'),
+  jwt: jwtSchema.optional().describe('Which JSON Web Tokens are taken for passwords.'),
+  clientIdTemplate: z
+    .string()
+    .regex(/^[^%*]*%u([^%*]*|[^%*]+\*)$/, 'it must hold %u once, and * at most at its end and not right behind %u')
+    .optional()
+    .describe("Client identifiers that belong to a user, such as %u or %u-*; clients may not have another user's."),
   accessFile: z
     .string()
     .min(1)
