@@ -12,6 +12,7 @@ import { BufferPool } from './net/buffer-pool.js';
 import { sharedViews } from './net/connection-parts.js';
 import type { Address, ListenerAddress } from './net/listener.js';
 import { Listeners } from './net/listeners.js';
+import { TurnYields } from './net/turn-yields.js';
 import type { HttpPlace } from './operation/http-listener.js';
 import { Operation } from './operation/operation.js';
 import type { TrackedMessage } from './receipts/tracked-message.js';
@@ -96,7 +97,9 @@ export class Broker {
       core.start();
       this.core = core;
       this.operation.started(core, () => (store instanceof LmdbStore ? lmdbFacts(store) : null));
-      const parts = { core, log, pool: new BufferPool(), topics: new TopicCache(cachedTopics), ...sharedViews() };
+      const yields = new TurnYields(core.context);
+      const shared = { pool: new BufferPool(), topics: new TopicCache(cachedTopics), yields, ...sharedViews() };
+      const parts = { core, log, ...shared };
       this.listeners = new Listeners(parts);
       const { host = settings.host, port = settings.port } = address;
       this.listening = await this.listeners.listen({ host, port });

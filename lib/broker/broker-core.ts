@@ -43,6 +43,7 @@ import { Subscriptions } from './subscriptions.js';
 import { SysTopics } from './sys-topics.js';
 import { Timers } from './timers.js';
 import { Turns } from './turn.js';
+import { TurnBudget } from './turn-budget.js';
 import { TurnClock } from './turn-clock.js';
 import { Wills } from './wills.js';
 
@@ -92,6 +93,7 @@ export class BrokerCore {
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },
       requests: new RequestReader(),
+      budget: new TurnBudget(clock),
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(rights.isLimited ? mayReceive : null),
@@ -238,6 +240,7 @@ export class BrokerCore {
   /** A link that was slow takes output again. */
   drained(session: Session): void {
     this.context.turns.begin();
+    this.context.budget.enter();
     this.window.refill(session);
     this.goOn(session);
   }

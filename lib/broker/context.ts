@@ -13,6 +13,7 @@ import type { Rights } from './rights.js';
 import type { Routes } from './routes.js';
 import type { Timers } from './timers.js';
 import type { Turns } from './turn.js';
+import type { TurnBudget } from './turn-budget.js';
 import type { TurnClock } from './turn-clock.js';
 
 /** What the parts of one broker share. Made once by `BrokerCore`; nothing in it is global. */
@@ -22,6 +23,7 @@ export interface Context {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly turns: Turns;
+  readonly budget: TurnBudget;
   readonly timers: Timers;
   readonly persistence: Persistence;
   readonly sequences: SequenceSource;

@@ -21,6 +21,9 @@ const sliceMs = 8;
 const sliceMax = 1000;
 /** Slices that may wait for their commit. */
 const unrecordedMax = 2;
+/** Messages that may be under way, and their payload bytes; then their publishers are not read from. */
+const messagesMax = 1000;
+const bytesMax = 16 * 1024 * 1024;
 /** Offers between looks at the clock. */
 const clockEvery = 25;
 
@@ -65,6 +68,7 @@ export class LargeFanOuts {
   private readonly offers: Offers;
   private readonly fanOut: FanOut;
   private readonly underWay: LargeFanOut[] = [];
+  private bytes = 0;
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
   private running = false;
@@ -80,6 +84,10 @@ export class LargeFanOuts {
   /** Messages that are still being offered. */
   get size(): number {
     return this.underWay.length;
+  }
+
+  private get isFull(): boolean {
+    return this.underWay.length >= messagesMax || this.bytes >= bytesMax;
   }
 
   /** True if a message must go this way: by its route's size, or to stay behind one of the same topic. */
@@ -105,6 +113,7 @@ export class LargeFanOuts {
       this.putCursor(fanOut);
     }
     this.add(fanOut);
+    if (this.isFull) this.context.budget.mustWait = true;
     return fanOut;
   }
 
@@ -121,9 +130,10 @@ export class LargeFanOuts {
   }
 
   private add(fanOut: LargeFanOut): void {
-    const { topicName } = fanOut.message;
+    const { topicName, payload } = fanOut.message;
     this.underWay.push(fanOut);
     if (fanOut.durable) this.awaitCommit();
+    this.bytes += payload.length;
     this.topics.set(topicName, (this.topics.get(topicName) ?? 0) + 1);
     this.schedule();
   }
@@ -142,7 +152,9 @@ export class LargeFanOuts {
     this.running = false;
     const [fanOut] = this.underWay;
     if (fanOut === undefined) return;
-    this.context.turns.begin();
+    const { turns, budget } = this.context;
+    turns.begin();
+    budget.enter();
     if (this.slice(fanOut)) this.finish(fanOut);
     else if (fanOut.durable) this.putCursor(fanOut);
     if (fanOut.durable) this.awaitCommit();
@@ -162,6 +174,7 @@ export class LargeFanOuts {
     const { clock, sequences, persistence } = this.context;
     const { message, targets } = fanOut;
     const until = clock.exactNow() + sliceMs;
+    const first = fanOut.cursor;
     const last = Math.min(targets.length, fanOut.cursor + sliceMax);
     this.out.fromMessage(message, clock.now());
     if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
@@ -173,6 +186,7 @@ export class LargeFanOuts {
       this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null });
       if (fanOut.cursor % clockEvery === 0 && clock.exactNow() >= until) break;
     }
+    this.context.budget.spend(fanOut.cursor - first);
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     return fanOut.cursor === targets.length;
   }
@@ -217,10 +231,12 @@ export class LargeFanOuts {
       persistence.releaseMessage(message.sequence);
     }
     this.underWay.shift();
+    this.bytes -= message.payload.length;
     const others = (this.topics.get(message.topicName) ?? 1) - 1;
     if (others === 0) this.topics.delete(message.topicName);
     else this.topics.set(message.topicName, others);
     fanOut.done();
+    if (!this.isFull) this.context.budget.onRoom();
   }
 
   private putCursor({ message, cursor }: LargeFanOut): void {

@@ -41,6 +41,8 @@ export class Metrics {
   untrackedForWantOfRecords = 0;
   /** Input pauses because too much waited for the disk or for the client. */
   readPauses = 0;
+  /** How often a connection left the rest of its input to a later turn, for the sake of others. */
+  turnsYielded = 0;
 
   get packetsReceived(): number {
     return this.received.reduce((sum, count) => sum + count, 0);

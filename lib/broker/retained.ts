@@ -12,6 +12,9 @@ import { targetOf } from './routes.js';
 /** Retained messages looked up at a time, and how many of them wait in a session's queue at most. */
 const replaySlice = 64;
 
+/** What the search for a slice counts as in a turn: it looks at several topics for each that it may find. */
+const searchUnits = 2 * replaySlice;
+
 /** What one subscription is still to be sent. */
 interface Replay {
   readonly subscription: Subscription;
@@ -34,6 +37,8 @@ export class Retained {
   private readonly inMemory = new Map<number, Message>();
   /** Replays under way, by session. */
   private readonly replays = new Map<Session, Replay[]>();
+  /** Sessions whose replays go on in the next turn. */
+  private readonly waiting = new Set<Session>();
 
   constructor(context: Context, offers: Offers) {
     this.context = context;
@@ -99,6 +104,22 @@ export class Retained {
     this.goOn(session);
   }
 
+  private later(session: Session): void {
+    this.waiting.add(session);
+    if (this.waiting.size > 1) return;
+    const { clock, turns, budget } = this.context;
+    clock.endOfTurn(() => {
+      turns.begin();
+      const sessions = [...this.waiting];
+      this.waiting.clear();
+      for (const next of sessions) {
+        budget.enter();
+        if (budget.isSpent) this.later(next);
+        else this.goOn(next);
+      }
+    });
+  }
+
   /** Sends the next slice of a session's replays if its connection takes it. Called when there is room again. */
   goOn(session: Session): void {
     const underWay = this.replays.get(session);
@@ -107,7 +128,11 @@ export class Retained {
     if (session.ended || session.link === null) return;
     let first = underWay[0];
     while (first !== undefined && this.hasRoom(session)) {
-      const next = this.nextOf(first);
+      const next = this.context.budget.isSpent ? 'later' : this.nextOf(first);
+      if (next === 'later') {
+        this.later(session);
+        return;
+      }
       if (next === null) {
         underWay.shift();
         first = underWay[0];
@@ -126,12 +151,17 @@ export class Retained {
     return maximumQueuedBytes === 0 || session.queue.bytes < maximumQueuedBytes / 2;
   }
 
-  /** Sequence of the message a replay sends next, null at its end. */
-  private nextOf(replay: Replay): number | null {
+  /** Sequence of the message a replay sends next, null at its end, `later` where this turn may search no further. */
+  private nextOf(replay: Replay): number | null | 'later' {
+    const { budget } = this.context;
     if (replay.sent === replay.found.length) {
       replay.found.length = 0;
       replay.sent = 0;
-      while (replay.more && replay.found.length === 0) replay.more = replay.cursor.next(replaySlice, replay.found);
+      while (replay.more && replay.found.length === 0) {
+        if (budget.isSpent) return 'later';
+        replay.more = replay.cursor.next(replaySlice, replay.found);
+        budget.spend(searchUnits);
+      }
       if (replay.found.length === 0) return null;
     }
     return (replay.found[replay.sent++] as { sequence: number }).sequence;

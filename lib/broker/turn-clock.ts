@@ -5,13 +5,20 @@ export class TurnClock implements Clock {
   private readonly inner: Clock;
   private isOpen = false;
   private openedAtMs = 0;
+  private turns = 0;
 
   constructor(inner: Clock) {
     this.inner = inner;
   }
 
+  /** Number of the turn that is open or was last. */
+  get turn(): number {
+    return this.turns;
+  }
+
   /** A turn begins. */
   open(): void {
+    this.turns++;
     this.openedAtMs = this.inner.now();
     this.isOpen = true;
   }

@@ -5,6 +5,7 @@ import { PublishView } from '../codec/publish.js';
 import type { TopicCache } from '../codec/topic-cache.js';
 import type { Link } from '../session/link.js';
 import type { BufferPool } from './buffer-pool.js';
+import type { TurnYields } from './turn-yields.js';
 
 /** What all connections of a broker share. */
 export interface ConnectionParts {
@@ -12,6 +13,7 @@ export interface ConnectionParts {
   readonly log: Log;
   readonly pool: BufferPool;
   readonly topics: TopicCache;
+  readonly yields: TurnYields;
   /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
   readonly publishView: PublishView;
   readonly ackView: AckView;

@@ -25,6 +25,7 @@ import { ReAuthentication } from './re-authentication.js';
 import { PauseReason, ReadPauses } from './read-pauses.js';
 import { listenTo, type StreamSink } from './stream-events.js';
 import { InboundTopicAliases } from './topic-aliases.js';
+import type { Yielding } from './turn-yields.js';
 
 /** How long a closing connection may take to deliver its last packet before the socket is cut. */
 const closeGraceMs = 2000;
@@ -36,7 +37,7 @@ type Phase = (typeof Phase)[keyof typeof Phase];
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
  * as the socket: phase, keep alive, topic aliases, the client's limits.
  */
-export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
+export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Yielding {
   version: ProtocolVersion = 5;
   maximumPacketSize = 0;
   problemInformation = true;
@@ -44,7 +45,6 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
   publishGate = 0;
   answerGate = 0;
   unansweredPublishes = 0;
-
   private readonly parts: ConnectionParts;
   private readonly stream: Duplex;
   private readonly splitter: FrameSplitter;
@@ -71,7 +71,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     this.outbox = new Outbox(stream, parts.pool);
     this.handshake = new Handshake(parts.core, this);
     this.keepAlive = new KeepAlive(clock, timers, this);
-    this.pauses = new ReadPauses(stream, parts.core.context.turns, metrics, this.keepAlive);
+    this.pauses = new ReadPauses(stream, parts, this.keepAlive);
     this.timer = timers.after(settings.connectTimeout * 1000, () => this.drop('no CONNECT in time'));
     this.log = new ConnectionLog(parts, address);
     metrics.connectionsAccepted++;
@@ -86,12 +86,10 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     return this.outbox.pendingBytes > this.parts.core.context.settings.maximumOutboxBytes;
   }
 
-  // ---- input ----
-
   onData(chunk: Buffer): void {
     if (this.phase === Phase.closed) return;
     this.parts.core.context.metrics.bytesReceived += chunk.length;
-    this.parts.core.context.turns.begin();
+    this.parts.yields.enter();
     this.guard(() => this.splitter.push(chunk, this));
     if (!this.closed) this.pauses.check(this.slow);
   }
@@ -113,7 +111,14 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     core.context.metrics.countReceived(buffer[frameStart] >> 4);
     if (this.handshake !== null) this.handshake.onFrame(buffer, frameStart, bodyStart, end);
     else this.onPacket(buffer, frameStart, bodyStart, end);
-    return !this.closed && !this.pauses.isForHook;
+    return !this.closed && this.pauses.takesMore(this);
+  }
+
+  goOn(): void {
+    this.parts.yields.enter();
+    this.guard(() => this.splitter.resume(this));
+    if (!this.splitter.stopped || this.closed || this.pauses.isForHook) this.pauses.remove(PauseReason.turn);
+    if (!this.closed) this.pauses.check(this.slow);
   }
 
   // ---- the handshake's port ----
@@ -186,6 +191,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     if (session === null) return;
     const { core, ackView } = this.parts;
     const packetType = buffer[frameStart] >> 4;
+    core.context.budget.packet(packetType, end - frameStart);
     switch (packetType) {
       case PacketType.publish:
         this.onPublish(session, buffer, frameStart, bodyStart, end);
@@ -255,13 +261,9 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink {
     if (this.session !== null) this.parts.core.drained(this.session);
   }
 
-  // ---- time ----
-
   onSilence(): void {
     this.close(ReasonCode.keepAliveTimeout, 'no packet for one and a half times the keep alive');
   }
-
-  // ---- output ----
 
   sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void {
     if (this.phase === Phase.closed) return;

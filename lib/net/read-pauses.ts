@@ -1,24 +1,25 @@
 import type { Duplex } from 'node:stream';
-import type { Metrics } from '../broker/metrics.js';
-import type { Turns } from '../broker/turn.js';
+import type { Context } from '../broker/context.js';
+import type { ConnectionParts } from './connection-parts.js';
 import type { KeepAlive } from './keep-alive.js';
+import type { TurnYields, Yielding } from './turn-yields.js';
 
 /** Why a socket is not read from. Bits, so that a connection without reason costs no set. */
-export const PauseReason = { drain: 1, relief: 2, hook: 4 } as const;
+export const PauseReason = { drain: 1, relief: 2, hook: 4, turn: 8 } as const;
 export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason];
 
 /** Stops reading from a socket while there is a reason to, and goes on when the last one is gone. */
 export class ReadPauses {
   private readonly stream: Duplex;
-  private readonly turns: Turns;
-  private readonly metrics: Metrics;
+  private readonly context: Context;
+  private readonly yields: TurnYields;
   private readonly keepAlive: KeepAlive;
   private reasons = 0;
 
-  constructor(stream: Duplex, turns: Turns, metrics: Metrics, keepAlive: KeepAlive) {
+  constructor(stream: Duplex, parts: ConnectionParts, keepAlive: KeepAlive) {
     this.stream = stream;
-    this.turns = turns;
-    this.metrics = metrics;
+    this.context = parts.core.context;
+    this.yields = parts.yields;
     this.keepAlive = keepAlive;
   }
 
@@ -30,15 +31,26 @@ export class ReadPauses {
   /** Pauses while too much waits for the disk, or for this client to read. */
   check(isSlow: boolean): void {
     if (isSlow) this.add(PauseReason.drain);
-    if (!this.turns.congested || (this.reasons & PauseReason.relief) !== 0) return;
+    const { turns } = this.context;
+    if (!turns.congested || (this.reasons & PauseReason.relief) !== 0) return;
     this.add(PauseReason.relief);
-    this.turns.onRelief(() => this.remove(PauseReason.relief));
+    turns.onRelief(() => this.remove(PauseReason.relief));
+  }
+
+  /** False if the connection has to leave the rest of its input: a hook decides, or this turn has done enough for it. */
+  takesMore(connection: Yielding): boolean {
+    if (this.isForHook) return false;
+    const { budget } = this.context;
+    if (!budget.isOver && !budget.mustWait) return true;
+    this.add(PauseReason.turn);
+    this.yields.add(connection);
+    return false;
   }
 
   add(reason: PauseReason): void {
     if ((this.reasons & reason) !== 0) return;
     this.reasons |= reason;
-    this.metrics.readPauses++;
+    if (reason !== PauseReason.turn) this.context.metrics.readPauses++;
     this.keepAlive.isPaused = true;
     this.stream.pause();
   }

@@ -31,6 +31,7 @@ const counters: readonly (readonly [string, CountedField, string])[] = [
   ['receipt_requests_refused', 'receiptRequestsRefused', 'Requests for receipts that were refused'],
   ['messages_untracked', 'untrackedForWantOfRecords', 'Messages not tracked because there was no room for records'],
   ['read_pauses', 'readPauses', 'Times that input of a connection paused'],
+  ['turns_yielded', 'turnsYielded', 'Times that a connection left the rest of its input to a later turn'],
 ];
 
 const dropCauses: readonly (readonly [string, CountedField])[] = [

@@ -9,6 +9,7 @@ import { type BrokerOptions, parseOptions, type Settings } from '../../lib/confi
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
 import { Listeners } from '../../lib/net/listeners.js';
+import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { type Store, Table } from '../../lib/store/store.js';
 import { FakeClock } from './fake-clock.js';
@@ -79,7 +80,9 @@ export class TimedBroker {
     this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog, this.hooks);
     this.core.start();
     const pool = new BufferPool();
-    const parts = { core: this.core, log: silentLog, pool, topics: new TopicCache(16), ...sharedViews() };
+    const yields = new TurnYields(this.core.context);
+    const shared = { pool, topics: new TopicCache(16), yields, ...sharedViews() };
+    const parts = { core: this.core, log: silentLog, ...shared };
     this.listeners = new Listeners(parts);
     this.port = (await this.listeners.listen({ host: '127.0.0.1', port: 0 }))[0].port;
   }

@@ -10,6 +10,7 @@ import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { Connection } from '../../lib/net/connection.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
+import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { withDeadline } from '../helpers/deadline.js';
 import { FakeClock } from '../helpers/fake-clock.js';
@@ -63,7 +64,13 @@ class Bench {
     this.core = new BrokerCore(settings, new MemoryStore(), this.clock, log, hooks);
     this.core.start();
     const shared = { pool: new BufferPool(), topics: new TopicCache(16), ...sharedViews() };
-    this.parts = { core: this.core, log, ...shared, onClosed: () => this.open-- };
+    this.parts = {
+      core: this.core,
+      log,
+      ...shared,
+      yields: new TurnYields(this.core.context),
+      onClosed: () => this.open--,
+    };
   }
 
   /** A connection that reads what is pushed at once. */

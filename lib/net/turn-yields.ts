@@ -1,0 +1,72 @@
+import type { Context } from '../broker/context.js';
+
+/** What can leave the rest of its input to a later turn. */
+export interface Yielding {
+  /** Goes on with the input that was left. May yield again. */
+  goOn(): void;
+}
+
+/**
+ * Connections whose input was too much for one turn. They go on in the order in which they stopped, as far as each of
+ * the following turns allows, so that all of them advance alike.
+ */
+export class TurnYields {
+  private readonly context: Context;
+  private waiting: Yielding[] = [];
+  /** Those that wait for a large fan-out. */
+  private held: Yielding[] = [];
+  private isScheduled = false;
+
+  constructor(context: Context) {
+    this.context = context;
+    context.budget.onRoom = () => this.release();
+  }
+
+  /** Connections that are waiting. */
+  get size(): number {
+    return this.waiting.length + this.held.length;
+  }
+
+  /** A connection begins to work on input. */
+  enter(): void {
+    this.context.turns.begin();
+    this.context.budget.enter();
+  }
+
+  /** Lets it go on in a later turn; where a large fan-out takes no more, when that does. */
+  add(yielding: Yielding): void {
+    this.context.metrics.turnsYielded++;
+    if (this.context.budget.mustWait) {
+      this.held.push(yielding);
+      return;
+    }
+    this.waiting.push(yielding);
+    this.schedule();
+  }
+
+  private release(): void {
+    if (this.held.length === 0) return;
+    this.waiting.push(...this.held);
+    this.held = [];
+    this.schedule();
+  }
+
+  private schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    this.context.clock.endOfTurn(() => this.run());
+  }
+
+  private run(): void {
+    const { budget } = this.context;
+    this.isScheduled = false;
+    this.enter();
+    const turn = this.waiting;
+    this.waiting = [];
+    let done = 0;
+    while (done < turn.length && !budget.isSpent) turn[done++].goOn();
+    // Who yielded again is behind those that have not had their turn.
+    this.waiting = [...turn.slice(done), ...this.waiting];
+    if (this.waiting.length > 0) this.schedule();
+  }
+}
