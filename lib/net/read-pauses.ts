@@ -37,7 +37,7 @@ export class ReadPauses {
     turns.onRelief(() => this.remove(PauseReason.relief));
   }
 
-  /** False if the connection has to leave the rest of its input: a hook decides, or this turn has done enough for it. */
+  /** False if the connection leaves the rest of its input: a hook decides, or this turn has done enough for it. */
   takesMore(connection: Yielding): boolean {
     if (this.isForHook) return false;
     const { budget } = this.context;
