@@ -166,9 +166,10 @@ export class OnConnect {
     this.attach(session, link, packet, expirySeconds, requested);
     if (session.stored) persistence.putSession(session);
 
-    turns.bytes(link, connack, persistence.uncommitted !== before);
+    const waits = persistence.uncommitted !== before || (!sessionPresent && this.lifecycle.isEnding);
+    turns.bytes(link, connack, waits);
     // CONNACK comes before everything else. [MQTT-3.2.0-1]
-    if (persistence.uncommitted !== before) link.publishGate = link.answerGate;
+    if (waits) link.publishGate = link.answerGate;
     if (resumed !== null) this.resume(session);
     return { session, keepAliveSeconds };
   }

@@ -78,6 +78,7 @@ export class OnPublish {
     }
     if (view.qos === 1) {
       if (this.holds.size > 0 && this.holds.repeats(session, link, view.packetId, topicName, view.dup)) return;
+      if (this.closesUnwell(link)) return;
       this.countUnanswered(session, link);
     }
     const before = this.recorded;
@@ -105,6 +106,7 @@ export class OnPublish {
       this.answer(link, PacketType.pubrec, packetId, { ...accepted, ...held }, false);
       return;
     }
+    if (this.closesUnwell(link)) return;
     if (this.holds.size > 0) this.holds.end(session, link, packetId);
     this.countUnanswered(session, link);
     const { persistence } = this.context;
@@ -122,6 +124,17 @@ export class OnPublish {
     session.inbound.hold(packetId, { reasonCode, sequence, matched });
     if (session.stored) persistence.putInbound(session.number, { packetId, reasonCode, sequence, matched, kind: 0 });
     this.answer(link, PacketType.pubrec, packetId, answer, this.recorded !== before);
+  }
+
+  /**
+   * While the store can not record, 3.x clients, whose acknowledgements know no failure, are sent away: they keep the
+   * message and send it again. True if so.
+   */
+  private closesUnwell(link: Link): boolean {
+    if (link.version === 5 || this.context.persistence.healthy) return false;
+    this.context.metrics.publishesRefused++;
+    link.close(ReasonCode.serverUnavailable, 'the store can not record messages now');
+    return true;
   }
 
   /** [MQTT-3.3.4-7] counts what the client has open; only what CONNACK announced is enforced, so not for 3.x. */

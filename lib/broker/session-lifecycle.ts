@@ -26,6 +26,8 @@ export class SessionLifecycle {
   private readonly holds: Holds;
   private readonly moved = new Outgoing();
   private nextTransient = transientSessionBase;
+  /** The turn in which a stored session ended last: until that is committed, a restart brings the session back. */
+  private endedInTurn = 0;
 
   constructor(context: Context, wills: Wills, fanOut: FanOut, subscriptions: Subscriptions, holds: Holds) {
     this.context = context;
@@ -33,6 +35,11 @@ export class SessionLifecycle {
     this.fanOut = fanOut;
     this.subscriptions = subscriptions;
     this.holds = holds;
+  }
+
+  /** True while the end of a stored session is not recorded: nobody may be told yet that there is none. */
+  get isEnding(): boolean {
+    return this.endedInTurn > this.context.turns.released;
   }
 
   begin(clientId: string, userName: string | null, version: ProtocolVersion, expirySeconds: number): Session {
@@ -103,6 +110,7 @@ export class SessionLifecycle {
     // The session's end is the latest moment for a will that is still to come. [MQTT-3.1.2-8]
     this.wills.publishNow(session);
     if (session.stored) {
+      this.endedInTurn = this.context.turns.number;
       persistence.retireSession(session, cause);
       this.sweepStored(session.number, session.clientId, session.userName, cause);
     } else {

@@ -63,7 +63,7 @@ export class ManualClock implements Clock {
 
 /** A client's end of a connection without a socket: keeps what the broker sends. */
 export class FakeLink implements Link {
-  readonly version = 5;
+  readonly version: 4 | 5;
   readonly maximumPacketSize = 0;
   readonly problemInformation = true;
   readonly address = 'nowhere';
@@ -73,7 +73,13 @@ export class FakeLink implements Link {
   unansweredPublishes = 0;
   readonly slow = false;
   readonly publishes: { readonly packetId: number; readonly firstByte: number; readonly bytes: Buffer }[] = [];
+  /** Packets sent as bytes: CONNACK, SUBACK and the like, which are not looked into. */
+  others = 0;
   readonly acks: { readonly packetType: number; readonly packetId: number; readonly reasonCode: number }[] = [];
+
+  constructor(version: 4 | 5 = 5) {
+    this.version = version;
+  }
 
   sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void {
     this.publishes.push({ packetId, firstByte, bytes: Buffer.from(frame.bytes.subarray(frame.start, frame.end)) });
@@ -84,7 +90,7 @@ export class FakeLink implements Link {
   }
 
   sendBytes(): void {
-    // CONNACK, SUBACK and the like are not looked at.
+    this.others++;
   }
 
   close(): void {
@@ -135,8 +141,7 @@ export class CoreWorld {
     clock.turn();
   }
 
-  connect(clientId: string, sessionExpirySeconds = 3600): { link: FakeLink; session: Session } {
-    const link = new FakeLink();
+  connect(clientId: string, sessionExpirySeconds = 3600, link = new FakeLink()): { link: FakeLink; session: Session } {
     const accepted = this.core.connect(link, connectPacket(clientId, sessionExpirySeconds), null, null);
     if (!('session' in accepted)) throw new Error(`refused: ${accepted.reason}`);
     return { link, session: accepted.session };

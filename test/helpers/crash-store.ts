@@ -1,7 +1,15 @@
 import { MemoryStore } from '../../lib/store/memory-store.js';
-import { type DeferredRows, isNeeded, type Store, type StoreEntry, Table } from '../../lib/store/store.js';
+import {
+  type DeferredRows,
+  deferrableTables,
+  isNeeded,
+  type Store,
+  type StoreEntry,
+  Table,
+} from '../../lib/store/store.js';
 
-interface Operation {
+/** One put or delete. */
+export interface Operation {
   readonly table: Table;
   readonly key: Buffer;
   /** Null for a delete. */
@@ -13,24 +21,21 @@ interface Batch {
   /** What joins the operations when the batch is written, if it is still needed then. */
   deferred: DeferredRows[];
   readonly done: () => void;
-}
-
-function apply(store: Store, operations: readonly Operation[]): void {
-  for (const { table, key, value } of operations) {
-    if (value === null) store.delete(table, key);
-    else store.put(table, key, value);
-  }
+  isCommitted: boolean;
 }
 
 /**
- * A store whose commits are durable when the test says so. A crash keeps whole batches in their order, and loses the
- * rest with everything that was not committed.
+ * A store whose commits reach the disk when the test says so: first a batch is committed, which the death of the
+ * process does not undo, then flushed, which power loss does not undo either. A crash keeps whole batches in their
+ * order, and loses the rest with everything that was not sealed.
  */
 export class CrashStore implements Store {
-  readonly durability = 'flushed';
-  readonly healthy = true;
+  readonly durability: 'flushed' | 'committed';
+  healthy = true;
   onHealthChange: ((error: Error | null) => void) | null = null;
-  /** Number of the batch being gathered, and of the last that is durable. */
+  /** Told of everything that becomes as durable as the store promises; a crash may tell it again. */
+  onDurable: (operation: Operation) => void = () => undefined;
+  /** Number of the batch being gathered, and of the last that is flushed. */
   batch = 1;
   durableBatch = 0;
   private readonly durable: MemoryStore;
@@ -38,9 +43,12 @@ export class CrashStore implements Store {
   private operations: Operation[] = [];
   private openDeferred: DeferredRows[] = [];
   private batches: Batch[] = [];
+  /** While unwell: well again when this batch is as durable as it is to be. */
+  private unwellUntil = 0;
 
-  constructor(durable = new MemoryStore()) {
+  constructor(durable = new MemoryStore(), durability: 'flushed' | 'committed' = 'flushed') {
     this.durable = durable;
+    this.durability = durability;
     for (const table of Object.values(Table)) {
       const rows = durable.range(table, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER);
       for (const { key, value } of rows) this.live.put(table, key, value);
@@ -56,26 +64,37 @@ export class CrashStore implements Store {
   }
 
   get commitsInFlight(): number {
-    return this.batches.length;
+    return this.durability === 'flushed' ? this.batches.length : this.batches.length - this.committedCount;
+  }
+
+  /** Number of the last batch that is committed, flushed or not. */
+  get committedBatch(): number {
+    return this.durableBatch + this.committedCount;
+  }
+
+  private get committedCount(): number {
+    let count = 0;
+    while (this.batches[count]?.isCommitted) count++;
+    return count;
   }
 
   get(table: Table, key: Buffer): Buffer | null {
-    this.writeAllDeferred();
+    this.writeAllDeferred(table);
     return this.live.get(table, key);
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
-    this.writeAllDeferred();
+    this.writeAllDeferred(table);
     return this.live.range(table, start, end, limit);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
-    this.writeAllDeferred();
+    this.writeAllDeferred(table);
     return this.live.rangeReverse(table, start, end, limit);
   }
 
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
-    this.writeAllDeferred();
+    this.writeAllDeferred(table);
     return this.live.countRange(table, start, end, limit);
   }
 
@@ -102,37 +121,79 @@ export class CrashStore implements Store {
   }
 
   commit(done: () => void): void {
-    this.batches.push({ operations: this.operations, deferred: this.openDeferred, done });
+    this.batches.push({ operations: this.operations, deferred: this.openDeferred, done, isCommitted: false });
     this.operations = [];
     this.openDeferred = [];
     this.batch++;
   }
 
-  /** The oldest sealed batch becomes durable; false if there is none. */
-  flush(): boolean {
-    const batch = this.batches.shift();
+  /** The oldest batch that is not committed is; false if there is none. */
+  commitNext(): boolean {
+    const at = this.committedCount;
+    const batch = this.batches[at];
     if (batch === undefined) return false;
     this.writeDeferred(batch);
-    apply(this.durable, batch.operations);
-    this.durableBatch++;
-    batch.done();
+    batch.isCommitted = true;
+    if (this.durability === 'committed') {
+      for (const operation of batch.operations) this.onDurable(operation);
+      this.turnWell(this.durableBatch + at + 1);
+      batch.done();
+    }
     return true;
   }
 
-  /** What a broker finds that starts after this one died: `extra` sealed batches had reached the disk unheard. */
-  crash(extra: number): CrashStore {
-    for (const batch of this.batches.slice(0, extra)) {
-      this.writeDeferred(batch);
-      apply(this.durable, batch.operations);
-      this.durableBatch++;
+  /** The oldest sealed batch reaches the disk; false if there is none. */
+  flush(): boolean {
+    const batch = this.batches[0];
+    if (batch === undefined) return false;
+    if (!batch.isCommitted) this.commitNext();
+    this.batches.shift();
+    this.keep(batch);
+    if (this.durability === 'flushed') {
+      this.turnWell(this.durableBatch);
+      batch.done();
     }
-    const next = new CrashStore(this.durable);
+    return true;
+  }
+
+  /** Sealed batches can not be committed for now. */
+  fail(): void {
+    if (this.batches.length === 0) return;
+    this.unwellUntil = this.durableBatch + this.batches.length;
+    const wasHealthy = this.healthy;
+    this.healthy = false;
+    if (wasHealthy) this.onHealthChange?.(new Error('the disk is full'));
+  }
+
+  /**
+   * What a broker finds that starts after this one died: `extra` batches more than were flushed had reached the disk.
+   * @returns the store with its last batch's number in `durableBatch`
+   */
+  crash(extra: number): CrashStore {
+    for (const batch of this.batches.slice(0, extra)) this.keep(batch);
+    const next = new CrashStore(this.durable, this.durability);
     next.batch = next.durableBatch = this.durableBatch;
     next.batch++;
     return next;
   }
 
-  private writeAllDeferred(): void {
+  async close(): Promise<void> {
+    await this.live.close();
+  }
+
+  private keep(batch: Batch): void {
+    this.writeDeferred(batch);
+    this.durableBatch++;
+    for (const operation of batch.operations) {
+      const { table, key, value } = operation;
+      if (value === null) this.durable.delete(table, key);
+      else this.durable.put(table, key, value);
+      this.onDurable(operation);
+    }
+  }
+
+  private writeAllDeferred(table: Table): void {
+    if (!deferrableTables.has(table)) return;
     for (const batch of this.batches) this.writeDeferred(batch);
     this.writeRows(this.openDeferred, this.operations);
     this.openDeferred = [];
@@ -151,7 +212,9 @@ export class CrashStore implements Store {
     for (const rows of deferred) if (!rows.isSettled) rows.write(put);
   }
 
-  async close(): Promise<void> {
-    await this.live.close();
+  private turnWell(batch: number): void {
+    if (this.healthy || batch < this.unwellUntil) return;
+    this.healthy = true;
+    this.onHealthChange?.(null);
   }
 }

@@ -1,0 +1,199 @@
+import type { BrokerCore } from '../../lib/broker/broker-core.js';
+import { DeliveryState } from '../../lib/delivery/table.js';
+import type { Row, TrackedRecord } from '../../lib/receipts/record.js';
+import { ReceiptState, stateNames } from '../../lib/receipts/states.js';
+import { DeliveryKind } from '../../lib/session/delivery.js';
+import { type Session, transientSessionBase } from '../../lib/session/session.js';
+import { decodeDelivery, decodeMessage, decodeNumber, decodeRetained } from '../../lib/store/records.js';
+import { readDeliveryKey, readInboundKey, readMessageKey, readSessionKey } from '../../lib/store/records-keys.js';
+import { type Store, type StoreEntry, Table } from '../../lib/store/store.js';
+import type { Verdicts } from './verdicts.js';
+
+/** A record with the rows of its recipients. */
+export interface Whole {
+  readonly record: TrackedRecord;
+  readonly rows: readonly Row[];
+  readonly id: string;
+}
+
+const all = (store: Store, table: Table): StoreEntry[] =>
+  store.range(table, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER);
+
+/** Every record that the broker has. */
+export function recordsOf({ context }: BrokerCore): Whole[] {
+  const { records, tracker } = context;
+  return records.publisherKeys().flatMap((key) =>
+    records.oldestSequences(key, 0, 100_000).flatMap((sequence) => {
+      const record = records.find(key, sequence);
+      if (record === null) return [];
+      const rows = records.rowsAfter(record, null, 1000).map(({ row }) => row);
+      return [{ record, rows, id: tracker.id(sequence) }];
+    }),
+  );
+}
+
+/** Looks into the broker: what it has in memory and in its store must agree, whatever has happened. */
+export class Audit {
+  private readonly verdicts: Verdicts;
+
+  constructor(verdicts: Verdicts) {
+    this.verdicts = verdicts;
+  }
+
+  /** What holds after every step, and costs next to nothing to look at. */
+  quick({ context }: BrokerCore): void {
+    for (const session of context.sessions.values()) {
+      const { clientId, link, sendQuota, sendQuotaMax, inflightCount, unpaidIds } = session;
+      if (link === null) continue;
+      const paid = inflightCount - (unpaidIds?.size ?? 0);
+      if (sendQuota < 0 || sendQuota + paid !== sendQuotaMax) {
+        const text = `${clientId} has a quota of ${sendQuota} of ${sendQuotaMax} with ${paid} in flight`;
+        this.verdicts.broken('windows within bounds', text);
+      }
+      const { receiveMaximum } = context.settings;
+      if (link.version === 5 && link.unansweredPublishes + session.inboundCount > receiveMaximum) {
+        this.verdicts.broken('windows within bounds', `${clientId} has more than ${receiveMaximum} publishes open`);
+      }
+      if (link.unansweredPublishes < 0) {
+        this.verdicts.broken('windows within bounds', `${clientId} has ${link.unansweredPublishes} publishes open`);
+      }
+    }
+  }
+
+  /** Everything: rows of the store against each other, and against what is in memory. */
+  thorough(core: BrokerCore): void {
+    const { context } = core;
+    const { store } = context.persistence;
+    this.checkMessages(store);
+    for (const session of context.storedSessions.values()) this.checkSession(core, session);
+    this.checkOwners(core, store);
+    for (const whole of recordsOf(core)) this.checkRecord(whole);
+  }
+
+  /** Each message row is needed, by as many as it says; each one needed is there. */
+  private checkMessages(store: Store): void {
+    const needed = new Map<number, number>();
+    const need = (sequence: number): unknown => needed.set(sequence, (needed.get(sequence) ?? 0) + 1);
+    for (const { key, value } of all(store, Table.deliveries)) {
+      const { session, sequence } = readDeliveryKey(key);
+      const row = decodeDelivery(sequence, value);
+      if (session < transientSessionBase && row.kind !== DeliveryKind.receipt) need(row.messageSequence);
+    }
+    for (const { value } of all(store, Table.retained)) need(decodeRetained(value).sequence);
+    for (const { key } of all(store, Table.fanOuts)) need(readMessageKey(key));
+    const stored = new Map(all(store, Table.messages).map(({ key, value }) => [readMessageKey(key), value]));
+    const references = new Map(all(store, Table.references).map(({ key, value }) => [readMessageKey(key), value]));
+    for (const [sequence, value] of stored) {
+      const counted = references.get(sequence);
+      const count = counted === undefined ? 1 : decodeNumber(counted);
+      if (count === (needed.get(sequence) ?? 0)) continue;
+      const name = decodeMessage(sequence, value).payload.toString();
+      this.verdicts.broken('messages kept as long as needed', `${name}: ${count}, needed ${needed.get(sequence) ?? 0}`);
+    }
+    for (const sequence of needed.keys()) {
+      if (!stored.has(sequence)) this.verdicts.broken('messages kept as long as needed', `${sequence} is gone`);
+    }
+    for (const sequence of references.keys()) {
+      if (!stored.has(sequence)) this.verdicts.broken('messages kept as long as needed', `references of ${sequence}`);
+    }
+  }
+
+  /** A session in memory and its rows say the same. */
+  private checkSession({ context }: BrokerCore, session: Session): void {
+    const { persistence } = context;
+    const { clientId, number } = session;
+    const rows = persistence.readDeliveries(number, 0, Number.MAX_SAFE_INTEGER);
+    const ids = rows.filter(({ packetId }) => packetId > 0).map(({ packetId }) => packetId);
+    if (new Set(ids).size < ids.length) {
+      this.verdicts.broken('packet identifiers unique in flight', `${clientId} has ${ids}`);
+    }
+    const filters = persistence.subscriptions(number).map(({ topicFilter }) => topicFilter);
+    const known = [...session.subscriptions.keys()];
+    if (filters.sort().join() !== known.sort().join()) {
+      this.verdicts.broken('memory and store agree', `${clientId} has ${known}, stored are ${filters}`);
+    }
+    if (session.queueKnown) {
+      const queued = rows.filter(({ state }) => state === DeliveryState.queued).length;
+      if (queued !== session.queueLength) {
+        this.verdicts.broken(
+          'memory and store agree',
+          `${clientId} has ${session.queueLength} waiting, ${queued} rows`,
+        );
+      }
+    }
+    if (session.link !== null) this.checkInflight(session, rows);
+    if (!session.restored) {
+      const held = persistence.readInbound(number).filter(({ kind }) => kind === 0);
+      const stored = held.map(({ packetId }) => packetId).sort();
+      const open = session.inboundCount === 0 ? [] : [...session.inbound.packetIds()].sort();
+      if (stored.join() !== open.join()) {
+        this.verdicts.broken('memory and store agree', `${clientId} holds ${open}, stored are ${stored}`);
+      }
+    }
+  }
+
+  private checkInflight(
+    { clientId, outbound }: Session,
+    rows: readonly { sequence: number; state: DeliveryState; packetId: number }[],
+  ): void {
+    const stored = rows.filter(({ packetId }) => packetId > 0);
+    const open = outbound.inOrder();
+    const isSame = stored.every(
+      ({ packetId, state, sequence }) => outbound.state(packetId) === state && outbound.sequence(packetId) === sequence,
+    );
+    if (isSame && stored.length === open.length) return;
+    const text = stored.map(({ packetId, state }) => `${packetId} in state ${state}`).join(', ');
+    this.verdicts.broken('memory and store agree', `${clientId} has ${open} in flight, stored are ${text}`);
+  }
+
+  /** No row belongs to a session that is not. */
+  private checkOwners({ context }: BrokerCore, store: Store): void {
+    const sessions = new Set(all(store, Table.sessions).map(({ key }) => readSessionKey(key)));
+    const retired = new Set(all(store, Table.retired).map(({ key }) => readSessionKey(key)));
+    if (sessions.size !== context.storedSessions.size) {
+      const text = `${context.storedSessions.size} sessions, stored are ${sessions.size}`;
+      this.verdicts.broken('memory and store agree', text);
+    }
+    for (const { key } of all(store, Table.deliveries)) {
+      const { session } = readDeliveryKey(key);
+      if (session >= transientSessionBase || sessions.has(session) || retired.has(session)) continue;
+      this.verdicts.broken('no rows left behind', `a delivery of session ${session}, which is not`);
+    }
+    for (const { key } of all(store, Table.inbound)) {
+      const { session } = readInboundKey(key);
+      if (!sessions.has(session)) this.verdicts.broken('no rows left behind', `an inbound row of session ${session}`);
+    }
+    for (const { key } of all(store, Table.subscriptions)) {
+      const session = key.readUInt32BE(0);
+      if (!sessions.has(session)) this.verdicts.broken('no rows left behind', `a subscription of session ${session}`);
+    }
+  }
+
+  /** Every delivery has one state, and the tally is their sum. */
+  private checkRecord({ record, rows }: Whole): void {
+    const { topicName, matched, counts } = record;
+    if (rows.length !== matched) {
+      this.verdicts.broken('every tally adds up', `${topicName}: ${rows.length} rows of ${matched}`);
+    }
+    const found = { processed: 0, delivered: 0, sent: 0, failed: 0, pending: 0 };
+    for (const { state, final } of rows) {
+      const name = stateNames[state];
+      if (!final) found.pending++;
+      else if (name === 'processed' || name === 'delivered' || name === 'sent') found[name]++;
+      else found.failed++;
+      if (final && state < ReceiptState.sent) {
+        this.verdicts.broken('exactly one outcome', `${topicName}: ${name} is no outcome`);
+      }
+    }
+    const said = JSON.stringify({ ...found, ...counts });
+    if (JSON.stringify(found) !== said) {
+      this.verdicts.broken('every tally adds up', `${topicName}: rows ${JSON.stringify(found)}, counts ${said}`);
+    }
+    if (record.finalAtMs > 0 !== (found.pending === 0)) {
+      this.verdicts.broken(
+        'every tally adds up',
+        `${topicName}: final at ${record.finalAtMs}, ${found.pending} pending`,
+      );
+    }
+  }
+}

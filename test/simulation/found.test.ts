@@ -1,0 +1,42 @@
+import t from 'tap';
+import { CoreWorld, FakeLink } from '../helpers/core-world.js';
+import { CrashStore } from '../helpers/crash-store.js';
+
+// What the simulator has found, step by step.
+
+t.test('no success is answered to a 3.1.1 client while the store can not record: it is sent away', async (t) => {
+  const store = new CrashStore();
+  const world = new CoreWorld(store);
+  const old = world.connect('old', 0, new FakeLink(4));
+  const modern = world.connect('modern', 0);
+  world.clock.settle();
+  world.subscribe(world.connect('durable'), 'a', 1);
+  world.clock.settle();
+  store.fail();
+  for (const client of [old, modern]) world.publish(client, 'a', []);
+  world.clock.settle();
+  while (store.flush());
+  t.ok(old.link.closed, 'its acknowledgements know no failure');
+  t.same(old.link.acks, []);
+  t.notOk(modern.link.closed);
+  t.same(
+    modern.link.acks.map(({ reasonCode }) => reasonCode),
+    [0x80],
+  );
+});
+
+t.test('CONNACK does not tell of the end of a session before that is recorded', async (t) => {
+  const store = new CrashStore();
+  const world = new CoreWorld(store);
+  const first = world.connect('client', 600);
+  world.clock.settle();
+  while (store.flush());
+  const goodbye = { reasonCode: 0, sessionExpirySeconds: 0, reasonString: null };
+  world.core.disconnect(first.session, goodbye);
+  world.clock.settle();
+  const second = world.connect('client', 0);
+  world.clock.settle();
+  t.equal(second.link.others, 0, 'a restart would bring the old session back');
+  while (store.flush()) world.clock.settle();
+  t.equal(second.link.others, 1);
+});

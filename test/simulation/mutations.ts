@@ -1,0 +1,109 @@
+/** A mistake: a change of the compiled broker that must be possible exactly once. */
+export interface Mutation {
+  readonly name: string;
+  /** Below `lib`, compiled. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** Mistakes that brokers make, each of which the simulator must notice. */
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'acknowledge before the commit',
+    file: 'broker/on-publish.js',
+    find: 'turns.answer(link, packetType, packetId, reasonCode, encoded, waits)',
+    replace: 'turns.answer(link, packetType, packetId, reasonCode, encoded, false)',
+  },
+  {
+    name: 'one map for packet identifiers of both directions',
+    file: 'broker/on-publish.js',
+    find: 'const held = session.inboundCount > 0 ?',
+    replace: 'const held = session.outbound.state(packetId) > 0 ? accepted : session.inboundCount > 0 ?',
+  },
+  {
+    name: 'PUBREL after an error PUBREC',
+    file: 'delivery/table.js',
+    find: "row([S.awaitPubrec], E.pubrecFailure, S.done, end, Outcome.rejected, '4.3.3, 4.9')",
+    replace:
+      "row([S.awaitPubrec], E.pubrecFailure, S.awaitPubcomp, Effect.put | Effect.pubrel, Outcome.rejected, '4.3.3')",
+  },
+  {
+    name: 'receipt outside the transaction of its change',
+    file: 'broker/receipt-delivery.js',
+    find: 'this.emitToPublisher(record, reference, row);',
+    replace: 'this.context.turns.afterCommit(() => this.emitToPublisher(record, reference, row));',
+  },
+  {
+    name: 'cached routes outlive an unsubscription',
+    file: 'broker/routes.js',
+    find: 'remove(subscription) {\n        this.generation++;',
+    replace: 'remove(subscription) {',
+  },
+  {
+    name: 'QoS 2 sent before it is recorded',
+    file: 'broker/offers.js',
+    find: 'const recordedFirst = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);',
+    replace: 'const recordedFirst = carriage.kind !== DeliveryKind.message;',
+  },
+  {
+    name: 'a repeated QoS 2 PUBLISH forwarded as new',
+    file: 'broker/on-publish.js',
+    find: 'if (held !== undefined) {',
+    replace: 'if (held !== undefined && !view.dup) {',
+  },
+  {
+    name: 'QoS 2 identifier of a publisher not recorded',
+    file: 'broker/on-publish.js',
+    find: 'if (session.stored)\n            persistence.putInbound(',
+    replace: 'if (session.ended)\n            persistence.putInbound(',
+  },
+  {
+    name: 'window not given back by acknowledgements',
+    file: 'broker/on-ack.js',
+    find: 'session.sendQuota++;',
+    replace: ';',
+  },
+  {
+    name: 'window of an earlier connection given back',
+    file: 'broker/on-ack.js',
+    find: 'const paid = session.unpaidIds === null || !session.unpaidIds.delete(packetId);',
+    replace: 'const paid = true; session.unpaidIds?.delete(packetId);',
+  },
+  {
+    name: 'final tally twice',
+    file: 'receipts/tracker.js',
+    find: 'if (tell)\n            this.port.emit(',
+    replace: 'for (let times = 0; times < 2; times++) this.port.emit(',
+  },
+  {
+    name: 'an outcome overwritten by a later one',
+    file: 'receipts/tracker.js',
+    find: 'if (row === null || row.final)\n            return;\n        const now',
+    replace: 'if (row === null)\n            return;\n        const now',
+  },
+  {
+    name: 'will published after a goodbye',
+    file: 'broker/broker-core.js',
+    find: 'this.connectionGone(session, reasonCode !== ReasonCode.success);',
+    replace: 'this.connectionGone(session, true);',
+  },
+  {
+    name: 'retained message without a hold on its body',
+    file: 'broker/retained.js',
+    find: 'out.references++;\n            persistence.putRetained(',
+    replace: 'persistence.putRetained(',
+  },
+  {
+    name: 'success answered to 3.1.1 while nothing can be recorded',
+    file: 'broker/on-publish.js',
+    find: 'if (link.version === 5 || this.context.persistence.healthy)',
+    replace: 'if (true)',
+  },
+  {
+    name: 'resumed messages behind newer ones',
+    file: 'broker/offers.js',
+    find: ' || queueLength(this.context, session) > 0',
+    replace: '',
+  },
+];
