@@ -1,11 +1,12 @@
 import { isIPv6 } from 'node:net';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { version } from '../lib/base/version.js';
 import { loadSettings } from '../lib/config/load.js';
 import type { Settings } from '../lib/config/schema.js';
 import { Broker } from '../lib/index.js';
 import { readConfigurationFile } from './configuration-file.js';
-import { ExitCode, sayError } from './failure.js';
+import { describeFailure, ExitCode, sayError } from './failure.js';
+import { openLog } from './log.js';
 import { passwordVariable } from './mqtt-connection.js';
 
 /** Flags of `countersign start` as the command line gives them. */
@@ -21,15 +22,13 @@ export interface StartFlags {
 
 /** How long an orderly stop may take before the process ends without it. */
 const stopDeadlineMs = 4500;
-/** How long the end may wait for the last log lines to be written. */
-const flushDeadlineMs = 300;
 /** A signal this soon after the first is the same one: on Ctrl-C npm passes on what the terminal already sent. */
 const sameSignalMs = 500;
 
 /** Runs a broker until a signal ends the process. Rejects if it cannot start. */
 export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): Promise<void> {
   const settings = readSettings(flags, environment);
-  const { log, flush } = openLog(settings.logLevel);
+  const { log, flush } = openLog(settings.logLevel, settings.logFormat);
   const broker = new Broker({ ...settings, log });
   const listening = broker.listen();
   onSignals(async () => {
@@ -38,6 +37,12 @@ export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): 
     await broker.close();
     await flush();
     process.exit(ExitCode.ok);
+  });
+  let reloading: Promise<unknown> = listening;
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => reload(broker, log, () => readSettings(flags, environment)));
+    // A start that failed has been told already.
+    reloading.catch(() => undefined);
   });
   onBugs(log, async () => {
     await broker.close();
@@ -52,6 +57,19 @@ export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): 
   }
 }
 
+/** Takes up what can change without a restart; where anything is wrong, nothing changes. */
+async function reload(broker: Broker, log: Logger, read: () => Settings): Promise<void> {
+  try {
+    const settings = read();
+    const { changed, needRestart } = await broker.reload(settings);
+    log.level = settings.logLevel;
+    log.info({ changed }, 'reloaded');
+    if (needRestart.length > 0) log.warn({ options: needRestart }, 'these options have changed and need a restart');
+  } catch (error) {
+    log.error({ error: describeFailure(error) }, 'not reloaded: nothing was changed');
+  }
+}
+
 function readSettings(flags: StartFlags, environment: NodeJS.ProcessEnv): Settings {
   const { config, ...options } = flags;
   const file = config === undefined ? undefined : readConfigurationFile(config);
@@ -60,23 +78,6 @@ function readSettings(flags: StartFlags, environment: NodeJS.ProcessEnv): Settin
   // The password of `countersign publish` may be in the environment of whoever starts a broker.
   const { [passwordVariable]: _, ...variables } = environment;
   return loadSettings({ file, environment: variables, flags: flagOptions });
-}
-
-/** JSON lines on stderr, written in the background; `flush` waits for what is not written yet, but not for long. */
-function openLog(level: string): { log: Logger; flush: () => Promise<void> } {
-  const destination = pino.destination({ fd: 2, sync: false });
-  // A broken stderr is no reason to stop a broker, nor to stay: flushSync, which pino calls at the end of the process,
-  // tries for ever where a disk is full.
-  destination.on('error', () => {
-    destination.flushSync = () => undefined;
-  });
-  const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, destination);
-  const flush = (): Promise<void> =>
-    new Promise((resolve) => {
-      setTimeout(resolve, flushDeadlineMs);
-      destination.flush(() => resolve());
-    });
-  return { log, flush };
 }
 
 function announce(settings: Settings, host: string, port: number): void {

@@ -15,4 +15,5 @@ export type { Address, ListenerAddress } from './net/listener.js';
 export type { DeliveryStateName, Receipt, Tally, TallyFailure } from './receipts/packets.js';
 export { isTally, succeeded } from './receipts/packets.js';
 export type { TrackedMessage } from './receipts/tracked-message.js';
+export type { Reloaded } from './server.js';
 export { Broker } from './server.js';

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Access } from './access/access.js';
 import { CountersignError } from './base/errors.js';
 import { type Log, silentLog } from './base/log.js';
@@ -23,6 +24,17 @@ import type { Store } from './store/store.js';
 
 const cachedTopics = 4096;
 
+/** Options that change without a restart. The contents of files do too. */
+const reloadable: ReadonlySet<string> = new Set<keyof Settings>(['tracking', 'logLevel']);
+
+/** What came of a reload: keys of options that have changed. */
+export interface Reloaded {
+  /** In force now. */
+  readonly changed: readonly string[];
+  /** In force after a restart. */
+  readonly needRestart: readonly string[];
+}
+
 /**
  * An MQTT broker. Several in one process share nothing.
  *
@@ -35,7 +47,7 @@ const cachedTopics = 4096;
  */
 export class Broker {
   /** Options as they are in force. */
-  readonly settings: Settings;
+  settings: Settings;
   private readonly log: Log;
   private readonly hooks: Hooks;
   private state: 'new' | 'open' | 'closed' = 'new';
@@ -133,12 +145,28 @@ export class Broker {
   }
 
   /**
-   * Reads again the files that say who may connect and what they may do. Nothing changes if one of them is wrong;
-   * otherwise connections end whose user was deleted or has another password.
-   * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the file and line that is wrong
+   * Takes up new options and the present contents of all files without dropping a client: passwords, access rules,
+   * certificates, tracking rules and, in the program, the log level. If anything is wrong, nothing changes; otherwise
+   * connections end whose user was deleted or has another password.
+   * @param options all options, as for the constructor; where left out, those in force
+   * @returns which options have changed, and which of those are not in force before a restart
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG or ERR_COUNTERSIGN_LISTEN that names what is wrong
    */
-  async reload(): Promise<void> {
-    await this.access?.reload();
+  async reload(options: BrokerOptions = this.settings): Promise<Reloaded> {
+    const next = parseOptions(options, '');
+    const differing = changedKeys(this.settings, next);
+    const applyAccess = await this.access?.prepareReload();
+    const applyCertificates = this.listeners?.prepareReload();
+    applyAccess?.();
+    applyCertificates?.();
+    const { tracking, logLevel } = next;
+    this.settings = { ...this.settings, tracking, logLevel };
+    this.core?.reload(this.settings);
+    const isReloadable = (key: string): boolean => reloadable.has(key);
+    return {
+      changed: differing.filter(isReloadable),
+      needRestart: differing.filter((key) => !isReloadable(key)),
+    };
   }
 
   /** What the hook `authorize` or `receiptAccess` says has changed: it is asked again, from the next message on. */
@@ -160,4 +188,9 @@ export class Broker {
       this.core?.abandon(new CountersignError('ERR_COUNTERSIGN_STATE', 'the broker was closed'));
     }
   }
+}
+
+function changedKeys(before: Settings, after: Settings): string[] {
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]) as ReadonlySet<keyof Settings>;
+  return [...keys].filter((key) => !isDeepStrictEqual(before[key], after[key]));
 }

@@ -133,6 +133,11 @@ export class BrokerCore {
     return this.retained.size;
   }
 
+  /** Takes the options that may change while clients are connected. */
+  reload({ tracking }: Settings): void {
+    this.context.settings = { ...this.context.settings, tracking };
+  }
+
   /** Brings back what the store holds. Call once, before the first link. */
   start(): void {
     const { lifecycle, subscriptions, retained, wills, replays } = this;

@@ -18,7 +18,8 @@ import type { TurnClock } from './turn-clock.js';
 
 /** What the parts of one broker share. Made once by `BrokerCore`; nothing in it is global. */
 export interface Context {
-  readonly settings: Settings;
+  /** In force: what a reload may change is read where it is used. */
+  settings: Settings;
   readonly clock: TurnClock;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -18,7 +18,7 @@ default; a list is replaced as a whole.
 - **Library**: \`new Broker({ … })\` takes the same keys.
 
 An unknown key or a value that is not allowed is refused, with its path, what was given, what is allowed and the nearest
-valid key.
+valid key. SIGHUP reads everything again, see [operation.md](operation.md#reloading).
 `;
 
 /** All options as a page in Markdown: `docs/configuration.md`. */

@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type TLSSocket,
+  type Server as TlsServer,
+} from 'node:tls';
 import { CountersignError } from '../base/errors.js';
 import type { ListenerSettings } from '../config/schema.js';
 import type { Connections } from './connections.js';
@@ -70,21 +75,47 @@ export class Listener {
   }
 
   private createTls(timeoutMs: number): TlsServer {
-    const { host, port, certificateFile, keyFile } = this.settings;
     try {
-      const cert = readFileSync(certificateFile ?? '');
-      const key = readFileSync(keyFile ?? '');
-      const options = { cert, key, minVersion: 'TLSv1.2', handshakeTimeout: timeoutMs } as const;
+      const options = { ...this.readCertificate(), handshakeTimeout: timeoutMs } as const;
       // It never listens: sockets are given to it.
       const server = createTlsServer(options, (socket) => this.onPlain(socket));
       // A handshake that failed or took too long: Node closes the socket only in some of the cases.
       server.on('tlsClientError', (_error, socket) => socket.destroy());
       return server;
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;
-      throw new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
+      throw this.tlsError(error);
     }
+  }
+
+  /**
+   * Reads the certificate and the key again, and checks them.
+   * @returns what puts them in force for new connections; those that stand keep theirs
+   * @throws CountersignError ERR_COUNTERSIGN_LISTEN if they can not be used
+   */
+  prepareReload(): () => void {
+    const { tls } = this;
+    if (tls === null) return () => undefined;
+    try {
+      const options = this.readCertificate();
+      createSecureContext(options);
+      return () => tls.setSecureContext(options);
+    } catch (error) {
+      throw this.tlsError(error);
+    }
+  }
+
+  private readCertificate() {
+    const { certificateFile, keyFile } = this.settings;
+    const cert = readFileSync(certificateFile ?? '');
+    const key = readFileSync(keyFile ?? '');
+    return { cert, key, minVersion: 'TLSv1.2' } as const;
+  }
+
+  private tlsError(error: unknown): CountersignError {
+    const { host, port, certificateFile, keyFile } = this.settings;
+    const detail = error instanceof Error ? error.message : String(error);
+    const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;
+    return new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
   }
 
   private createUpgrades(maximumPacketSize: number, timeoutMs: number): Upgrades {

@@ -28,6 +28,14 @@ export class Listeners {
     return addresses;
   }
 
+  /** Reads all certificates again, and returns what puts them in force. @throws CountersignError as `Listener` does */
+  prepareReload(): () => void {
+    const prepared = this.list.map((listener) => listener.prepareReload());
+    return () => {
+      for (const apply of prepared) apply();
+    };
+  }
+
   /** Stops accepting and sends every client away. */
   async close(): Promise<void> {
     const stopped = this.list.map((listener) => listener.stop());

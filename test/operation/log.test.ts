@@ -1,0 +1,71 @@
+import t from 'tap';
+import { escapeControls, formatLine } from '../../bin/log.js';
+import { startChild } from '../helpers/broker.js';
+import { connected } from '../helpers/client.js';
+import { ack, connect, publish } from '../helpers/packets.js';
+import { WireClient } from '../helpers/wire-client.js';
+
+const evil = 'a\u001b[31m\u009b\u007f\u202e"}\n{"level":60';
+
+function lineOf(fields: object): string {
+  return `${JSON.stringify({ level: 30, time: '2026-01-01T12:34:56.789Z', pid: 1, hostname: 'h', ...fields })}\n`;
+}
+
+t.test('a JSON line is formatted for reading', async (t) => {
+  t.equal(
+    formatLine(lineOf({ client: 'sensor-7', address: '127.0.0.1:4', count: 2, reason: 'two words', msg: 'connected' })),
+    '12:34:56.789 INFO  connected client=sensor-7 address=127.0.0.1:4 count=2 reason="two words"\n',
+  );
+});
+
+t.test('control characters are escaped wherever they come from', async (t) => {
+  for (const text of [
+    formatLine(lineOf({ client: evil, [evil]: [evil], msg: evil })),
+    escapeControls(lineOf({ client: evil })),
+  ]) {
+    t.notMatch(text.slice(0, -1), /[\p{Cc}\p{Cf}\u2028\u2029]/u);
+    t.equal(text.at(-1), '\n');
+  }
+  t.match(JSON.parse(escapeControls(lineOf({ client: evil }))), { client: evil }, 'JSON says the same');
+  t.match(formatLine(lineOf({ client: evil, msg: '' })), 'a\\u001b[31m\\u009b');
+});
+
+interface Line {
+  readonly msg: string;
+  readonly client?: string;
+}
+
+t.test('each connection has a line when it comes, is refused or goes, with client, address and reason', async (t) => {
+  const child = await startChild(t, ['--memory'], { COUNTERSIGN_MAXIMUM_CLIENT_ID_LENGTH: '30' });
+  const one = await connected(t, child.port, { clientId: evil.slice(0, 8), userName: 'u' });
+  one.send('e0 00');
+  await one.expectClose();
+  const two = await connected(t, child.port, { clientId: 'two' });
+  two.send(ack('pubrel', 1), publish({ topic: '', qos: 0 }));
+  await two.rest();
+  const three = await WireClient.connect(child.port);
+  three.send(connect({ clientId: 'x'.repeat(31) }));
+  await three.rest();
+  const four = await connected(t, child.port, { clientId: 'four' });
+  four.reset();
+  await child.running.errors(/connection lost/);
+  const { stderr } = await child.stop();
+  const lines = stderr
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Line);
+  t.notMatch(stderr.replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
+  const of = (client: string): object[] => lines.filter((line) => line.client === client);
+  const address = /^127\.0\.0\.1:\d+$/;
+  t.match(of(evil.slice(0, 8)), [
+    { msg: 'connected', user: 'u', address, version: 5 },
+    { msg: 'disconnected', user: 'u', address, reason: String },
+  ]);
+  t.match(of('two'), [
+    { msg: 'connected', address },
+    { msg: /^protocol error/, address },
+    { msg: /^disconnected by the broker/, address, reason: String },
+  ]);
+  t.match(of('x'.repeat(31)), [{ level: 40, msg: /^connection refused/, address, reason: /client identifier/ }]);
+  t.match(of('four'), [{ msg: 'connected' }, { msg: 'connection lost', address, reason: String }]);
+});
