@@ -1,0 +1,224 @@
+import { PassThrough } from 'node:stream';
+import { Routes } from '../../lib/broker/routes.js';
+import { AckView, decodeAck, encodeAckWithProperties, simpleAckLength, writeAck } from '../../lib/codec/acks.js';
+import { FrameSplitter } from '../../lib/codec/frame-splitter.js';
+import { decodePublish, encodePublishFrame, encodeUserProperties, PublishView } from '../../lib/codec/publish.js';
+import { TopicCache } from '../../lib/codec/topic-cache.js';
+import { PacketIds } from '../../lib/delivery/packet-ids.js';
+import { DeliveryEvent, DeliveryState, effectsOf, nextState, step } from '../../lib/delivery/table.js';
+import { BufferPool } from '../../lib/net/buffer-pool.js';
+import { Outbox } from '../../lib/net/outbox.js';
+import { DeliveryKind } from '../../lib/session/delivery.js';
+import { Session } from '../../lib/session/session.js';
+import { Subscription } from '../../lib/session/subscription.js';
+import { encodeDelivery, encodeMessage } from '../../lib/store/records.js';
+
+/** One hot function. */
+export interface MicroCase {
+  readonly name: string;
+  /** Bytes that one operation may allocate: more is a regression. */
+  readonly bytesMax: number;
+  /** Operations in one call of `run`. */
+  readonly operations: number;
+  run(): void;
+}
+
+/** Results go here, so that nothing is optimized away. */
+const kept = { sum: 0 };
+
+const pubackType = 4;
+const framesPerChunk = 500;
+const topicCount = 1000;
+const steadyTopics = 16;
+const publishFirstByte = 0x32;
+
+const topicNames = Array.from({ length: topicCount }, (_, at) => `site/${at % 10}/device/${at}/temperature`);
+
+function publishFields(topicName: string) {
+  return {
+    topic: Buffer.from(topicName),
+    properties: Buffer.alloc(0),
+    messageExpirySeconds: -1,
+    subscriptionIds: null,
+    extraUserProperties: null,
+    topicAlias: 0,
+    payload: Buffer.alloc(64, 1),
+  };
+}
+
+/** A PUBLISH at QoS 1 as it comes from a socket. */
+function publishBytes(topicName: string): Buffer {
+  const { bytes, packetIdAt } = encodePublishFrame(publishFields(topicName), true, true);
+  bytes[0] = publishFirstByte;
+  bytes.writeUInt16BE(7, packetIdAt);
+  return bytes;
+}
+
+function frameSplitter(): MicroCase {
+  const chunk = Buffer.concat(Array.from({ length: framesPerChunk }, () => publishBytes(topicNames[0])));
+  const splitter = new FrameSplitter(1_000_000);
+  const sink = {
+    onFrame(_buffer: Buffer, _start: number, bodyStart: number, end: number): boolean {
+      kept.sum += end - bodyStart;
+      return true;
+    },
+  };
+  const run = () => splitter.push(chunk, sink);
+  return { name: 'frame splitter, per frame', bytesMax: 1, operations: framesPerChunk, run };
+}
+
+function publishDecoding(): MicroCase {
+  const bytes = publishBytes(topicNames[0]);
+  const view = new PublishView();
+  const run = () => decodePublish(view, bytes, 0, 2, bytes.length, 5);
+  return { name: 'decode PUBLISH', bytesMax: 1, operations: 1, run };
+}
+
+function topicCache(): MicroCase {
+  const cache = new TopicCache(4096);
+  const bytes = topicNames.slice(0, steadyTopics).map((name) => Buffer.from(name));
+  const run = () => {
+    for (const topic of bytes) cache.lookup(topic, 0, topic.length);
+  };
+  return { name: 'topic cache, hit', bytesMax: 4, operations: steadyTopics, run };
+}
+
+function routes(): Routes {
+  const table = new Routes();
+  const options = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+  for (const [at, topicName] of topicNames.entries()) {
+    const session = new Session(at, `client-${at}`, null, false, 5, 0);
+    table.add(new Subscription(session, topicName, options, 0));
+  }
+  return table;
+}
+
+function routeLookup(): MicroCase {
+  const table = routes();
+  const run = () => {
+    for (const topicName of topicNames) table.route(topicName);
+  };
+  return { name: 'route, cached', bytesMax: 1, operations: topicCount, run };
+}
+
+function routeBuilding(): MicroCase {
+  const table = routes();
+  let next = 0;
+  const session = new Session(topicCount, 'another', null, false, 5, 0);
+  const options = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const;
+  const other = new Subscription(session, 'elsewhere', options, 0);
+  const run = () => {
+    // Any change makes all routes stale.
+    table.add(other);
+    table.remove(other);
+    for (let left = 100; left > 0; left--) table.route(topicNames[next++ % topicCount]);
+  };
+  return { name: 'route, built anew', bytesMax: 700, operations: 100, run };
+}
+
+function frameEncoding(): MicroCase {
+  const fields = publishFields(topicNames[0]);
+  const run = () => void encodePublishFrame(fields, true, true);
+  return { name: 'encode PUBLISH frame', bytesMax: 500, operations: 1, run };
+}
+
+function ackDecoding(): MicroCase {
+  const bytes = Buffer.alloc(simpleAckLength);
+  writeAck(bytes, 0, pubackType, 7, 0, 5);
+  const view = new AckView();
+  const run = () => decodeAck(view, bytes, pubackType, bytes[0], 2, bytes.length, 5);
+  return { name: 'decode PUBACK', bytesMax: 1, operations: 1, run };
+}
+
+function ackEncoding(): MicroCase {
+  const bytes = Buffer.alloc(16);
+  return { name: 'write PUBACK', bytesMax: 1, operations: 1, run: () => void writeAck(bytes, 0, pubackType, 7, 0, 5) };
+}
+
+function ackWithProperties(): MicroCase {
+  const pairs = encodeUserProperties([['receipt-id', '0123456789abcdef']]);
+  const run = () => void encodeAckWithProperties(pubackType, 7, 0, null, pairs);
+  return { name: 'encode PUBACK with a user property', bytesMax: 1500, operations: 1, run };
+}
+
+function outbox(): MicroCase {
+  const stream = new PassThrough();
+  stream.resume();
+  // A kernel that takes all at once.
+  stream.write = () => true;
+  const box = new Outbox(stream, new BufferPool());
+  const frame = encodePublishFrame(publishFields(topicNames[0]), true, true);
+  const run = () => {
+    for (let left = 100; left > 0; left--) box.publish(frame, publishFirstByte, left);
+    box.flush();
+  };
+  return { name: 'outbox, per packet of 100', bytesMax: 8, operations: 100, run };
+}
+
+function deliveryStep(): MicroCase {
+  const run = () => {
+    const sent = step(DeliveryState.new, DeliveryEvent.sendQos1);
+    kept.sum += effectsOf(step(nextState(sent), DeliveryEvent.pubackSuccess));
+  };
+  return { name: 'delivery step, two', bytesMax: 1, operations: 1, run };
+}
+
+function packetIds(): MicroCase {
+  const ids = new PacketIds<object>();
+  const run = () => {
+    const first = ids.take(DeliveryState.awaitPuback, 1, null);
+    const second = ids.take(DeliveryState.awaitPuback, 2, null);
+    ids.release(first);
+    ids.release(second);
+  };
+  return { name: 'packet id, take and release', bytesMax: 1, operations: 2, run };
+}
+
+function messageRecord(): MicroCase {
+  const message = {
+    sequence: 9e14,
+    topicName: topicNames[0],
+    payload: Buffer.alloc(64),
+    properties: Buffer.alloc(0),
+    qos: 1,
+    retain: false,
+    expiryAtMs: 0,
+    publisherId: 'publisher',
+    tracked: false,
+  } as const;
+  return { name: 'encode message record', bytesMax: 600, operations: 1, run: () => void encodeMessage(message) };
+}
+
+function deliveryRecord(): MicroCase {
+  const delivery = {
+    sequence: 9e14,
+    messageSequence: 9e14,
+    state: DeliveryState.awaitPuback,
+    packetId: 7,
+    qos: 1,
+    retain: false,
+    subscriptionIds: null,
+    kind: DeliveryKind.message,
+    reference: null,
+    group: null,
+  } as const;
+  return { name: 'encode delivery record', bytesMax: 400, operations: 1, run: () => void encodeDelivery(delivery) };
+}
+
+/** The cases; each is made when it is measured, so that none pays for another's memory. */
+export const microCases: readonly (() => MicroCase)[] = [
+  frameSplitter,
+  publishDecoding,
+  topicCache,
+  routeLookup,
+  routeBuilding,
+  frameEncoding,
+  ackDecoding,
+  ackEncoding,
+  ackWithProperties,
+  outbox,
+  deliveryStep,
+  packetIds,
+  messageRecord,
+  deliveryRecord,
+];
