@@ -10,8 +10,9 @@ const batchMs = 20;
 const batches = 7;
 const warmUpCalls = 20_000;
 const warmUpMs = 200;
-/** Calls over which allocations are counted; at the greatest limit they fill a fraction of the young generation. */
-const countedOperations = 20_000;
+/** What may be allocated while allocations are counted: a fraction of the young generation. */
+const countedBytes = 16 * 1024 * 1024;
+const countedOperationsMax = 1_000_000;
 const countings = 5;
 
 interface MicroResult {
@@ -55,7 +56,8 @@ function allocated(): number {
 
 /** Objects and buffers; the median of several countings, as a collection may fall into one. */
 function countBytes(micro: MicroCase): number {
-  const calls = Math.ceil(countedOperations / micro.operations);
+  const operations = Math.min(countedOperationsMax, countedBytes / micro.bytesMax);
+  const calls = Math.ceil(operations / micro.operations);
   const counts: number[] = [];
   for (let counting = 0; counting < countings; counting++) {
     globalThis.gc?.();
