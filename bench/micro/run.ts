@@ -1,4 +1,4 @@
-// Time and allocation of each hot function: `npm run bench:micro`. `--check` only compares allocations with their limits.
+// Time and allocation of each hot function: `npm run bench:micro`. `--check` only compares allocations with limits.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
