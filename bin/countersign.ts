@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, Option } from 'commander';
 import { version } from '../lib/base/version.js';
+import { addAdminCommands } from './admin.js';
 import { addConfigCommands } from './config.js';
 import { failWith } from './failure.js';
 import { addPasswdCommand } from './passwd.js';
@@ -30,6 +31,7 @@ function buildProgram(): Command {
   addReceiptsCommand(program);
   addConfigCommands(program);
   addPasswdCommand(program);
+  addAdminCommands(program);
   return program;
 }
 

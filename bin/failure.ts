@@ -5,7 +5,15 @@ import { CountersignError } from '../lib/base/errors.js';
 /** Exit codes of the program; `unsuccessful` and `overdue` tell of a published message. */
 export const ExitCode = { ok: 0, failed: 1, usage: 2, unsuccessful: 3, overdue: 4, bug: 70 } as const;
 
-const commands: ReadonlySet<string> = new Set(['start', 'publish', 'receipts', 'config', 'passwd']);
+const commands: ReadonlySet<string> = new Set([
+  'start',
+  'publish',
+  'receipts',
+  'config',
+  'passwd',
+  'clients',
+  'sessions',
+]);
 
 /** Ends the process: with 0 if the "error" was a request for help or the version, else after saying what is wrong. */
 export function failWith(error: unknown): never {

@@ -49,8 +49,9 @@ export function formatLine(line: string): string {
   return `${clock} ${name} ${escapeAll(String(msg))}${pairs.join('')}\n`;
 }
 
-function formatValue(value: unknown): string {
-  const isPlain = typeof value === 'string' && /^[^\s"=]+$/.test(value);
+/** A value as it stands in a line to read: quoted where it has to be, and with its control characters escaped. */
+export function formatValue(value: unknown): string {
+  const isPlain = typeof value === 'string' && /^[^\s"=\\\p{C}]+$/u.test(value);
   return escapeAll(isPlain ? value : (JSON.stringify(value) ?? 'undefined'));
 }
 

@@ -14,8 +14,7 @@ import { sharedViews } from './net/connection-parts.js';
 import type { Address, ListenerAddress } from './net/listener.js';
 import { Listeners } from './net/listeners.js';
 import { TurnYields } from './net/turn-yields.js';
-import type { HttpPlace } from './operation/http-listener.js';
-import { Operation } from './operation/operation.js';
+import { Operation, type OperationAddresses } from './operation/operation.js';
 import type { TrackedMessage } from './receipts/tracked-message.js';
 import { lmdbFacts } from './store/lmdb-facts.js';
 import { LmdbStore } from './store/lmdb-store.js';
@@ -56,7 +55,7 @@ export class Broker {
   private access: Access | null = null;
   private listeners: Listeners | null = null;
   private readonly operation: Operation;
-  private metricsPlace: HttpPlace | null = null;
+  private operationPlaces: OperationAddresses = { metrics: null, admin: null };
   private listening: readonly ListenerAddress[] = [];
 
   /** @throws CountersignError ERR_COUNTERSIGN_CONFIG that names each wrong option and what is allowed */
@@ -74,9 +73,9 @@ export class Broker {
     return this.core.context.metrics;
   }
 
-  /** Where `/metrics` is found; null where no such listener is configured. */
-  get metricsAddress(): HttpPlace | null {
-    return this.metricsPlace;
+  /** Where the broker is watched and governed, as far as that is configured. */
+  get operationAddresses(): OperationAddresses {
+    return this.operationPlaces;
   }
 
   /** Where the broker listens, in the order of the configuration. */
@@ -100,7 +99,7 @@ export class Broker {
     const access = await Access.open(settings, this.hooks, systemClock);
     this.access = access;
     try {
-      this.metricsPlace = await this.operation.open();
+      this.operationPlaces = await this.operation.open();
       const options = { directory: data, durability, clock: systemClock };
       const store = memory ? new MemoryStore() : await LmdbStore.open(options);
       this.store = store;
@@ -156,8 +155,10 @@ export class Broker {
     const next = parseOptions(options, '');
     const differing = changedKeys(this.settings, next);
     const applyAccess = await this.access?.prepareReload();
+    const applyOperation = await this.operation.prepareReload();
     const applyCertificates = this.listeners?.prepareReload();
     applyAccess?.();
+    applyOperation();
     applyCertificates?.();
     const { tracking, logLevel } = next;
     this.settings = { ...this.settings, tracking, logLevel };

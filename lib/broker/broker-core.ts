@@ -236,6 +236,13 @@ export class BrokerCore {
     }
   }
 
+  /** Ends a connection (0x98), and the session with it if wanted. */
+  endByOperator(session: Session, withSession: boolean): void {
+    this.context.turns.begin();
+    session.link?.close(ReasonCode.administrativeAction, 'ended by the operator');
+    if (withSession) this.lifecycle.end(session, Cause.deleted);
+  }
+
   /** What the hooks say of clients' rights has changed: they are asked again, from the next message on. */
   rightsChanged(): void {
     this.context.rights.forget();

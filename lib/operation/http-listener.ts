@@ -1,5 +1,6 @@
+import { lstat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, isIPv6 } from 'node:net';
+import { type AddressInfo, connect, isIPv6 } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 
@@ -58,20 +59,23 @@ export class HttpListener {
    * @returns the place with the port that was taken
    * @throws CountersignError ERR_COUNTERSIGN_LISTEN
    */
-  listen(option: string, place: HttpPlace): Promise<HttpPlace> {
+  async listen(option: string, place: HttpPlace): Promise<HttpPlace> {
     const { server, log } = this;
+    if ('socket' in place) await removeStaleSocket(place.socket);
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
         const message = `${option}: can not listen on ${describePlace(place)} (${error.code ?? error.message})`;
         reject(new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error }));
       });
-      server.listen('socket' in place ? { path: place.socket } : { ...place }, () => {
+      const onListening = (): void => {
         server.removeAllListeners('error');
         server.on('error', (error) => log.error({ error: error.message }, `${option}: listener error`));
         const taken = 'socket' in place ? place : { host: place.host, port: (server.address() as AddressInfo).port };
         log.info({ place: describePlace(taken) }, `${option}: listening`);
         resolve(taken);
-      });
+      };
+      if ('socket' in place) listenPrivately(server, place.socket, onListening);
+      else server.listen({ ...place }, onListening);
     });
   }
 
@@ -115,6 +119,28 @@ export class HttpListener {
       return problem(500, 'internal error');
     }
   }
+}
+
+/** The file of the socket is made within `listen`: only its owner may open it from the start. */
+function listenPrivately(server: Server, path: string, onListening: () => void): void {
+  const before = process.umask(0o177);
+  try {
+    server.listen({ path }, onListening);
+  } finally {
+    process.umask(before);
+  }
+}
+
+/** Removes the socket that a killed process left; one that somebody listens on stays, and so does any other file. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => null);
+  if (found === null || !found.isSocket()) return;
+  const isStale = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path }, () => resolve(false));
+    probe.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
+    probe.on('connect', () => probe.destroy());
+  });
+  if (isStale) await unlink(path);
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

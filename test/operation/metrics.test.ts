@@ -13,7 +13,7 @@ const local = { metrics: { port: 0 } };
 
 async function watched(t: Test, options: BrokerOptions = {}) {
   const { broker, port } = await startBroker(t, { ...local, ...options });
-  const place = broker.metricsAddress;
+  const place = broker.operationAddresses.metrics;
   if (place === null || 'socket' in place) throw new Error('no metrics listener');
   const base = `http://127.0.0.1:${place.port}`;
   return { broker, port, base, metricsPort: place.port };
@@ -29,7 +29,7 @@ async function scrape(base: string): Promise<Map<string, number>> {
 
 t.test('without metrics configured there is no listener', async (t) => {
   const { broker } = await startBroker(t);
-  t.equal(broker.metricsAddress, null);
+  t.equal(broker.operationAddresses.metrics, null);
 });
 
 t.test('/metrics has packets by type, reason codes, drops and gauges', async (t) => {
