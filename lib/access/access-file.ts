@@ -1,5 +1,5 @@
 import { CountersignError } from '../base/errors.js';
-import { isTopicFilter } from '../topic/names.js';
+import { isPlainFilter } from '../topic/names.js';
 import { type AccessEntry, AccessRules } from './access-rules.js';
 
 const kinds = { read: 'read', write: 'write', readwrite: 'readwrite', deny: 'deny' } as const;
@@ -48,7 +48,7 @@ function ruleOf(rest: string, [first = '', ...more]: readonly string[], problem:
   }
   const access = more.length > 0 && isKeyOf(kinds, first) ? first : 'readwrite';
   const filter = more.length > 0 ? rest.slice(first.length).trim() : rest;
-  if (!isTopicFilter(filter)) throw problem(`${JSON.stringify(filter)} is no topic filter`);
+  if (!isPlainFilter(filter)) throw problem(`${JSON.stringify(filter)} is no topic filter`);
   return { access, filter };
 }
 

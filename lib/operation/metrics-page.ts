@@ -23,6 +23,12 @@ const counters: readonly (readonly [string, CountedField, string])[] = [
   ['received_bytes', 'bytesReceived', 'Bytes from clients'],
   ['sent_bytes', 'bytesSent', 'Bytes to clients'],
   ['publishes_refused', 'publishesRefused', 'PUBLISH packets answered with a failure, or discarded at QoS 0'],
+  ['publishes_not_authorized', 'publishesNotAuthorized', 'Publishes and wills that their client had no right to'],
+  [
+    'subscriptions_not_authorized',
+    'subscriptionsNotAuthorized',
+    'Filters of SUBSCRIBE that the client had no right to',
+  ],
   ['sessions_expired', 'sessionsExpired', 'Sessions that ended by their expiry interval'],
   ['takeovers', 'takeovers', 'Connections ended because their client connected again'],
   ['wills_published', 'willsPublished', 'Wills that were published'],
@@ -39,6 +45,7 @@ const dropCauses: readonly (readonly [string, CountedField])[] = [
   ['slow', 'droppedSlow'],
   ['queue_full', 'droppedQueueFull'],
   ['too_large', 'droppedTooLarge'],
+  ['not_authorized', 'droppedNotAuthorized'],
   ['expired', 'expired'],
 ];
 

@@ -102,7 +102,8 @@ function isName(name: string): boolean {
   return name.length * 3 <= uint16Max || Buffer.byteLength(name) <= uint16Max;
 }
 
-function isPlainFilter(filter: string): boolean {
+/** True for a topic filter as `isTopicFilter` has it, that is not taken for a shared subscription's. */
+export function isPlainFilter(filter: string): boolean {
   // [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]
   if (!isName(filter)) return false;
   // [MQTT-4.7.1-1] "#" is the last character and a whole level
