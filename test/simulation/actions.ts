@@ -24,11 +24,12 @@ const violations: readonly Buffer[] = [
 
 type Act = (world: World, client: SimulatedClient, random: Random) => string | null;
 
-function publishChoice({ role }: SimulatedClient, random: Random): PublishChoice {
+function publishChoice({ plan }: World, { role }: SimulatedClient, random: Random): PublishChoice {
   const is5 = role.version === 5;
   const qos = random.pick([0, 1, 1, 2, 2] as const);
   const retain = random.chance(0.15);
-  const receipt = is5 && !retain && random.chance(0.35) ? random.pick(['delivered', 'processed'] as const) : null;
+  const receipt =
+    is5 && !retain && random.chance(plan.tracked) ? random.pick(['delivered', 'processed'] as const) : null;
   return {
     topic: retain ? `r/${role.clientId}/${qos}` : `t/${random.below(2)}/${qos}`,
     ...{ qos, retain, receipt },
@@ -86,17 +87,25 @@ function connect(client: SimulatedClient, random: Random): string {
 
 /** What each action does. @returns details for a trace, or null if there was nothing to do */
 const acts: Readonly<Record<ActionName, Act>> = {
-  publish: (_world, client, random) => {
-    const choice = publishChoice(client, random);
+  publish: (world, client, random) => {
+    const choice = publishChoice(world, client, random);
     client.publish(choice);
     return client.isOnline ? describePublish(choice) : null;
   },
-  burst: (_world, client, random) => {
+  burst: (world, client, random) => {
     if (!client.isOnline) return null;
-    const choice = publishChoice(client, random);
+    const choice = publishChoice(world, client, random);
     const count = 3 + random.below(10);
     for (let left = count; left > 0; left--) client.publish(choice);
     return `${count} messages ${describePublish(choice)}`;
+  },
+  backlog: (_world, client, random) => {
+    if (!client.isFollowing) return null;
+    const choice = { topic: 't/0/0', qos: 0, retain: false, receipt: 'delivered', clears: false, hold: false } as const;
+    for (let left = 25; left > 0; left--) client.publish({ ...choice, deadline: 0, expiry: 0 });
+    client.cut(false);
+    client.connect({ ...connectChoice(client, random), clean: true });
+    return 'a new session after 25 tracked messages';
   },
   subscribe: (_world, client, random) => {
     if (!client.isOnline) return null;

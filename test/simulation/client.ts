@@ -5,6 +5,7 @@ import { describePacket } from './describe.js';
 import type { Environment } from './environment.js';
 import { Flows } from './flows.js';
 import { Inbox } from './inbox.js';
+import { OwnWills, willPacket } from './own-wills.js';
 import { newSubscription, type PublishChoice, type SubscriptionChoice, type SubscriptionFact } from './publication.js';
 import type { ConnectChoice, Role } from './role.js';
 import { SessionFacts } from './session-facts.js';
@@ -14,6 +15,7 @@ import { Wire } from './wire.js';
 /** A SUBSCRIBE or UNSUBSCRIBE without its answer, and the subscriptions that it begins or ends. */
 interface Request {
   readonly isSubscribe: boolean;
+  readonly filters: readonly string[];
   readonly subscriptions: readonly SubscriptionFact[];
 }
 
@@ -36,7 +38,8 @@ export class SimulatedClient {
   private readonly requests = new Map<number, Request>();
   private lastPacketId = 0;
   private will: WillFact | null = null;
-  private wills: WillFact[] = [];
+  private readonly wills: OwnWills;
+  private connections = 0;
 
   constructor(env: Environment, role: Role, random: Random) {
     this.env = env;
@@ -48,6 +51,7 @@ export class SimulatedClient {
     const send = (packet: Packet, onTaken?: () => void): void => this.send(packet, onTaken);
     const broken = (what: string): void => this.broken(what);
     this.inbox = new Inbox(env, role, this.account, random, { send, broken });
+    this.wills = new OwnWills(env, role);
     this.flows = new Flows(env, role, { send, broken });
   }
 
@@ -88,10 +92,11 @@ export class SimulatedClient {
     if (clean || seconds === 0) this.account.doubt();
     if (!this.facts.isAlive) this.doubt();
     this.facts.onConnecting(clean, seconds);
-    const fact = will === null ? null : this.newWill(will, seconds);
+    const connection = ++this.connections;
+    const fact = will === null ? null : this.wills.begin(will, seconds, connection);
     this.will = fact;
     const wire = new Wire(env.time, this.random, version, parts, {
-      onWritten: (packet) => this.flows.onWritten(packet),
+      onWritten: (packet) => this.onWritten(wire, packet),
       onPacket: (packet) => this.receive(packet),
       onClosed: () => this.closed(wire),
       onBrokerClosed: () => {
@@ -113,9 +118,9 @@ export class SimulatedClient {
       ...{ cmd: 'connect', clientId, clean, keepalive: 0, protocolId: 'MQTT' },
       protocolVersion: version,
       ...(version === 5 ? { properties } : {}),
-      ...(fact === null || will === null ? {} : { will: this.willPacket(fact, will) }),
+      ...(fact === null ? {} : { will: willPacket(fact, version) }),
     };
-    wire.send(generate(packet, { protocolVersion: version }), () => this.onReturned(fact, clean));
+    wire.send(generate(packet, { protocolVersion: version }), () => this.wills.onReturned(connection, clean));
   }
 
   publish(choice: PublishChoice): void {
@@ -134,7 +139,8 @@ export class SimulatedClient {
     // Whatever it had under these filters may be replaced from now on.
     for (const { topicFilter } of subscriptions) this.account.unsure(topicFilter);
     this.account.subscriptions.push(...subscriptions);
-    this.requests.set(messageId, { isSubscribe: true, subscriptions });
+    const filters = choices.map(({ topicFilter }) => topicFilter);
+    this.requests.set(messageId, { isSubscribe: true, filters, subscriptions });
     const { subscriptionId } = choices[0];
     const options = choices.map(({ topicFilter, qos, noLocal, retainAsPublished }) => ({
       ...{ topic: topicFilter, qos },
@@ -150,7 +156,7 @@ export class SimulatedClient {
     const messageId = this.nextPacketId();
     this.account.unsure(topicFilter);
     const subscriptions = this.account.subscriptions.filter((known) => known.topicFilter === topicFilter);
-    this.requests.set(messageId, { isSubscribe: false, subscriptions });
+    this.requests.set(messageId, { isSubscribe: false, filters: [topicFilter], subscriptions });
     this.send({ cmd: 'unsubscribe', messageId, unsubscriptions: [topicFilter] });
   }
 
@@ -226,6 +232,15 @@ export class SimulatedClient {
   }
 
   // ---- what comes ----
+
+  private onWritten(wire: Wire, packet: Packet): void {
+    this.flows.onWritten(packet);
+    const asked = [...this.requests.values()].flatMap(({ filters }) => filters);
+    const { filters: all = [] } = this.requests.get(packet.messageId ?? 0) ?? {};
+    // Of two requests about the same filter the later one may have been heard.
+    const filters = all.filter((filter) => asked.filter((other) => other === filter).length === 1);
+    this.env.onWritten(this.role.clientId, wire, packet, filters);
+  }
 
   private receive(packet: Packet): void {
     this.env.onEvent?.(`${this.role.clientId} gets ${describePacket(packet)}`);
@@ -306,45 +321,6 @@ export class SimulatedClient {
   }
 
   // ---- within ----
-
-  private newWill(will: NonNullable<ConnectChoice['will']>, expirySeconds: number): WillFact {
-    const { qos, expiry, delaySeconds, tracked } = will;
-    const { clientId, version } = this.role;
-    const delay = version === 5 ? delaySeconds : 0;
-    const fields = { qos, expiry: version === 5 ? expiry : 0, retain: false, clears: false, hold: false, deadline: 0 };
-    const receipt = version === 5 && tracked ? ('delivered' as const) : null;
-    const publication = this.env.name(`will-${clientId}`, clientId, { ...fields, topic: `w/${clientId}`, receipt });
-    const fact = this.env.wills.add(publication, delay * 1000, expirySeconds);
-    this.wills.push(fact);
-    return fact;
-  }
-
-  /** The broker takes a CONNECT: whatever connection the client had is over. */
-  private onReturned(present: WillFact | null, clean: boolean): void {
-    const { env } = this;
-    const { nowMs, events } = env.time;
-    for (const fact of this.wills) {
-      if (fact === present) continue;
-      // A broker that can not record may refuse: then nothing has changed.
-      if (!env.isWell()) fact.mayCome ||= fact.droppedIn === 0;
-      else {
-        env.wills.onLost(fact, nowMs, events, env.batch());
-        env.wills.onReturn(fact, nowMs, !clean && fact.dueAfterMs > 0);
-      }
-    }
-    this.wills = this.wills.filter((fact) => fact === present);
-  }
-
-  private willPacket({ publication, delayMs }: WillFact, { expiry }: NonNullable<ConnectChoice['will']>) {
-    const { topic, name, qos, receipt } = publication;
-    const properties = {
-      ...(delayMs > 0 ? { willDelayInterval: delayMs / 1000 } : {}),
-      ...(expiry > 0 ? { messageExpiryInterval: expiry } : {}),
-      ...(receipt === null ? {} : { userProperties: { receipt } }),
-    };
-    const will = { topic, payload: Buffer.from(name), qos, retain: false };
-    return this.role.version === 5 ? { ...will, properties } : will;
-  }
 
   private send(packet: Packet, onTaken: (() => void) | null = null): void {
     this.wire?.send(generate(packet, { protocolVersion: this.role.version }), onTaken);

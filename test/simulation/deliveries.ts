@@ -160,6 +160,7 @@ export class Deliveries implements Lossy {
   onTaken(publication: Publication, event: number, batch: number): void {
     if (publication.takenAt === 0) {
       publication.takenAt = event;
+      publication.recipients = this.durableRecipients(publication, 0).map(({ clientId }) => clientId);
       this.acknowledged++;
     }
     this.owe(publication, batch);
@@ -169,7 +170,7 @@ export class Deliveries implements Lossy {
   owe(publication: Publication, batch: number): void {
     if (publication.expiry > 0 || publication.clears) return;
     const { name } = publication;
-    for (const account of this.durableRecipients(publication)) {
+    for (const account of this.durableRecipients(publication, 1)) {
       if (!account.seen.has(name) && !account.settled.has(name)) account.owed.set(name, batch);
     }
   }
@@ -177,7 +178,7 @@ export class Deliveries implements Lossy {
   /** An acknowledgement leaves the broker: whoever is owed the message and has not got it, it is on the disk for. */
   onAcknowledging(publication: Publication): void {
     if (publication.expiry > 0 || publication.clears || this.everDurable.has(publication.name)) return;
-    for (const { clientId, seen, settled } of this.durableRecipients(publication)) {
+    for (const { clientId, seen, settled } of this.durableRecipients(publication, 1)) {
       if (seen.has(publication.name) || settled.has(publication.name)) continue;
       this.verdicts.broken(
         'acknowledged after recorded',
@@ -186,10 +187,10 @@ export class Deliveries implements Lossy {
     }
   }
 
-  /** Sessions that must have the message, if not before. */
-  durableRecipients(publication: Publication): Account[] {
+  /** Sessions that must have the message, at this QoS or above. */
+  private durableRecipients(publication: Publication, minimumQos: number): Account[] {
     return [...this.accounts.values()].filter(
-      (account) => account.isDurable && account.isAlive() && account.covers(publication, 1),
+      (account) => account.isDurable && account.isAlive() && account.covers(publication, minimumQos),
     );
   }
 

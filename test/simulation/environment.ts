@@ -1,3 +1,4 @@
+import type { Packet } from 'mqtt-packet';
 import type { ConnectionParts } from '../../lib/net/connection-parts.js';
 import type { Deliveries } from './deliveries.js';
 import type { Publication, PublishChoice } from './publication.js';
@@ -18,6 +19,8 @@ export interface Environment {
   readonly wills: Wills;
   /** Is told what happens, for a trace; null where nobody wants to know. */
   onEvent: ((text: string) => void) | null;
+  /** The broker writes a packet. @param filters of the request that it answers */
+  onWritten(clientId: string, wire: Wire, packet: Packet, filters: readonly string[]): void;
   /** A connection has begun. */
   onWire(wire: Wire): void;
   /** The broker that runs; null while there is none. */

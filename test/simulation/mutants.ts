@@ -48,7 +48,9 @@ let survivors = 0;
 rmSync(mutants, { recursive: true, force: true });
 const width = Math.max(...mutations.map(({ name }) => name.length));
 process.stdout.write(`${'mistake'.padEnd(width)}  seed  invariant\n`);
+const only = process.argv[2];
 for (const [at, mutation] of mutations.entries()) {
+  if (only !== undefined && !mutation.name.includes(only)) continue;
   const directory = join(mutants, String(at));
   let result: string;
   try {

@@ -95,6 +95,30 @@ export const mutations: readonly Mutation[] = [
     replace: 'persistence.putRetained(',
   },
   {
+    name: 'an ended session told of before its end is recorded',
+    file: 'broker/on-connect.js',
+    find: '(!sessionPresent && this.lifecycle.isEnding)',
+    replace: 'false',
+  },
+  {
+    name: 'PUBREL before PUBREC is recorded',
+    file: 'broker/on-ack.js',
+    find: 'turns.pubrel(link, packetId, ReasonCode.success, session.stored)',
+    replace: 'turns.pubrel(link, packetId, ReasonCode.success, false)',
+  },
+  {
+    name: 'PUBCOMP before PUBREL is recorded',
+    file: 'broker/on-ack.js',
+    find: 'reasonCode, null, held && session.stored)',
+    replace: 'reasonCode, null, false)',
+  },
+  {
+    name: 'SUBACK before the subscription is recorded',
+    file: 'broker/on-subscribe.js',
+    find: 'reasonCodes, link.version, reason, link.maximumPacketSize), waits)',
+    replace: 'reasonCodes, link.version, reason, link.maximumPacketSize), false)',
+  },
+  {
     name: 'success answered to 3.1.1 while nothing can be recorded',
     file: 'broker/on-publish.js',
     find: 'if (link.version === 5 || this.context.persistence.healthy)',
@@ -105,5 +129,23 @@ export const mutations: readonly Mutation[] = [
     file: 'broker/offers.js',
     find: ' || queueLength(this.context, session) > 0',
     replace: '',
+  },
+  {
+    name: 'live receipts beside the replay that will tell them',
+    file: 'broker/receipt-replays.js',
+    find: 'covers(subscription, { sequence, recipientKey }) {',
+    replace: 'covers(subscription, { sequence, recipientKey }) { return false;',
+  },
+  {
+    name: 'a replay begun anew by a restart',
+    file: 'broker/receipt-replays.js',
+    find: 'replay.done = reader.varint();',
+    replace: 'reader.varint();',
+  },
+  {
+    name: 'deliveries of ended sessions without an outcome',
+    file: 'broker/session-lifecycle.js',
+    find: 'if (outcome === Outcome.none || delivery.kind',
+    replace: 'if (outcome === Outcome.lost || outcome === Outcome.none || delivery.kind',
   },
 ];

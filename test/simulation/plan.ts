@@ -4,8 +4,18 @@ import type { Role } from './role.js';
 
 /** What may happen in a world, and how often beside each other. */
 const weights = {
-  ...{ publish: 30, burst: 3, subscribe: 6, unsubscribe: 3, connect: 9, takeOver: 1, cut: 4, disconnect: 3 },
-  ...{ stall: 2, goOn: 3, stopReading: 0.7, readOn: 2, process: 5, violate: 0.7, pass: 3 },
+  ...{
+    publish: 30,
+    burst: 3,
+    backlog: 0.5,
+    subscribe: 6,
+    unsubscribe: 3,
+    connect: 9,
+    takeOver: 2,
+    cut: 4,
+    disconnect: 3,
+  },
+  ...{ stall: 2, goOn: 3, stopReading: 0.7, readOn: 2, process: 8, violate: 0.7, pass: 3 },
   ...{ crash: 1.5, loseDisk: 0.3, healDisk: 2, probe: 2, audit: 1 },
 } as const;
 export type ActionName = keyof typeof weights;
@@ -25,6 +35,8 @@ export interface Plan {
   readonly seed: number;
   readonly durability: 'flushed' | 'committed';
   readonly options: BrokerOptions;
+  /** Part of the messages of version 5 that ask for receipts. */
+  readonly tracked: number;
   readonly roles: readonly Role[];
   readonly actions: readonly Action[];
 }
@@ -90,5 +102,6 @@ export function planOf(seed: number): Plan {
   });
   const options = newOptions(random);
   const durability = random.pick(['flushed', 'flushed', 'committed'] as const);
-  return { seed, durability, options, roles, actions: [...beginning, ...rest] };
+  const tracked = random.pick([0.35, 0.35, 0.9]);
+  return { seed, durability, options, tracked, roles, actions: [...beginning, ...rest] };
 }

@@ -22,6 +22,8 @@ export interface Publication {
   sentAt: number;
   /** Event at which the publisher had its acknowledgement; 0 before. */
   takenAt: number;
+  /** Clients that are surely among its recipients; known once it is acknowledged. */
+  recipients: readonly string[];
 }
 
 /** A subscription as its client knows it. */
@@ -51,7 +53,10 @@ export type SubscriptionChoice = Pick<
 >;
 
 /** What a client decides about a message. */
-export type PublishChoice = Omit<Publication, 'name' | 'stream' | 'n' | 'clientId' | 'sentAt' | 'takenAt'>;
+export type PublishChoice = Omit<
+  Publication,
+  'name' | 'stream' | 'n' | 'clientId' | 'sentAt' | 'takenAt' | 'recipients'
+>;
 
 const never = Number.POSITIVE_INFINITY;
 

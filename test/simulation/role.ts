@@ -17,11 +17,15 @@ export interface Role {
   readonly expirySeconds: number;
 }
 
+/** A will that a client leaves. */
+export interface WillChoice extends Pick<Publication, 'qos' | 'expiry'> {
+  readonly delaySeconds: number;
+  readonly tracked: boolean;
+}
+
 /** How a client connects. */
 export interface ConnectChoice {
   readonly clean: boolean;
   readonly expirySeconds: number;
-  readonly will:
-    | (Pick<Publication, 'qos' | 'expiry'> & { readonly delaySeconds: number; readonly tracked: boolean })
-    | null;
+  readonly will: WillChoice | null;
 }

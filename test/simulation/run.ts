@@ -18,6 +18,8 @@ export interface Result {
   readonly acknowledged: number;
   readonly arrivals: number;
   readonly receipts: number;
+  /** Tracked deliveries by outcome and cause. */
+  readonly outcomes: ReadonlyMap<string, number>;
 }
 
 /** Lets a plan happen in a new world. @param withTrace keeps what happened, for people */
@@ -40,7 +42,7 @@ export function play(plan: Plan, withTrace = false): Result {
   const { deliveries, receipts, steps, crashes, verdicts } = world;
   return {
     ...{ plan, broken: verdicts.found[0] ?? null, trace, steps, simulatedMs: world.time.nowMs - beganAtMs, crashes },
-    ...{ ...deliveries.counts, receipts: receipts.count },
+    ...{ ...deliveries.counts, receipts: receipts.count, outcomes: world.outcomes },
   };
 }
 

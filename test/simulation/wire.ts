@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { parser as newParser, type Packet } from 'mqtt-packet';
 import { Connection } from '../../lib/net/connection.js';
 import type { ConnectionParts } from '../../lib/net/connection-parts.js';
+import type { Link } from '../../lib/session/link.js';
 import type { Random } from '../crash/random.js';
 import type { SimulatedTime } from './time.js';
 
@@ -78,6 +79,8 @@ interface Arriving {
 export class Wire {
   /** True while the client reads nothing. */
   isDeaf = false;
+  /** The broker's object for this connection. */
+  readonly connection: Link;
   private readonly time: SimulatedTime;
   private readonly random: Random;
   private readonly events: WireEvents;
@@ -104,7 +107,7 @@ export class Wire {
     this.parser.on('packet', (packet: Packet) => this.onParsed(packet));
     this.parser.on('error', (error: Error) => events.onGarbage(error));
     // All that a connection asks of a stream is there; what else a stream has acts in later ticks.
-    new Connection(this.socket as unknown as Duplex, 'simulated', parts);
+    this.connection = new Connection(this.socket as unknown as Duplex, 'simulated', parts);
   }
 
   /** Nothing of this connection comes to the broker before what its client sent on an earlier one. */

@@ -1,3 +1,4 @@
+import type { Packet } from 'mqtt-packet';
 import { type Log, silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
@@ -13,6 +14,7 @@ import { SimulatedClient } from './client.js';
 import { Deliveries } from './deliveries.js';
 import { SimulatedDisk } from './disk.js';
 import type { Environment } from './environment.js';
+import { DurableImage } from './image.js';
 import type { Plan } from './plan.js';
 import { probe } from './probe.js';
 import type { Publication, PublishChoice } from './publication.js';
@@ -44,10 +46,13 @@ export class World implements Environment {
   readonly clients: readonly SimulatedClient[];
   readonly disk: SimulatedDisk;
   readonly audit = new Audit(this.verdicts);
+  private readonly image = new DurableImage(this.verdicts);
   onEvent: ((text: string) => void) | null = null;
+  /** How often tracked deliveries came to each outcome, with its cause. */
+  readonly outcomes = new Map<string, number>();
   steps = 0;
   crashes = 0;
-  private readonly plan: Plan;
+  readonly plan: Plan;
   private readonly settings: Settings;
   private readonly turnRandom: Random;
   private readonly numbers = new Map<string, number>();
@@ -61,7 +66,9 @@ export class World implements Environment {
     this.settings = parseOptions(plan.options, '');
     this.turnRandom = this.randomFor('turns');
     this.disk = new SimulatedDisk(this.time, this.randomFor('disk'), plan.durability);
-    this.disk.store.onDurable = ({ table, value }) => {
+    this.disk.store.onDurable = (operation) => {
+      const { table, value } = operation;
+      this.image.onDurable(operation);
       if (table === Table.messages && value !== null) {
         this.deliveries.everDurable.add(decodeMessage(0, value).payload.toString());
       }
@@ -76,6 +83,11 @@ export class World implements Environment {
   }
 
   // ---- what clients see ----
+
+  onWritten(clientId: string, wire: Wire, packet: Packet, filters: readonly string[]): void {
+    const session = this.core?.context.sessions.get(clientId);
+    if (session !== undefined && session.link === wire.connection) this.image.check(session, packet, filters);
+  }
 
   onWire(wire: Wire): void {
     this.wires.push(wire);
@@ -96,7 +108,16 @@ export class World implements Environment {
   name(stream: string, clientId: string, choice: PublishChoice): Publication {
     const n = (this.numbers.get(stream) ?? 0) + 1;
     this.numbers.set(stream, n);
-    return { ...choice, name: `${stream}:${n}`, stream, n, clientId, sentAt: this.time.events, takenAt: 0 };
+    return {
+      ...choice,
+      name: `${stream}:${n}`,
+      stream,
+      n,
+      clientId,
+      sentAt: this.time.events,
+      takenAt: 0,
+      recipients: [],
+    };
   }
 
   // ---- what happens to it ----
@@ -123,6 +144,7 @@ export class World implements Environment {
     this.process = null;
     const before = disk.reported;
     const last = disk.crash(losesPower);
+    this.image.reset(disk.store);
     // What was told of batches that are lost must not count as told later.
     const isLossy = last < before;
     for (const wire of this.wires) wire.die(isLossy ? 0 : this.turnRandom.below(4));
@@ -148,6 +170,10 @@ export class World implements Environment {
   probe(): void {
     const { parts } = this.process ?? { parts: null };
     if (parts !== null) this.retained.check(probe(parts), this.time.nowMs);
+  }
+
+  countOutcome(outcome: string): void {
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
   }
 
   /** Looks at everything that the broker has. */
