@@ -272,7 +272,8 @@ export class BrokerCore {
   }
 
   private onStoreHealth(error: Error | null): void {
-    const { log } = this.context;
+    const { log, metrics } = this.context;
+    if (error !== null) metrics.storeFailures++;
     if (error === null) log.info({}, 'the store records again: QoS 1 and 2 are accepted');
     else log.error({ error: error.message }, 'the store can not record: QoS 1 and 2 are refused until it can');
   }

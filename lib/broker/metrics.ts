@@ -39,6 +39,8 @@ export class Metrics {
   receiptRequestsRefused = 0;
   /** Messages that a rule would have tracked and that went on untracked because the record store was full. */
   untrackedForWantOfRecords = 0;
+  /** Times that the store could record no longer: a full disk, a failing one. */
+  storeFailures = 0;
   /** Input pauses because too much waited for the disk or for the client. */
   readPauses = 0;
   /** How often a connection left the rest of its input to a later turn, for the sake of others. */

@@ -169,7 +169,7 @@ export class OnConnect {
     const waits = persistence.uncommitted !== before || (!sessionPresent && this.lifecycle.isEnding);
     turns.bytes(link, connack, waits);
     // CONNACK comes before everything else. [MQTT-3.2.0-1]
-    if (waits) link.publishGate = link.answerGate;
+    if (waits) link.publishGate = link.greetingGate = link.answerGate;
     if (resumed !== null) this.resume(session);
     return { session, keepAliveSeconds };
   }

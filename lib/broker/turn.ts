@@ -1,4 +1,5 @@
 import type { Wakeup } from '../base/clock.js';
+import { pingresp } from '../codec/ping.js';
 import type { PublishFrame } from '../codec/publish.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -136,7 +137,8 @@ export class Turns {
   }
 
   publish(link: Link, frame: PublishFrame, firstByte: number, packetId: number, afterCommit: boolean): void {
-    if (!afterCommit && link.publishGate <= this.releasedNumber) {
+    const isQos0 = (firstByte & 0x06) === 0;
+    if (!afterCommit && (link.publishGate <= this.releasedNumber || (isQos0 && this.mayOvertake(link)))) {
       link.sendPublish(frame, firstByte, packetId);
       return;
     }
@@ -177,6 +179,12 @@ export class Turns {
     this.begin();
   }
 
+  /** PINGRESP, [MQTT-3.12.4-1]. */
+  pong(link: Link): void {
+    if (this.mayOvertake(link)) link.sendBytes(pingresp);
+    else this.bytes(link, pingresp, false);
+  }
+
   /** Any other packet to a client. */
   bytes(link: Link, bytes: Buffer, afterCommit: boolean): void {
     if (!afterCommit && link.answerGate <= this.releasedNumber) {
@@ -186,6 +194,11 @@ export class Turns {
     link.answerGate = this.openNumber;
     this.open.add(Operation.bytes, link, bytes, 0);
     this.begin();
+  }
+
+  /** While nothing can be committed, QoS 0 and PINGRESP go past what waits for that; but never past CONNACK. */
+  private mayOvertake(link: Link): boolean {
+    return !this.store.healthy && (link.greetingGate ?? 0) <= this.releasedNumber;
   }
 
   /** Calls `callback` in order with what else this turn releases. */

@@ -8,7 +8,7 @@ import { ConnectError } from '../codec/connect.js';
 import type { ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
-import { decodePingreq, pingresp } from '../codec/ping.js';
+import { decodePingreq } from '../codec/ping.js';
 import { decodePublish, type PublishFrame } from '../codec/publish.js';
 import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
 import type { Link } from '../session/link.js';
@@ -215,7 +215,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
         return;
       case PacketType.pingreq:
         decodePingreq(buffer, frameStart, bodyStart, end, this.version);
-        core.context.turns.bytes(this, pingresp, false); // [MQTT-3.12.4-1], but never before CONNACK [MQTT-3.2.0-1]
+        core.context.turns.pong(this);
         return;
       case PacketType.disconnect:
         this.onDisconnect(session, buffer, frameStart, bodyStart, end);

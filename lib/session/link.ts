@@ -19,6 +19,8 @@ export interface Link {
   publishGate: number;
   /** The same for acknowledgements and other answers. */
   answerGate: number;
+  /** Turn whose commit CONNACK waits for: nothing at all comes before it. Absent or 0 for none. */
+  greetingGate?: number;
   /** QoS 1 publishes of the client that are not yet answered; part of its Receive Maximum. */
   unansweredPublishes: number;
   /** True while the unsent bytes exceed the byte cap: QoS 0 is dropped, QoS 1 and 2 wait. */

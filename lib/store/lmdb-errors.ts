@@ -1,6 +1,18 @@
 import { statfsSync } from 'node:fs';
 import { CountersignError } from '../base/errors.js';
 
+/** Why nothing is written although something still could be. */
+export const noRoom = new Error('what is free is kept in reserve');
+const diskErrorCode = 5;
+
+/**
+ * True for an input/output error. After one nothing more may be written: the system may have dropped pages that it
+ * could not sync, and the next sync would succeed without them. A start goes on from what was synced before.
+ */
+export function isDiskError(cause: unknown): boolean {
+  return (cause as { code?: unknown } | null)?.code === diskErrorCode;
+}
+
 /** What a failed write says. */
 export function writeError(directory: string, cause: unknown): CountersignError {
   const free = freeBytes(directory);
@@ -8,7 +20,9 @@ export function writeError(directory: string, cause: unknown): CountersignError 
   return new CountersignError(
     'ERR_COUNTERSIGN_DATA_WRITE',
     `cannot write to data directory ${directory}: ${reason}; ${free} bytes are free there. ` +
-      'Nothing is lost or acknowledged; writing is tried again every second',
+      (isDiskError(cause)
+        ? 'Nothing is acknowledged any more; see to the disk and restart the broker, which keeps what it acknowledged'
+        : 'Nothing is lost or acknowledged; writing is tried again every second'),
     { cause },
   );
 }
@@ -29,4 +43,9 @@ function freeBytes(directory: string): number | string {
   } catch (error) {
     return `unknown (${error instanceof Error ? error.message : error})`;
   }
+}
+
+/** LMDB's promise of the transaction under way may be rejected without a listener: the store has a promise of its own. */
+export function ignoreCommitted(root: { readonly committed: Promise<unknown> }): void {
+  root.committed.catch(() => undefined);
 }

@@ -1,10 +1,11 @@
 import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
-import { notFlushedError, writeError } from './lmdb-errors.js';
+import { DiskSpace } from './disk-space.js';
+import { ignoreCommitted, isDiskError, noRoom, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
-import type { Batch, Transaction } from './lmdb-transaction.js';
+import type { Batch, LmdbStoreOptions, Transaction } from './lmdb-transaction.js';
 import { isNewest, Overlay, type OverlayEntry } from './overlay.js';
 import { type DeferredRows, deferrableTables, isNeeded, type Store, type StoreEntry, Table } from './store.js';
 import { decodeTurn, encodeTurn, isLogged, readTurnKey, TurnLog, turnKey } from './turn-log.js';
@@ -19,15 +20,6 @@ const transactionKeysMax = 20_000;
 const transactionBytesMax = 32 * 2 ** 20;
 /** Transactions handed to LMDB and not yet durable. The second begins when the first has committed, not before. */
 const transactionsInFlightMax = 2;
-
-export interface LmdbStoreOptions {
-  /** Created if absent; belongs to one store at a time. */
-  readonly directory: string;
-  readonly durability: 'flushed' | 'committed';
-  readonly clock: Clock;
-  /** Address space to reserve for the map; default 64 GiB. Not a limit: LMDB enlarges the map when it is full. */
-  readonly mapSizeBytes?: number;
-}
 
 /**
  * The store on disk: one LMDB environment, one database a table, a batch never split over transactions.
@@ -47,6 +39,7 @@ export class LmdbStore implements Store {
   private readonly clock: Clock;
   private readonly overlay = new Overlay();
   private readonly log = new TurnLog();
+  private readonly space: DiskSpace;
   /** Promise of the transaction being written. */
   private written: Promise<unknown> | null = null;
   private waiting: Batch[] = [];
@@ -63,6 +56,8 @@ export class LmdbStore implements Store {
   private unwellUntil = 0;
   private closing: { resolve: () => void; reject: (error: Error) => void } | null = null;
   private isClosed = false;
+  /** True once the disk failed: nothing is written any more. */
+  private isStopped = false;
 
   /**
    * Opens or creates the data directory.
@@ -76,6 +71,7 @@ export class LmdbStore implements Store {
   private constructor(environment: Environment, options: LmdbStoreOptions) {
     this.environment = environment;
     this.directory = environment.directory;
+    this.space = new DiskSpace(this.directory);
     this.tables = environment.tables;
     this.durability = options.durability;
     this.clock = options.clock;
@@ -164,7 +160,7 @@ export class LmdbStore implements Store {
       // The last transaction leaves no log behind.
       if (this.uncommitted > 0 || this.log.length > 0) this.seal(nothing);
       // Unwell: one last attempt, which ends in `release` or in `turnUnwell`.
-      if (this.retry !== null) this.retryNow();
+      if (this.retry !== null && !this.isStopped) this.retryNow();
       else this.finishClosing();
     });
   }
@@ -210,13 +206,21 @@ export class LmdbStore implements Store {
 
   /** Hands the waiting batches to LMDB as one transaction, unless enough are under way. */
   private startTransaction(): void {
-    if (this.waiting.length === 0 || this.committing !== null || this.retry !== null || this.isClosed) return;
+    if (this.waiting.length === 0 || this.committing !== null || this.isClosed) return;
+    if (this.retry !== null || this.isStopped) return;
     if (this.flushing.length >= transactionsInFlightMax) return;
+    if (this.space.isShort(this.clock.now())) {
+      this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
+      this.turnUnwell({ batches: this.waiting }, noRoom);
+      return;
+    }
     const transaction: Transaction = {
       ...{ batches: this.takeBatches(), logged: null, retired: [] },
       ...{ isFlushed: false, wakeup: null },
     };
     this.committing = transaction;
+    const giveUp = () => this.turnUnwell(transaction, notFlushedError(this.directory, flushPatienceMs / 1000));
+    transaction.wakeup = this.clock.after(flushPatienceMs, giveUp);
     const committed = this.write(transaction);
     const flushed = this.durability === 'flushed' && committed !== null ? this.environment.root.flushed : null;
     // Never settles when the commit fails; `committed` rejects then.
@@ -273,7 +277,7 @@ export class LmdbStore implements Store {
       this.track(this.tables[Table.log].put(turnKey(transaction.logged.number), value));
     }
     // lmdb-js makes one more promise when the turn ends, which it keeps to itself: no rejection may go unhandled.
-    if (this.written !== null) setImmediate(handleCommitted, this.environment.root);
+    if (this.written !== null) setImmediate(ignoreCommitted, this.environment.root);
     return this.written;
   }
 
@@ -306,11 +310,7 @@ export class LmdbStore implements Store {
       this.overlay.forget(turn.entries);
     }
     this.flushing.push(transaction);
-    if (isDurable) transaction.isFlushed = true;
-    if (!transaction.isFlushed) {
-      const giveUp = () => this.turnUnwell(transaction, notFlushedError(this.directory, flushPatienceMs / 1000));
-      transaction.wakeup = this.clock.after(flushPatienceMs, giveUp);
-    }
+    if (isDurable) this.onFlushed(transaction);
     this.startTransaction();
     this.release();
   }
@@ -340,6 +340,7 @@ export class LmdbStore implements Store {
 
   private onCommitFailed(transaction: Transaction, error: unknown): void {
     this.committing = null;
+    if (transaction.wakeup !== null) this.clock.cancel(transaction.wakeup);
     this.log.putBack(transaction.retired);
     this.waiting.unshift(...transaction.batches);
     this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
@@ -354,9 +355,10 @@ export class LmdbStore implements Store {
     this.startTransaction();
   }
 
-  private turnUnwell(transaction: Transaction, cause: unknown): void {
+  private turnUnwell(transaction: Pick<Transaction, 'batches'>, cause: unknown): void {
     this.unwellUntil = Math.max(this.unwellUntil, transaction.batches[transaction.batches.length - 1].number);
     this.lastError = cause instanceof CountersignError ? cause : writeError(this.directory, cause);
+    if (isDiskError(cause)) this.isStopped = true;
     const wasHealthy = this.healthy;
     this.healthy = false;
     if (wasHealthy) this.onHealthChange?.(this.lastError);
@@ -388,10 +390,6 @@ export class LmdbStore implements Store {
     closed.then(() => forgetDirectory(this.directory), nothing);
     reject(error);
   }
-}
-
-function handleCommitted(root: Environment['root']): void {
-  root.committed.then(nothing, nothing);
 }
 
 function nothing(): void {}

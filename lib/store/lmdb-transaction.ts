@@ -1,4 +1,4 @@
-import type { Wakeup } from '../base/clock.js';
+import type { Clock, Wakeup } from '../base/clock.js';
 import type { OverlayEntry } from './overlay.js';
 import type { DeferredRows } from './store.js';
 import type { LoggedTurn } from './turn-log.js';
@@ -20,4 +20,14 @@ export interface Transaction {
   retired: readonly LoggedTurn[];
   isFlushed: boolean;
   wakeup: Wakeup | null;
+}
+
+/** How a store is opened. */
+export interface LmdbStoreOptions {
+  /** Created if absent; belongs to one store at a time. */
+  readonly directory: string;
+  readonly durability: 'flushed' | 'committed';
+  readonly clock: Clock;
+  /** Address space to reserve for the map; default 64 GiB. Not a limit: LMDB enlarges the map when it is full. */
+  readonly mapSizeBytes?: number;
 }

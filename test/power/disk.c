@@ -4,7 +4,7 @@
  *
  *   FAULTY_DISK_JOURNAL     file that every operation is appended to, see disk-model.ts for its records
  *   FAULTY_DISK_CONTROL     file whose first byte says what fails: '-' nothing, 'n' writes with ENOSPC, 'e' writes with
- *                           EIO, 's' syncs with EIO; read at each operation, so it can change while the process runs
+ *                           EIO, 's' syncs with EIO, 'r' writes of the roots with EIO; read at each operation, so it can change while the process runs
  *   FAULTY_DISK_KILL_AFTER  number of the operation at which the process gets SIGKILL, counted from 1
  *   FAULTY_DISK_SYNC_MS     how much longer than here a sync takes
  *   FAULTY_DISK_BOOT        what /proc/sys/kernel/random/boot_id says: another text is another start of the machine
@@ -111,7 +111,9 @@ static ssize_t write_at(int fd, const void *data, size_t length, off_t offset) {
   int kind = kind_of(fd);
   if (kind != DATA && kind != DATA_SYNCED) return syscall(SYS_pwrite64, fd, data, length, offset);
   char fault = *control;
-  if (fault == 'n' || fault == 'e' || (fault == 's' && kind == DATA_SYNCED)) {
+  /* The first two pages, which hold the roots, are the file's own and are only ever overwritten. */
+  int is_root = offset < 8192;
+  if (((fault == 'n' || fault == 'e') && !is_root) || (fault == 'r' && is_root)) {
     errno = fault == 'n' ? ENOSPC : EIO;
     return -1;
   }
