@@ -46,6 +46,8 @@ function freeBytes(directory: string): number | string {
 }
 
 /** LMDB's promise of the transaction under way may be rejected without a listener: the store has a promise of its own. */
-export function ignoreCommitted(root: { readonly committed: Promise<unknown> }): void {
-  root.committed.catch(() => undefined);
+export function ignoreCommitted(root: { readonly committed: PromiseLike<unknown> }): void {
+  root.committed.then(nothing, nothing);
 }
+
+function nothing(): void {}

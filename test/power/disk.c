@@ -3,8 +3,8 @@
  * makes operations fail on demand, and can end the process at a chosen one.
  *
  *   FAULTY_DISK_JOURNAL     file that every operation is appended to, see disk-model.ts for its records
- *   FAULTY_DISK_CONTROL     file whose first byte says what fails: '-' nothing, 'n' writes with ENOSPC, 'e' writes with
- *                           EIO, 's' syncs with EIO, 'r' writes of the roots with EIO; read at each operation, so it can change while the process runs
+ *   FAULTY_DISK_CONTROL     file whose first byte says what fails: '-' nothing, 's' syncs with EIO; 'n' nothing, but no
+ *                           room is said to be left; read at each operation, so it can change while the process runs
  *   FAULTY_DISK_KILL_AFTER  number of the operation at which the process gets SIGKILL, counted from 1
  *   FAULTY_DISK_SYNC_MS     how much longer than here a sync takes
  *   FAULTY_DISK_BOOT        what /proc/sys/kernel/random/boot_id says: another text is another start of the machine
@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define FDS 4096
@@ -110,13 +111,6 @@ static void count_operation(void) {
 static ssize_t write_at(int fd, const void *data, size_t length, off_t offset) {
   int kind = kind_of(fd);
   if (kind != DATA && kind != DATA_SYNCED) return syscall(SYS_pwrite64, fd, data, length, offset);
-  char fault = *control;
-  /* The first two pages, which hold the roots, are the file's own and are only ever overwritten. */
-  int is_root = offset < 8192;
-  if (((fault == 'n' || fault == 'e') && !is_root) || (fault == 'r' && is_root)) {
-    errno = fault == 'n' ? ENOSPC : EIO;
-    return -1;
-  }
   pthread_mutex_lock(&lock);
   count_operation();
   uint32_t id = ++next_id;
@@ -191,10 +185,6 @@ int fsync(int fd) { return sync_file(fd, SYS_fsync); }
 static int cut(int fd, off_t length) {
   int kind = kind_of(fd);
   if (kind != DATA && kind != DATA_SYNCED) return syscall(SYS_ftruncate, fd, length);
-  if (*control == 'n') {
-    errno = ENOSPC;
-    return -1;
-  }
   pthread_mutex_lock(&lock);
   count_operation();
   note('L', ++next_id, length, NULL, 0);
@@ -202,6 +192,15 @@ static int cut(int fd, off_t length) {
   pthread_mutex_unlock(&lock);
   return result;
 }
+
+static int room(const char *path, struct statfs *found) {
+  int result = syscall(SYS_statfs, path, found);
+  if (result == 0 && *control == 'n') found->f_bavail = found->f_bfree = 0;
+  return result;
+}
+
+int statfs(const char *path, struct statfs *found) { return room(path, found); }
+int statfs64(const char *path, struct statfs64 *found) { return room(path, (struct statfs *)found); }
 
 int ftruncate(int fd, off_t length) { return cut(fd, length); }
 int ftruncate64(int fd, off_t length) { return cut(fd, length); }

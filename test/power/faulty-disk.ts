@@ -13,8 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** What a disk may refuse: nothing, writes for want of space, writes, syncs, writes of LMDB's roots. */
-export const Fault = { none: '-', full: 'n', writeError: 'e', syncError: 's', rootError: 'r' } as const;
+/** What is wrong with a disk: nothing, it is full, or syncs fail. */
+export const Fault = { none: '-', full: 'n', syncError: 's' } as const;
 export type Fault = (typeof Fault)[keyof typeof Fault];
 
 const source = fileURLToPath(new URL('./disk.c', import.meta.url));
