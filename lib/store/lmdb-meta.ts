@@ -6,6 +6,8 @@ export interface MetaPages {
   /** False if the first pages are not LMDB's; the rest is 0 then. */
   readonly valid: boolean;
   readonly pageBytes: number;
+  /** True if the newest transaction is on the disk as a whole. */
+  readonly isSynced: boolean;
   /** Pages that the synced transaction's trees begin with. */
   readonly rootPages: readonly number[];
   /** The last page that any of the transactions uses. */
@@ -38,7 +40,7 @@ export function readMeta(path: string): MetaPages | null {
   const file = openSync(path, 'r');
   try {
     const sizeBytes = fstatSync(file).size;
-    const invalid = { sizeBytes, valid: false, pageBytes: 0, rootPages: [], lastPage: 0 };
+    const invalid = { sizeBytes, valid: false, isSynced: false, pageBytes: 0, rootPages: [], lastPage: 0 };
     const first = readAt(file, 0);
     const pageBytes = first.readUInt32LE(48);
     const isPageSize = pageBytes >= 256 && pageBytes <= 65_536 && Number.isInteger(Math.log2(pageBytes));
@@ -47,11 +49,19 @@ export function readMeta(path: string): MetaPages | null {
     if (second.readUInt32LE(24) !== metaMagic) return invalid;
     const metas = [first, second, readAt(file, pageBytes / 2)].map(decode);
     const synced = metas.filter(({ isSynced }) => isSynced);
-    const { rootPages } = newestOf(synced.length > 0 ? synced : metas);
-    return { sizeBytes, valid: true, pageBytes, rootPages, lastPage: Math.max(...metas.map((meta) => meta.lastPage)) };
+    const { rootPages, transaction } = newestOf(synced.length > 0 ? synced : metas);
+    const isSynced = transaction === newestOf(metas).transaction;
+    const lastPage = Math.max(...metas.map((meta) => meta.lastPage));
+    return { sizeBytes, valid: true, isSynced, pageBytes, rootPages, lastPage };
   } finally {
     closeSync(file);
   }
+}
+
+/** True if the newest transaction of a data file is not on the disk as a whole, as far as LMDB knows. */
+export function hasUnsynced(path: string): boolean {
+  const meta = readMeta(path);
+  return meta?.valid === true && !meta.isSynced;
 }
 
 /** Pages at the end may never have been written; reading them through the map must not fault. */

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
 import { DiskSpace } from './disk-space.js';
-import { ignoreCommitted, isDiskError, noRoom, notFlushedError, writeError } from './lmdb-errors.js';
+import { ignoreCommitted, isSyncError, noRoom, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
 import type { Batch, LmdbStoreOptions, Transaction } from './lmdb-transaction.js';
@@ -357,8 +357,8 @@ export class LmdbStore implements Store {
 
   private turnUnwell(transaction: Pick<Transaction, 'batches'>, cause: unknown): void {
     this.unwellUntil = Math.max(this.unwellUntil, transaction.batches[transaction.batches.length - 1].number);
-    this.lastError = cause instanceof CountersignError ? cause : writeError(this.directory, cause);
-    if (isDiskError(cause)) this.isStopped = true;
+    this.isStopped ||= isSyncError(this.directory, cause);
+    this.lastError = cause instanceof CountersignError ? cause : writeError(this.directory, cause, this.isStopped);
     const wasHealthy = this.healthy;
     this.healthy = false;
     if (wasHealthy) this.onHealthChange?.(this.lastError);
