@@ -49,7 +49,7 @@ function freeBytes(directory: string): number | string {
   }
 }
 
-/** LMDB's promise of the transaction under way may be rejected without a listener: the store has a promise of its own. */
+/** LMDB's own promise of a transaction may be rejected without a listener: the store has another. */
 export function ignoreCommitted(root: { readonly committed: PromiseLike<unknown> }): void {
   root.committed.then(nothing, nothing);
 }

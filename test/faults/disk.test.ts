@@ -119,7 +119,9 @@ async function checkRecovery(t: Test, scene: Scene, fail: () => void, recover: (
 t.test('a full disk: refused and told once, and taken up again when there is room', { skip }, async (t) => {
   const { directory, disk } = await setDisk(t);
   const scene = await setScene(t, directory, disk.environment());
-  await checkRecovery(t, scene, () => disk.fail(Fault.full), () => disk.fail(Fault.none)); // biome-ignore format: one line
+  const fail = (): void => disk.fail(Fault.full);
+  const recover = (): void => disk.fail(Fault.none);
+  await checkRecovery(t, scene, fail, recover);
 });
 
 t.test('a sync error: refused and told once; a restart finds what was acknowledged', { skip }, async (t) => {
