@@ -7,17 +7,22 @@ interface Timer extends TimerHandle {
   readonly callback: () => void;
 }
 
+/** Fewer cancelled timers than this are left where they are. */
+const sweepMin = 64;
+
 /** All timers of a broker in one binary heap with one wake-up of the clock: a timer costs an entry, not an OS timer. */
 export class Timers {
   private readonly clock: TurnClock;
   private readonly heap: Timer[] = [];
   private wakeup: Wakeup | null = null;
+  /** Timers in the heap that are cancelled. */
+  private cancelledCount = 0;
 
   constructor(clock: TurnClock) {
     this.clock = clock;
   }
 
-  /** Timers pending, cancelled ones not yet due among them. */
+  /** Timers pending, and some that were cancelled: no more than there are pending ones, or a few. */
   get size(): number {
     return this.heap.length;
   }
@@ -36,12 +41,16 @@ export class Timers {
   }
 
   cancel(timer: TimerHandle | null): void {
-    if (timer !== null) timer.cancelled = true;
+    if (timer === null || timer.cancelled) return;
+    timer.cancelled = true;
+    this.cancelledCount++;
+    if (this.cancelledCount > sweepMin && this.cancelledCount * 2 > this.heap.length) this.sweep();
   }
 
   /** Drops every timer. */
   stop(): void {
     this.heap.length = 0;
+    this.cancelledCount = 0;
     if (this.wakeup !== null) this.clock.cancel(this.wakeup);
     this.wakeup = null;
   }
@@ -62,9 +71,22 @@ export class Timers {
     const now = this.clock.exactNow();
     for (let next = this.heap[0]; next !== undefined && next.dueAtMs <= now; next = this.heap[0]) {
       this.removeFirst();
-      if (!next.cancelled) next.callback();
+      if (next.cancelled) this.cancelledCount--;
+      else {
+        // Nothing is left to cancel.
+        next.cancelled = true;
+        next.callback();
+      }
     }
     this.arm();
+  }
+
+  /** Drops what is cancelled: a keep alive may be due in a day, and its connection long gone. */
+  private sweep(): void {
+    const pending = this.heap.filter(({ cancelled }) => !cancelled).sort((one, other) => one.dueAtMs - other.dueAtMs);
+    for (const [at, timer] of pending.entries()) this.heap[at] = timer;
+    this.heap.length = pending.length;
+    this.cancelledCount = 0;
   }
 
   private removeFirst(): void {
