@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
+import { stringify } from 'yaml';
 import { describeOptions } from '../lib/config/documentation.js';
 import { loadSettings } from '../lib/config/load.js';
+import { importMosquitto } from '../lib/config/mosquitto-import.js';
 import { optionsJsonSchema } from '../lib/config/schema.js';
 import { readConfigurationFile } from './configuration-file.js';
+import { sayError } from './failure.js';
 
 /** Adds `countersign config check FILE` and `countersign config schema`. */
 export function addConfigCommands(program: Command): void {
-  const config = program.command('config').description('check configuration files');
+  const config = program.command('config').description('check, describe and import configuration files');
   config
     .command('check')
     .description('check a configuration file without starting')
@@ -14,6 +17,15 @@ export function addConfigCommands(program: Command): void {
     .action((name: string) => {
       loadSettings({ file: readConfigurationFile(name) });
       process.stdout.write(`${name} is correct\n`);
+    });
+  config
+    .command('import')
+    .description('translate a mosquitto.conf: YAML on stdout, what does not come over on stderr')
+    .argument('<file>', 'mosquitto.conf')
+    .action((name: string) => {
+      const { options, notes } = importMosquitto(readConfigurationFile(name).text);
+      for (const { line, text } of notes) sayError(`${name}: ${line === 0 ? '' : `line ${line}: `}${text}`);
+      process.stdout.write(stringify(options));
     });
   config
     .command('schema')

@@ -12,7 +12,8 @@ default; a list is replaced as a whole.
 
 - **File**: \`countersign start --config FILE\`, YAML, or JSON if the name ends in \`.json\`.
   \`countersign config check FILE\` checks one without starting; \`countersign config schema\` prints a JSON Schema for
-  editors.
+  editors; \`countersign config import FILE\` translates a \`mosquitto.conf\`, see
+  [migrating-from-mosquitto.md](migrating-from-mosquitto.md).
 - **Environment**: the variable of each option is beside it. Lists and groups are written as JSON. An empty variable
   counts as not given.
 - **Library**: \`new Broker({ … })\` takes the same keys.

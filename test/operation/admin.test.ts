@@ -166,6 +166,7 @@ t.test('100 000 sessions are listed page by page, each once, a slice a turn, whi
   world.clock.settle();
   const seen = new Set<string>();
   let turns = 0;
+  let listed = 0;
   for (let after = 0; ; ) {
     const listing = listSessions(world.core.context, after, 20_000, true);
     let isDone = false;
@@ -177,14 +178,13 @@ t.test('100 000 sessions are listed page by page, each once, a slice a turn, whi
       await null;
     }
     const { sessions, next } = await listing;
-    for (const { clientId } of sessions) {
-      t.notOk(seen.has(clientId)) || t.bailout();
-      seen.add(clientId);
-    }
+    for (const { clientId } of sessions) seen.add(clientId);
+    listed += sessions.length;
     world.connect(`late${after}`, 0);
     if (next === null) break;
     after = Number(next);
   }
   t.ok(seen.size >= total, `${seen.size}`);
+  t.equal(listed, seen.size, 'each once');
   t.ok(turns >= 5 * (total / 5000), `${turns} turns`);
 });

@@ -1,0 +1,170 @@
+/** How one directive of Mosquitto becomes an option: its path, and its value from the text behind the directive. */
+export interface Translation {
+  readonly option: string;
+  /** Undefined if the option is to be left out: our default says the same. */
+  readonly value: (text: string) => unknown;
+}
+
+class Untranslatable extends Error {}
+
+/** A value that Mosquitto would refuse as well. */
+export function isUntranslatable(error: unknown): error is Error {
+  return error instanceof Untranslatable;
+}
+
+const truth = (text: string): boolean => {
+  if (text === 'true') return true;
+  if (text === 'false') return false;
+  throw new Untranslatable(`"${text}" is neither true nor false`);
+};
+
+const whole = (text: string): number => {
+  if (/^-?\d+$/.test(text)) return Number(text);
+  throw new Untranslatable(`"${text}" is not a whole number`);
+};
+
+/** 0 and less are no bound there; `none` says so here. */
+const bound =
+  (none: number | undefined) =>
+  (text: string): number | undefined => {
+    const value = whole(text);
+    return value > 0 ? value : none;
+  };
+
+const day = 86_400;
+const units: Readonly<Record<string, number>> = { h: 3600, d: day, w: 7 * day, m: 30 * day, y: 365 * day };
+
+const duration = (text: string): number => {
+  const [, count, unit = ''] = /^(\d+)([hdwmy])$/.exec(text) ?? [];
+  const seconds = units[unit];
+  if (count === undefined || seconds === undefined) throw new Untranslatable(`"${text}" is not a time such as 2w`);
+  return Number(count) * seconds;
+};
+
+const path = (text: string): string => text;
+
+const to = (option: string, value: Translation['value']): Translation => ({ option, value });
+
+/** Directives with one option of the whole broker. */
+export const globalDirectives: Readonly<Record<string, Translation>> = {
+  allow_anonymous: to('allowAnonymous', truth),
+  password_file: to('passwordFile', path),
+  acl_file: to('accessFile', path),
+  allow_zero_length_clientid: to('allowEmptyClientId', truth),
+  max_inflight_messages: to('maximumInflightMessages', bound(65_535)),
+  max_inflight_bytes: to('maximumInflightBytes', bound(0)),
+  max_queued_messages: to('maximumQueuedMessages', bound(0)),
+  max_queued_bytes: to('maximumQueuedBytes', bound(0)),
+  queue_qos0_messages: to('queueQos0Messages', truth),
+  max_packet_size: to('maximumPacketSize', bound(268_435_460)),
+  message_size_limit: to('maximumMessageSize', bound(0)),
+  max_keepalive: to('maximumKeepAlive', bound(undefined)),
+  persistent_client_expiration: to('maximumSessionExpiry', duration),
+  retain_available: to('retainAvailable', truth),
+  upgrade_outgoing_qos: to('upgradeOutgoingQos', truth),
+  sys_interval: to('sysInterval', whole),
+  // Of a listener there, of the broker here.
+  max_qos: to('maximumQos', whole),
+  max_topic_alias: to('topicAliasMaximum', whole),
+  max_topic_alias_broker: to('outboundTopicAliasMaximum', whole),
+};
+
+/** Directives with one option of their listener. */
+export const listenerDirectives: Readonly<Record<string, Translation>> = {
+  certfile: to('certificateFile', path),
+  keyfile: to('keyFile', path),
+  mount_point: to('mountPoint', path),
+  max_connections: to('maximumConnections', bound(undefined)),
+};
+
+const ignored = (reason: string): string => `not needed: ${reason}`;
+const unsupported = (reason: string): string => `not supported: ${reason}`;
+
+/** Directives without an option, and why. */
+export const directiveNotes: Readonly<Record<string, string>> = {
+  user: ignored('start it as the user that it should run as'),
+  pid_file: ignored('it stays in the foreground; whoever starts it knows its process'),
+  set_tcp_nodelay: ignored('it always is'),
+  autosave_interval: ignored('what is acknowledged is on the disk'),
+  autosave_on_changes: ignored('what is acknowledged is on the disk'),
+  persistence_file: ignored('the store is a directory of its own; mosquitto.db can not be read'),
+  retained_persistence: ignored('retained messages are stored with everything else'),
+  log_timestamp: ignored('every line has its time'),
+  log_timestamp_format: ignored('times are in ISO 8601'),
+  log_facility: ignored('logs go to stderr; let the service manager keep them'),
+  connection_messages: ignored('they are at logLevel info'),
+  socket_domain: ignored('say it by the address of the listener'),
+  websockets_headers_size: ignored('headers may have 8 KiB'),
+  websockets_log_level: ignored('there is one logLevel'),
+  allow_duplicate_messages: ignored('a client gets one copy, whatever its subscriptions'),
+  cafile: unsupported('clients are not asked for certificates'),
+  capath: unsupported('clients are not asked for certificates'),
+  require_certificate: unsupported('clients are not asked for certificates'),
+  use_identity_as_username: unsupported('clients are not asked for certificates'),
+  use_subject_as_username: unsupported('clients are not asked for certificates'),
+  crlfile: unsupported('clients are not asked for certificates'),
+  tls_version: unsupported('TLS 1.2 and 1.3 are spoken'),
+  tls_engine: unsupported('keys are read from files'),
+  ciphers: unsupported("Node's ciphers are used"),
+  'ciphers_tls1.3': unsupported("Node's ciphers are used"),
+  dhparamfile: unsupported("Node's parameters are used"),
+  psk_file: unsupported('there is TLS with certificates only'),
+  psk_hint: unsupported('there is TLS with certificates only'),
+  bind_interface: unsupported('give the address of the interface'),
+  http_dir: unsupported('it serves no files'),
+  use_username_as_clientid: unsupported(
+    'clientIdTemplate: "%u" refuses clients whose identifier is not their user name',
+  ),
+  clientid_prefixes: unsupported('clientIdTemplate binds identifiers to users'),
+  auto_id_prefix: unsupported('identifiers that it assigns begin with auto-'),
+  check_retain_source: unsupported('rights are checked when a retained message is sent'),
+  memory_limit: unsupported('each queue has a bound of its own, see docs/configuration.md'),
+  max_inflight_size: unsupported('see maximumInflightBytes'),
+  auth_plugin: unsupported('an embedding program has hooks, see docs/security.md'),
+  plugin: unsupported('an embedding program has hooks, see docs/security.md'),
+  auth_plugin_deny_special_chars: unsupported('an embedding program has hooks, see docs/security.md'),
+  include_dir: unsupported('import the files of that directory one by one'),
+};
+
+/** Directives of a bridge; those of its connection stand for all of them. */
+export const bridgeDirectives: ReadonlySet<string> = new Set([
+  'address',
+  'addresses',
+  'topic',
+  'cleansession',
+  'clientid',
+  'idle_timeout',
+  'keepalive_interval',
+  'local_clientid',
+  'local_cleansession',
+  'local_password',
+  'local_username',
+  'notification_topic',
+  'notifications',
+  'notifications_local_only',
+  'password',
+  'remote_clientid',
+  'remote_password',
+  'remote_username',
+  'restart_timeout',
+  'round_robin',
+  'start_type',
+  'threshold',
+  'try_private',
+  'username',
+]);
+
+/** Directives that `importMosquitto` handles itself. */
+export const structuralDirectives: ReadonlySet<string> = new Set([
+  'listener',
+  'port',
+  'bind_address',
+  'protocol',
+  'websockets_origin',
+  'per_listener_settings',
+  'persistence',
+  'persistence_location',
+  'log_type',
+  'log_dest',
+  'connection',
+]);

@@ -1,0 +1,284 @@
+import { CountersignError } from '../base/errors.js';
+import {
+  bridgeDirectives,
+  directiveNotes,
+  globalDirectives,
+  isUntranslatable,
+  listenerDirectives,
+  structuralDirectives,
+  type Translation,
+} from './mosquitto-directives.js';
+import { nearestPath } from './problems.js';
+import { optionFacts, parseOptions } from './schema.js';
+
+/** Something that did not come over as it was. */
+export interface ImportNote {
+  /** Line of the directive, from 1; 0 for the file as a whole. */
+  readonly line: number;
+  readonly text: string;
+}
+
+/** What became of a `mosquitto.conf`. */
+export interface ImportedConfiguration {
+  /** Options that `parseOptions` accepts. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly notes: readonly ImportNote[];
+}
+
+interface ListenerDraft {
+  readonly line: number;
+  readonly port: number;
+  readonly host: string;
+  isWebSocket: boolean;
+  readonly options: Record<string, unknown>;
+}
+
+const defaultPort = 1883;
+const allInterfaces = '0.0.0.0';
+/** What a packet has besides its payload. */
+const packetOverhead = 128 * 1024;
+const levels = ['silent', 'error', 'warn', 'info', 'debug'] as const;
+const levelOfType: Readonly<Record<string, (typeof levels)[number]>> = {
+  none: 'silent',
+  error: 'error',
+  warning: 'warn',
+  notice: 'info',
+  information: 'info',
+  subscribe: 'debug',
+  unsubscribe: 'debug',
+  websockets: 'info',
+  debug: 'debug',
+  all: 'debug',
+};
+
+/**
+ * Translates a `mosquitto.conf`: what has an option here becomes one, and everything else is told with its line.
+ *
+ * ```
+ * listener 8883                 listeners: [{ type: tls, host: 0.0.0.0, port: 8883, …
+ * certfile server.crt      →                  certificateFile: server.crt }]
+ * max_queued_messages 0         maximumQueuedMessages: 0
+ * connection cloud              (a note: there are no bridges)
+ * ```
+ */
+export function importMosquitto(text: string): ImportedConfiguration {
+  return new Import().run(text);
+}
+
+class Import {
+  private readonly options: Record<string, unknown> = {};
+  private readonly listeners: ListenerDraft[] = [];
+  private readonly notes: ImportNote[] = [];
+  private readonly known = new Set(optionFacts().map(({ path }) => path));
+  private current: ListenerDraft | null = null;
+  private bindAddress: string | null = null;
+  private isPerListener = false;
+  private isInBridge = false;
+  private persistence: { readonly line: number; readonly location: string } | null = null;
+  private logLevel: (typeof levels)[number] | null = null;
+
+  run(text: string): ImportedConfiguration {
+    let number = 0;
+    for (const line of text.split('\n')) this.takeLine(line.trim(), ++number);
+    this.finish();
+    return { options: this.checked(), notes: this.notes };
+  }
+
+  private takeLine(line: string, number: number): void {
+    // Only a line that begins so is a comment: passwords and topics may hold the character.
+    if (line === '' || line.startsWith('#')) return;
+    const space = line.search(/\s/);
+    const name = space < 0 ? line : line.slice(0, space);
+    const value = space < 0 ? '' : line.slice(space).trim();
+    try {
+      this.take(name, value, number);
+    } catch (error) {
+      if (!isUntranslatable(error)) throw error;
+      this.note(number, `${name}: ${error.message}`);
+    }
+  }
+
+  private take(name: string, value: string, line: number): void {
+    const global = own(globalDirectives, name);
+    const ofListener = own(listenerDirectives, name);
+    const why = own(directiveNotes, name);
+    if (bridgeDirectives.has(name) || name.startsWith('bridge_')) {
+      if (!this.isInBridge) this.note(line, `${name}: not supported: there are no bridges`);
+    } else if (name.startsWith('auth_opt_') || name.startsWith('plugin_opt_')) {
+      this.note(line, `${name}: ${directiveNotes.plugin}`);
+    } else if (structuralDirectives.has(name)) this.takeStructural(name, value, line);
+    else if (global !== undefined) this.takeGlobal(name, global, value, line);
+    else if (ofListener !== undefined) this.takeOfListener(name, ofListener, value, line);
+    else if (why !== undefined) this.note(line, `${name}: ${why}`);
+    else this.note(line, `${name}: unknown; the nearest directive is ${nearestDirective(name)}`);
+  }
+
+  private takeStructural(name: string, value: string, line: number): void {
+    switch (name) {
+      case 'listener':
+      case 'port':
+        this.beginListener(name, value, line);
+        return;
+      case 'bind_address':
+        this.bindAddress = value;
+        return;
+      case 'protocol':
+        this.takeProtocol(value, line);
+        return;
+      case 'websockets_origin':
+        this.listenerAt(line).options.allowedOrigins = [value];
+        return;
+      case 'per_listener_settings':
+        this.isPerListener = value === 'true';
+        return;
+      case 'persistence':
+        if (value === 'true') this.persistence = { line, location: this.persistence?.location ?? '' };
+        else this.options.memory = true;
+        return;
+      case 'persistence_location':
+        this.persistence = { line, location: value };
+        return;
+      case 'log_type':
+        this.takeLogType(value, line);
+        return;
+      case 'log_dest':
+        if (value !== 'stderr')
+          this.note(line, `log_dest ${value}: logs go to stderr; let the service manager keep them`);
+        return;
+      default:
+        this.isInBridge = true;
+        this.note(
+          line,
+          `connection ${value}: not supported: there are no bridges; the directives of this one are skipped`,
+        );
+    }
+  }
+
+  private beginListener(name: string, value: string, line: number): void {
+    const [portText = '', address] = value.split(/\s+/);
+    this.isInBridge = false;
+    const port = Number(portText);
+    if (port === 0 && address?.startsWith('/')) {
+      this.note(line, `listener 0 ${address}: not supported: Unix sockets are not listened on for MQTT`);
+      // Its directives must not fall to the listener before.
+      this.current = { line, port, host: allInterfaces, isWebSocket: false, options: {} };
+      return;
+    }
+    const given = name === 'port' ? this.bindAddress : address;
+    const draft = { line, port, host: given ?? allInterfaces, isWebSocket: false, options: {} };
+    this.current = draft;
+    this.listeners.push(draft);
+  }
+
+  /** The listener that a directive is about: the one that began last, else the usual one. */
+  private listenerAt(line: number): ListenerDraft {
+    if (this.current === null) this.beginListener('port', String(defaultPort), line);
+    return this.current as ListenerDraft;
+  }
+
+  private takeProtocol(value: string, line: number): void {
+    if (value === 'mqtt') return;
+    if (value !== 'websockets') {
+      this.note(line, `protocol ${value}: not supported: allowed are mqtt and websockets`);
+      return;
+    }
+    this.listenerAt(line).isWebSocket = true;
+    this.note(line, 'protocol websockets: clients must ask for the path /mqtt; see listeners[].path');
+  }
+
+  private takeLogType(value: string, line: number): void {
+    const level = own(levelOfType, value);
+    if (level === undefined) this.note(line, `log_type ${value}: unknown`);
+    else if (this.logLevel === null || levels.indexOf(level) > levels.indexOf(this.logLevel)) this.logLevel = level;
+  }
+
+  private takeGlobal(name: string, { option, value }: Translation, text: string, line: number): void {
+    const translated = value(text);
+    if (translated === undefined) return;
+    const before = this.options[option];
+    if (before !== undefined && before !== translated) {
+      const reason = this.isPerListener ? 'all listeners share it here' : 'it was given before';
+      this.note(line, `${name} ${text}: not taken over: ${reason}, as ${String(before)}`);
+      return;
+    }
+    this.options[option] = translated;
+  }
+
+  private takeOfListener(name: string, { option, value }: Translation, text: string, line: number): void {
+    const translated = value(text);
+    if (translated === undefined) return;
+    if (this.known.has(`listeners[].${option}`)) this.listenerAt(line).options[option] = translated;
+    else if (this.known.has(option)) this.takeGlobal(name, { option, value }, text, line);
+    else this.note(line, `${name}: not supported: listeners have no such option`);
+  }
+
+  private finish(): void {
+    const { options, listeners, persistence } = this;
+    if (this.bindAddress !== null && listeners.length === 0) options.host = this.bindAddress;
+    if (persistence !== null && options.memory !== true) {
+      if (persistence.location !== '') options.data = `${persistence.location.replace(/\/+$/, '')}/countersign`;
+      this.note(persistence.line, 'persistence: what is in mosquitto.db does not come over; the store begins empty');
+    }
+    if (this.logLevel !== null) options.logLevel = this.logLevel;
+    // Mosquitto lets nobody in without a name once there is a listener, unless told otherwise.
+    if (listeners.length > 0 && options.allowAnonymous === undefined) options.allowAnonymous = false;
+    this.raisePacketSize();
+    if (listeners.length > 0) options.listeners = listeners.map((draft) => this.finishListener(draft));
+    if (this.isPerListener) {
+      this.note(0, 'per_listener_settings: passwords, access rules and allow_anonymous hold for all listeners here');
+    }
+  }
+
+  private raisePacketSize(): void {
+    const { maximumMessageSize, maximumPacketSize } = this.options;
+    const usual = optionFacts().find(({ path }) => path === 'maximumPacketSize')?.fallback;
+    if (maximumPacketSize !== undefined || typeof maximumMessageSize !== 'number' || typeof usual !== 'number') return;
+    const needed = maximumMessageSize + packetOverhead;
+    if (needed > usual) this.options.maximumPacketSize = Math.min(needed, 268_435_460);
+  }
+
+  private finishListener({ line, port, host, isWebSocket, options }: ListenerDraft): object {
+    const { certificateFile, keyFile } = options;
+    const isTls = certificateFile !== undefined && keyFile !== undefined;
+    if (isTls !== (certificateFile !== undefined || keyFile !== undefined)) {
+      this.note(line, 'listener: certfile and keyfile belong together');
+    }
+    const type = isWebSocket ? (isTls ? 'wss' : 'ws') : isTls ? 'tls' : 'tcp';
+    const allows = this.known.has('listeners[].allowAnonymous') && this.options.allowAnonymous === true;
+    return { type, host, port, ...options, ...(allows ? { allowAnonymous: true } : {}) };
+  }
+
+  /** What is left out because its value is not allowed here is told; the rest is sure to be accepted. */
+  private checked(): Record<string, unknown> {
+    const kept: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(this.options)) {
+      try {
+        parseOptions({ [key]: value }, '');
+        kept[key] = value;
+      } catch (error) {
+        if (!(error instanceof CountersignError)) throw error;
+        for (const problem of error.message.split('\n')) this.note(0, `left out: ${problem}`);
+      }
+    }
+    return kept;
+  }
+
+  private note(line: number, text: string): void {
+    this.notes.push({ line, text });
+  }
+}
+
+/** A member of a table, but nothing that every object has. */
+function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
+function nearestDirective(name: string): string {
+  return nearestPath(name, [
+    ...Object.keys(globalDirectives),
+    ...Object.keys(listenerDirectives),
+    ...Object.keys(directiveNotes),
+    ...structuralDirectives,
+    ...bridgeDirectives,
+  ]);
+}

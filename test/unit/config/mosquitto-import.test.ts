@@ -1,0 +1,202 @@
+import t from 'tap';
+import { importMosquitto } from '../../../lib/config/mosquitto-import.js';
+import { parseOptions } from '../../../lib/config/schema.js';
+
+/** As Debian installs it. */
+const debian = `# Place your local configuration in /etc/mosquitto/conf.d/
+#
+# A full description of the configuration file is at
+# /usr/share/doc/mosquitto/examples/mosquitto.conf.example
+
+pid_file /run/mosquitto/mosquitto.pid
+
+persistence true
+persistence_location /var/lib/mosquitto/
+
+log_dest file /var/log/mosquitto/mosquitto.log
+
+include_dir /etc/mosquitto/conf.d
+`;
+
+const home = `listener 1883
+allow_anonymous false
+password_file /etc/mosquitto/passwd
+acl_file /etc/mosquitto/acl
+`;
+
+const fleet = `per_listener_settings false
+user mosquitto
+max_inflight_messages 0
+max_inflight_bytes 65536
+max_queued_messages 0
+max_queued_bytes 0
+queue_qos0_messages true
+message_size_limit 10485760
+persistent_client_expiration 2w
+max_keepalive 600
+allow_zero_length_clientid false
+retain_available true
+upgrade_outgoing_qos true
+sys_interval 30
+log_type error
+log_type warning
+log_type notice
+log_dest stderr
+set_tcp_nodelay true
+allow_anonymous false
+password_file passwd#1
+
+# plain, this machine only
+listener 1883 127.0.0.1
+
+listener 8883
+certfile /etc/ssl/server crt.pem
+keyfile /etc/ssl/server.key
+cafile /etc/ssl/ca.crt
+require_certificate true
+tls_version tlsv1.3
+
+listener 9001 ::
+protocol websockets
+websockets_origin https://app.example
+
+listener 0 /run/mosquitto.sock
+mount_point local/
+
+connection cloud
+address cloud.example:8883
+topic # both 1
+remote_username me
+bridge_cafile /etc/ssl/ca.crt
+
+listener 8884
+certfile a.crt
+keyfile a.key
+max_connections -1
+`;
+
+const textsOf = (text: string): string[] => importMosquitto(text).notes.map((note) => `${note.line}: ${note.text}`);
+
+t.test('the file that Debian installs', async (t) => {
+  const { options } = importMosquitto(debian);
+  t.same(options, { data: '/var/lib/mosquitto/countersign' });
+  t.match(textsOf(debian), [
+    /^6: pid_file: not needed: /,
+    /^11: log_dest file .*: logs go to stderr/,
+    /^13: include_dir: not supported: import the files/,
+    /^9: persistence: .*mosquitto\.db/,
+  ]);
+});
+
+t.test('a home with passwords', async (t) => {
+  t.same(importMosquitto(home), {
+    options: {
+      allowAnonymous: false,
+      passwordFile: '/etc/mosquitto/passwd',
+      accessFile: '/etc/mosquitto/acl',
+      listeners: [{ type: 'tcp', host: '0.0.0.0', port: 1883 }],
+    },
+    notes: [],
+  });
+});
+
+t.test('a fleet with listeners, limits and a bridge', async (t) => {
+  const { options } = importMosquitto(fleet);
+  t.match(options, {
+    maximumInflightMessages: 65_535,
+    maximumInflightBytes: 65_536,
+    maximumQueuedMessages: 0,
+    maximumQueuedBytes: 0,
+    queueQos0Messages: true,
+    maximumMessageSize: 10_485_760,
+    maximumSessionExpiry: 14 * 86_400,
+    maximumKeepAlive: 600,
+    allowEmptyClientId: false,
+    retainAvailable: true,
+    upgradeOutgoingQos: true,
+    sysInterval: 30,
+    logLevel: 'info',
+    allowAnonymous: false,
+    passwordFile: 'passwd#1',
+  });
+  t.ok(Number(options.maximumPacketSize) > 10_485_760, 'a packet has room for the largest message');
+  t.match(options.listeners, [
+    { type: 'tcp', host: '127.0.0.1', port: 1883 },
+    {
+      type: 'tls',
+      host: '0.0.0.0',
+      port: 8883,
+      certificateFile: '/etc/ssl/server crt.pem',
+      keyFile: '/etc/ssl/server.key',
+    },
+    { type: 'ws', host: '::', port: 9001, allowedOrigins: ['https://app.example'] },
+    { type: 'tls', port: 8884, certificateFile: 'a.crt', keyFile: 'a.key' },
+  ]);
+  t.equal((options.listeners as unknown[]).length, 4);
+  const notes = textsOf(fleet);
+  for (const expected of [
+    /^2: user: not needed/,
+    /^29: cafile: not supported/,
+    /^30: require_certificate: not supported/,
+    /^31: tls_version: /,
+    /^34: protocol websockets: .*\/mqtt/,
+    /^37: listener 0 \/run\/mosquitto\.sock: not supported/,
+    /^40: connection cloud: not supported/,
+  ]) {
+    t.ok(
+      notes.some((note) => expected.test(note)),
+      String(expected),
+    );
+  }
+  t.notOk(
+    notes.some((note) => /^4[1-4]:/.test(note)),
+    'directives of a bridge are one note',
+  );
+});
+
+t.test('whatever comes out is accepted', async (t) => {
+  for (const text of [debian, home, fleet, '', 'port 1884\nbind_address 10.0.0.1\n', 'bind_address 127.0.0.1']) {
+    const { options } = importMosquitto(text);
+    t.doesNotThrow(() => parseOptions(options, ''));
+  }
+});
+
+t.test('port, bind_address and persistence', async (t) => {
+  const { options } = importMosquitto('bind_address 10.0.0.1\nport 1884\npersistence false\n');
+  t.same(options.listeners, [{ type: 'tcp', host: '10.0.0.1', port: 1884 }]);
+  t.equal(options.memory, true);
+  t.equal(options.allowAnonymous, false, 'as Mosquitto 2 has it once there is a listener');
+  t.same(importMosquitto('').options, {});
+});
+
+t.test('log types come to the level that has them all', async (t) => {
+  for (const [types, level] of [
+    [['none'], 'silent'],
+    [['error'], 'error'],
+    [['all'], 'debug'],
+  ] as const) {
+    // biome-ignore format: one line
+    const text = types.map((type) => `log_type ${type}`).join('\n');
+    t.equal(importMosquitto(text).options.logLevel, level);
+  }
+});
+
+t.test('what is unknown or wrong is told with its line and what would be right', async (t) => {
+  t.same(textsOf('# x\n\nmax_queued_mesages 5'), [
+    '3: max_queued_mesages: unknown; the nearest directive is max_queued_messages',
+  ]);
+  t.same(textsOf('max_queued_messages many'), ['1: max_queued_messages: "many" is not a whole number']);
+  t.same(textsOf('allow_anonymous yes'), ['1: allow_anonymous: "yes" is neither true nor false']);
+  t.same(textsOf('persistent_client_expiration 2 weeks'), [
+    '1: persistent_client_expiration: "2 weeks" is not a time such as 2w',
+  ]);
+  t.match(textsOf('max_packet_size 20'), [/^0: left out: maximumPacketSize: 20 is not allowed/]);
+  t.match(textsOf('max_qos 1\nmax_qos 2'), [/^2: max_qos 2: not taken over: .*, as 1$/]);
+  t.match(textsOf('per_listener_settings true'), [/^0: per_listener_settings: /]);
+  t.match(textsOf('listener 1\ncertfile a'), [/certfile and keyfile belong together/]);
+  for (const name of ['constructor', '__proto__', 'toString']) t.match(textsOf(name), [/unknown; the nearest/]);
+});
+
+t.test('line ends of other systems are no part of values', async (t) => {
+  t.equal(importMosquitto('password_file a\r\n').options.passwordFile, 'a');
+});
