@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
+import { RecentMap } from '../base/recent-map.js';
 import { type Store, Table } from '../store/store.js';
 import { encodeSegment, serverSegment } from './names.js';
 import { RecipientRows } from './recipient-rows.js';
@@ -16,7 +17,7 @@ import * as keys from './record-keys.js';
 /** Cohorts up to this size keep their rows in the record's own value: one row to write for most messages. */
 export const inlineRowsMax = 16;
 /** Records kept in memory between changes; the others are read when something happens to them. */
-const activeMax = 10_000;
+const activeRecords = 5000;
 const pageRows = 1000;
 
 interface Publisher {
@@ -29,7 +30,7 @@ interface Publisher {
 /** Where the records of tracked messages are kept, found and counted. */
 export class RecordStore {
   private readonly store: Store;
-  private readonly active = new Map<number, TrackedRecord>();
+  private readonly active = new RecentMap<number, TrackedRecord>(activeRecords);
   /** The one found last, which is asked for several times in a row. */
   private last: TrackedRecord | null = null;
   private readonly publishers = new Map<string, Publisher>();
@@ -324,14 +325,8 @@ export class RecordStore {
 
   /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */
   private remember(record: TrackedRecord): void {
-    if (this.active.size >= activeMax) {
-      if (this.hasChanges) this.putChanges();
-      for (const [sequence, other] of this.active) {
-        if (other.opening) continue;
-        this.active.delete(sequence);
-        break;
-      }
-    }
+    // One being opened is among the latest.
+    if (this.active.isFull && this.hasChanges) this.putChanges();
     this.active.set(record.sequence, record);
     this.last = record;
   }

@@ -1,13 +1,14 @@
 import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
+import { RecentMap } from '../base/recent-map.js';
 import { decodeNumber, encodeMessage, encodeNumber } from './records.js';
 import { messageKey } from './records-keys.js';
 import { type Store, Table } from './store.js';
 
 type Put = (table: Table, key: Buffer, value: Buffer) => void;
 
-/** Counts kept in the heap; beyond that they are read again from the store. */
-const cachedCountsMax = 100_000;
+/** Counts kept in the heap at least; others are read again from the store. */
+const cachedCounts = 50_000;
 
 /**
  * How many deliveries, retained topics and records need a stored message: its row goes with the last of them. Most
@@ -15,8 +16,8 @@ const cachedCountsMax = 100_000;
  */
 export class MessageReferences {
   private readonly store: Store;
-  /** Of messages stored or counted lately, oldest first. */
-  private readonly counts = new Map<number, number>();
+  /** Of messages stored or counted lately. */
+  private readonly counts = new RecentMap<number, number>(cachedCounts);
 
   constructor(store: Store) {
     this.store = store;
@@ -30,7 +31,7 @@ export class MessageReferences {
   putMessage(message: Message, references: number, put: Put = this.putNew): void {
     assert(references >= 1, 'a stored message has a reference');
     put(Table.messages, messageKey(message.sequence), encodeMessage(message));
-    this.remember(message.sequence, references);
+    this.counts.set(message.sequence, references);
     if (references > 1) put(Table.references, messageKey(message.sequence), encodeNumber(references));
   }
 
@@ -61,17 +62,8 @@ export class MessageReferences {
   }
 
   private writeCount(sequence: number, count: number): void {
-    this.remember(sequence, count);
+    this.counts.set(sequence, count);
     if (count > 1) this.store.put(Table.references, messageKey(sequence), encodeNumber(count));
     else this.store.delete(Table.references, messageKey(sequence));
-  }
-
-  private remember(sequence: number, count: number): void {
-    this.counts.set(sequence, count);
-    if (this.counts.size <= cachedCountsMax) return;
-    for (const oldest of this.counts.keys()) {
-      this.counts.delete(oldest);
-      return;
-    }
   }
 }
