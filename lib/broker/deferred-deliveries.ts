@@ -92,7 +92,5 @@ export class DeferredMessage implements DeferredRows {
 
 /** The row of a deferred delivery that was not acknowledged in time. */
 export function encodeDeferred(delivery: DeferredDelivery): Buffer {
-  const { sequence, messageSequence, packetId, qos, retain, subscriptionIds, kind, reference, group } = delivery;
-  const row = { sequence, messageSequence, packetId, qos, retain, subscriptionIds, kind, reference, group };
-  return encodeDelivery({ ...row, state: DeliveryState.awaitPuback });
+  return encodeDelivery(delivery, DeliveryState.awaitPuback, delivery.packetId);
 }

@@ -7,6 +7,7 @@ import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
+import type { DeliveryFacts } from '../store/records.js';
 import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
@@ -105,21 +106,8 @@ export class Offers {
     const retain = this.retainFlag(target, out);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
-      const { subscriptionIds } = target;
-      const { kind, reference, group } = carriage;
-      const messageSequence = out.sequence;
-      this.context.persistence.putNewDelivery(session.number, {
-        sequence,
-        messageSequence,
-        state,
-        packetId,
-        qos,
-        retain,
-        subscriptionIds,
-        kind,
-        reference,
-        group,
-      });
+      const facts = detail ?? this.facts(target, out, carriage, qos);
+      this.context.persistence.putNewDelivery(session.number, facts, state, packetId);
     } else {
       this.putTransientRow(session, sequence, out, carriage);
     }
@@ -165,7 +153,7 @@ export class Offers {
     queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
-      persistence.putNewDelivery(session.number, { ...delivery, state: DeliveryState.queued, packetId: 0 });
+      persistence.putNewDelivery(session.number, delivery, DeliveryState.queued, 0);
       if (out.expiryAtMs > 0) persistence.putDeliveryExpiry(out.expiryAtMs, session.number, delivery.sequence);
     } else {
       this.putTransientRow(session, delivery.sequence, out, carriage);
@@ -179,18 +167,30 @@ export class Offers {
   private putTransientRow(session: Session, sequence: number, out: Outgoing, carriage: Carriage): void {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
     const reference = transientReference(carriage.reference, session, carriage.group);
-    this.context.persistence.putNewDelivery(session.number, {
+    const facts: DeliveryFacts = {
       sequence,
       messageSequence: out.sequence,
-      state: DeliveryState.queued,
-      packetId: 0,
       qos: 0,
       retain: false,
       subscriptionIds: null,
       kind: carriage.kind,
       reference,
       group: carriage.group,
-    });
+    };
+    this.context.persistence.putNewDelivery(session.number, facts, DeliveryState.queued, 0);
+  }
+
+  private facts(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): DeliveryFacts {
+    return {
+      sequence: carriage.sequence === 0 ? out.sequence : carriage.sequence,
+      messageSequence: out.sequence,
+      qos,
+      retain: this.retainFlag(target, out),
+      subscriptionIds: target.subscriptionIds,
+      kind: carriage.kind,
+      reference: carriage.reference,
+      group: carriage.group,
+    };
   }
 
   private delivery(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): Delivery {

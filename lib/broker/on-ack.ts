@@ -5,6 +5,7 @@ import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
+import type { DeliveryFacts } from '../store/records.js';
 import type { Context } from './context.js';
 import { removeRow, type SendWindow } from './send-window.js';
 
@@ -80,18 +81,12 @@ export class OnAck {
   }
 
   private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {
-    this.context.persistence.putDelivery(session.number, {
-      sequence,
-      messageSequence: delivery === null ? sequence : delivery.messageSequence,
-      state: session.outbound.state(packetId),
-      packetId,
-      qos: 2,
-      retain: delivery?.retain ?? false,
-      subscriptionIds: delivery?.subscriptionIds ?? null,
-      kind: delivery?.kind ?? DeliveryKind.message,
-      reference: delivery?.reference ?? null,
-      group: delivery?.group ?? null,
-    });
+    // Of a plain message only its number matters from here on: it is not sent again.
+    const facts: DeliveryFacts = delivery ?? {
+      ...{ sequence, messageSequence: sequence, qos: 2, retain: false, subscriptionIds: null },
+      ...{ kind: DeliveryKind.message, reference: null, group: null },
+    };
+    this.context.persistence.putDelivery(session.number, facts, session.outbound.state(packetId), packetId);
   }
 
   private tell(

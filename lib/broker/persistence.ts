@@ -7,6 +7,7 @@ import { type Session, transientSessionBase } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
 import { MessageReferences } from '../store/message-references.js';
 import {
+  type DeliveryFacts,
   decodeDelivery,
   decodeInbound,
   decodeMessage,
@@ -16,7 +17,6 @@ import {
   encodeInbound,
   encodeNumber,
   encodeRetained,
-  type StoredDelivery,
   type StoredInbound,
   type StoredRetained,
 } from '../store/records.js';
@@ -159,12 +159,14 @@ export class Persistence {
     this.store.delete(Table.subscriptions, subscriptionKey(session, topicFilter));
   }
 
-  putNewDelivery(session: number, delivery: StoredDelivery): void {
-    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), encodeDelivery(delivery));
+  putNewDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
+    const key = deliveryKey(session, delivery.sequence);
+    this.store.putNew(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
-  putDelivery(session: number, delivery: StoredDelivery): void {
-    this.store.put(Table.deliveries, deliveryKey(session, delivery.sequence), encodeDelivery(delivery));
+  putDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
+    const key = deliveryKey(session, delivery.sequence);
+    this.store.put(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
   deleteDelivery(session: number, sequence: number): void {
@@ -370,10 +372,18 @@ export class Persistence {
 
 function rowOf({ key, value }: StoreEntry): StoredRow {
   const stored = decodeDelivery(readDeliveryKey(key).sequence, value);
+  const { sequence, messageSequence, packetId, qos, retain, subscriptionIds, reference, group } = stored;
   return {
-    ...stored,
+    sequence,
+    messageSequence,
     state: stored.state as DeliveryState,
+    packetId,
+    qos,
+    retain,
+    subscriptionIds,
     kind: stored.kind as DeliveryKind,
+    reference,
+    group,
     message: null,
   };
 }

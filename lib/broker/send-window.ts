@@ -176,7 +176,7 @@ export class SendWindow {
     const effects = effectsOf(transition);
     if (effects & Effect.put && delivery !== null) {
       outbound.setState(packetId, nextState(transition));
-      persistence.putDelivery(session.number, { ...delivery, sequence, state: nextState(transition), packetId });
+      persistence.putDelivery(session.number, delivery, nextState(transition), packetId);
     }
     if (effects & Effect.delete) removeRow(this.context, session, sequence, delivery);
     if (effects & Effect.free) {
@@ -235,7 +235,7 @@ export class SendWindow {
     session.inflightBytes?.add(packetId, message.payload.length);
     if (session.stored) {
       delivery.message = null;
-      persistence.putDelivery(session.number, { ...delivery, state, packetId });
+      persistence.putDelivery(session.number, delivery, state, packetId);
       if (message.expiryAtMs > 0) {
         persistence.deleteDeliveryExpiry(message.expiryAtMs, session.number, delivery.sequence);
       }

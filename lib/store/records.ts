@@ -8,16 +8,12 @@ import { corruptRecord, RecordReader, RecordWriter } from './record-bytes.js';
 
 const qosBits = 0x03;
 
-/** One message for one session: a row of table `deliveries`, keyed by session and `sequence`. */
-export interface StoredDelivery {
+/** What of a delivery stays as it is. */
+export interface DeliveryFacts {
   /** Place in the session's order. */
   readonly sequence: number;
   /** The message, which may have other deliveries; equal to `sequence` costs no bytes. */
   readonly messageSequence: number;
-  /** u8, of the delivery table. */
-  readonly state: number;
-  /** 0 for none. */
-  readonly packetId: number;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[] | null;
@@ -27,6 +23,14 @@ export interface StoredDelivery {
   readonly reference: Buffer | null;
   /** Name of the shared group the delivery belongs to. */
   readonly group: string | null;
+}
+
+/** One message for one session: a row of table `deliveries`, keyed by session and `sequence`. */
+export interface StoredDelivery extends DeliveryFacts {
+  /** u8, of the delivery table. */
+  readonly state: number;
+  /** 0 for none. */
+  readonly packetId: number;
 }
 
 /** A packet identifier in use by the client: a row of table `inbound`. */
@@ -119,8 +123,8 @@ const deliveryReference = 0x40;
 const deliveryOtherMessage = 0x80;
 
 /** A delivery without its sequence, which is in its key. */
-export function encodeDelivery(delivery: StoredDelivery): Buffer {
-  const { packetId, subscriptionIds, group, reference, messageSequence } = delivery;
+export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId: number): Buffer {
+  const { subscriptionIds, group, reference, messageSequence } = delivery;
   let flags: number = delivery.qos;
   let bytes = 3;
   if (delivery.retain) flags |= deliveryRetain;
@@ -146,7 +150,7 @@ export function encodeDelivery(delivery: StoredDelivery): Buffer {
     bytes += reference.length;
   }
   const writer = new RecordWriter(bytes);
-  writer.uint8(delivery.state);
+  writer.uint8(state);
   writer.uint8(flags);
   writer.uint8(delivery.kind);
   if (packetId !== 0) writer.uint16(packetId);

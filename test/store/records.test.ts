@@ -94,7 +94,9 @@ t.test('every record comes back as it was', async (t) => {
     t.ok(seen > 0, what);
   };
   round('message', message, (value) => records.decodeMessage(value.sequence, records.encodeMessage(value)));
-  round('delivery', delivery, (value) => records.decodeDelivery(value.sequence, records.encodeDelivery(value)));
+  round('delivery', delivery, (value) =>
+    records.decodeDelivery(value.sequence, records.encodeDelivery(value, value.state, value.packetId)),
+  );
   round('session', session, (value) => sessions.decodeSession(value.number, sessions.encodeSession(value)));
   round('subscription', subscription, (value) => sessions.decodeSubscription(sessions.encodeSubscription(value)));
   round('inbound', inbound, (value) => records.decodeInbound(value.packetId, records.encodeInbound(value)));
@@ -151,9 +153,9 @@ t.test('an ordinary delivery takes 3 to 5 bytes, one of a message with another n
     reference: null,
     group: null,
   };
-  t.equal(records.encodeDelivery(plain).length, 3);
-  t.equal(records.encodeDelivery({ ...plain, packetId: 65_535 }).length, 5);
-  t.equal(records.encodeDelivery({ ...plain, packetId: 1, messageSequence: 6 }).length, 13);
+  t.equal(records.encodeDelivery(plain, 1, 0).length, 3);
+  t.equal(records.encodeDelivery(plain, 1, 65_535).length, 5);
+  t.equal(records.encodeDelivery({ ...plain, messageSequence: 6 }, 1, 1).length, 13);
 });
 
 t.test('keys sort as their numbers do and read back', async (t) => {
