@@ -120,7 +120,10 @@ export class SimulatedClient {
       ...(version === 5 ? { properties } : {}),
       ...(fact === null ? {} : { will: willPacket(fact, version) }),
     };
-    wire.send(generate(packet, { protocolVersion: version }), () => this.wills.onReturned(connection, clean));
+    wire.send(generate(packet, { protocolVersion: version }), () => {
+      this.facts.onConnectTaken(wire);
+      this.wills.onReturned(connection, clean);
+    });
   }
 
   publish(choice: PublishChoice): void {

@@ -12,6 +12,8 @@ export class SessionFacts {
   /** In force for the connection that was accepted last, seconds. */
   expirySeconds = 0;
   wire: Wire | null = null;
+  /** The connection whose CONNECT the broker has taken last: before that, an older one may hold the session. */
+  private taken: Wire | null = null;
   private readonly env: Environment;
   private readonly clientId: string;
   /** True if a CONNACK came for a session that outlives its connection. */
@@ -76,10 +78,15 @@ export class SessionFacts {
     this.aliveUntilMs = Math.min(this.aliveUntilMs, this.env.time.nowMs + ms);
   }
 
+  /** The broker takes the CONNECT of a connection. */
+  onConnectTaken(wire: Wire): void {
+    this.taken = wire;
+  }
+
   /** The broker knows that the connection is over. */
   onBrokerClosed(wire: Wire): void {
     // A connection that may have been refused says nothing about the session.
-    if (this.wire !== wire || !this.env.isWell()) return;
+    if (this.wire !== wire || this.taken !== wire || !this.env.isWell()) return;
     const longest = Math.max(this.longestSeconds, this.connecting.expirySeconds);
     this.overAtMs = this.env.time.nowMs + durationMs(longest) + slackMs;
   }
