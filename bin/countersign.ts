@@ -8,6 +8,7 @@ import { addPasswdCommand } from './passwd.js';
 import { addPublishCommand } from './publish.js';
 import { addReceiptsCommand } from './receipts.js';
 import { type StartFlags, start } from './start.js';
+import { addStoreCommands } from './store.js';
 
 /** The command line. Errors are thrown, not printed, so that all end up as one line in `failWith`. */
 function buildProgram(): Command {
@@ -32,6 +33,7 @@ function buildProgram(): Command {
   addConfigCommands(program);
   addPasswdCommand(program);
   addAdminCommands(program);
+  addStoreCommands(program);
   return program;
 }
 

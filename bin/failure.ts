@@ -13,6 +13,7 @@ const commands: ReadonlySet<string> = new Set([
   'passwd',
   'clients',
   'sessions',
+  'store',
 ]);
 
 /** Ends the process: with 0 if the "error" was a request for help or the version, else after saying what is wrong. */
