@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Access } from './access/access.js';
+import { refuseExposure } from './access/exposure.js';
 import { CountersignError } from './base/errors.js';
 import { type Log, silentLog } from './base/log.js';
 import { systemClock } from './base/system-clock.js';
@@ -87,7 +88,8 @@ export class Broker {
    * Opens the store, brings back what it holds, and begins to listen.
    * @param address in place of `host` and `port`; without effect where `listeners` are configured
    * @returns the first listener's address, with the port that was taken where `port` is 0
-   * @throws CountersignError ERR_COUNTERSIGN_DATA_… or ERR_COUNTERSIGN_LISTEN
+   * @throws CountersignError ERR_COUNTERSIGN_DATA_…, ERR_COUNTERSIGN_LISTEN, or ERR_COUNTERSIGN_CONFIG if a file is
+   * wrong or everybody would be let in from other machines without `allowAnonymous: true`
    */
   async listen(address: Partial<Address> = {}): Promise<Address> {
     if (this.state !== 'new') {
@@ -98,7 +100,9 @@ export class Broker {
     const { memory, data, durability } = settings;
     const access = await Access.open(settings, this.hooks, systemClock);
     this.access = access;
+    const { host = settings.host, port = settings.port } = address;
     try {
+      refuseExposure(settings, access.hooks, { host });
       this.operationPlaces = await this.operation.open();
       const options = { directory: data, durability, clock: systemClock };
       const store = memory ? new MemoryStore() : await LmdbStore.open(options);
@@ -112,7 +116,6 @@ export class Broker {
       const shared = { pool: new BufferPool(), topics: new TopicCache(cachedTopics), yields, ...sharedViews() };
       const parts = { core, log, ...shared };
       this.listeners = new Listeners(parts);
-      const { host = settings.host, port = settings.port } = address;
       this.listening = await this.listeners.listen({ host, port });
       this.operation.listening();
       return { host: this.listening[0].host, port: this.listening[0].port };

@@ -70,6 +70,10 @@ const listenerSchema = z
       .array(z.string().min(1))
       .optional()
       .describe('Origins of web pages that may open a WebSocket, such as https://app.example; all where not given.'),
+    allowAnonymous: z
+      .boolean()
+      .optional()
+      .describe('Whether to listen on an address that is not loopback though nothing checks who connects.'),
     certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
     keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
   })

@@ -103,7 +103,8 @@ t.test('a port in use is one line with exit code 1', async (t) => {
 });
 
 t.test('an address of another machine is one line with exit code 1', async (t) => {
-  const outcome = await runProgram(t, ['start', '--memory', '--port', '0', '--host', '192.0.2.1']);
+  const args = ['start', '--memory', '--port', '0', '--host', '192.0.2.1'];
+  const outcome = await runProgram(t, args, { COUNTERSIGN_ALLOW_ANONYMOUS: 'true' });
   expectRefusal(t, outcome, 1, /192\.0\.2\.1.* address of this machine/);
 });
 

@@ -1,0 +1,49 @@
+import { BlockList, isIP } from 'node:net';
+import { CountersignError } from '../base/errors.js';
+import type { Hooks } from '../broker/hooks.js';
+import type { Settings } from '../config/schema.js';
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+/**
+ * Refuses to let everybody in from other machines unless that is asked for in so many words.
+ *
+ * Only `authenticate` counts as a check: methods of enhanced authentication leave open a CONNECT that names none.
+ * @param hooks those that will be asked, with the ones of the settings' files
+ * @param address where to listen if the settings name no listeners
+ * @throws CountersignError ERR_COUNTERSIGN_CONFIG, one line that names the first address and what may be done
+ */
+export function refuseExposure(settings: Settings, hooks: Hooks, address: { readonly host: string }): void {
+  const isChecked = hooks.authenticate !== undefined;
+  const { listeners, allowAnonymous = false } = settings;
+  if (listeners.length === 0 && !isChecked && !allowAnonymous) refuseUnlessLoopback('host', address.host);
+  listeners.forEach((listener, index) => {
+    const path = `listeners[${index}]`;
+    if (isChecked && listener.allowAnonymous === true && !allowAnonymous) {
+      throw wrong(
+        `${path}.allowAnonymous: true has no effect where credentials are checked: write it at the top level`,
+      );
+    }
+    const isAllowed = listener.allowAnonymous ?? allowAnonymous;
+    if (!isChecked && !isAllowed) refuseUnlessLoopback(`${path}.host`, listener.host);
+  });
+}
+
+function refuseUnlessLoopback(path: string, host: string): void {
+  if (isLoopback(host)) return;
+  const problem = `${JSON.stringify(host)} is not a loopback address, and nothing checks who connects`;
+  throw wrong(`${path}: ${problem}: give passwordFile or jwt, or write allowAnonymous: true to let everybody in`);
+}
+
+/** A name other than localhost may come to mean any address, so it counts as none of this machine's own. */
+function isLoopback(host: string): boolean {
+  const family = isIP(host);
+  if (family === 0 || host.includes('%')) return host.toLowerCase() === 'localhost';
+  return loopback.check(host, family === 4 ? 'ipv4' : 'ipv6');
+}
+
+function wrong(message: string): CountersignError {
+  return new CountersignError('ERR_COUNTERSIGN_CONFIG', message);
+}
