@@ -54,6 +54,11 @@ export class Metrics {
     return this.sent.reduce((sum, count) => sum + count, this.publishesSent);
   }
 
+  /** Deliveries that came to nothing. */
+  get publishesDropped(): number {
+    return this.droppedOffline + this.droppedQueueFull + this.droppedSlow + this.droppedTooLarge + this.expired;
+  }
+
   /** A packet of this type came. */
   countReceived(packetType: number): void {
     this.received[packetType * reasonCodes]++;

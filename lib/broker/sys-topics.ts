@@ -4,6 +4,7 @@ import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import { Outgoing } from './outgoing.js';
 import type { Retained } from './retained.js';
+import { SysLoads } from './sys-loads.js';
 
 const noBytes = Buffer.alloc(0);
 
@@ -15,6 +16,9 @@ export class SysTopics {
   private readonly out = new Outgoing();
   private readonly startedAtMs: number;
   private readonly told = new Map<string, string>();
+  private readonly loads = new SysLoads();
+  private updatedAtMs = 0;
+  private mostConnected = 0;
 
   constructor(context: Context, fanOut: FanOut, retained: Retained) {
     this.context = context;
@@ -35,22 +39,32 @@ export class SysTopics {
   private values(): [string, string | number][] {
     const { metrics, sessions, routes, clock } = this.context;
     const connected = metrics.connectionsOpen;
+    const disconnected = Math.max(0, sessions.size - connected);
+    this.mostConnected = Math.max(this.mostConnected, connected);
+    const now = clock.now();
+    const seconds = this.updatedAtMs === 0 ? 0 : (now - this.updatedAtMs) / 1000;
+    this.updatedAtMs = now;
     return [
       ['version', `countersign ${version}`],
-      ['uptime', `${Math.floor((clock.now() - this.startedAtMs) / 1000)} seconds`],
+      ['uptime', `${Math.floor((now - this.startedAtMs) / 1000)} seconds`],
       ['clients/connected', connected],
-      ['clients/disconnected', Math.max(0, sessions.size - connected)],
+      ['clients/active', connected],
+      ['clients/disconnected', disconnected],
+      ['clients/inactive', disconnected],
+      ['clients/maximum', this.mostConnected],
       ['clients/total', sessions.size],
       ['clients/expired', metrics.sessionsExpired],
       ['bytes/received', metrics.bytesReceived],
       ['bytes/sent', metrics.bytesSent],
       ['messages/received', metrics.packetsReceived],
+      ['messages/sent', metrics.packetsSent],
       ['publish/messages/received', metrics.publishesReceived],
       ['publish/messages/sent', metrics.publishesSent],
-      ['publish/messages/dropped', metrics.droppedOffline + metrics.droppedQueueFull + metrics.droppedSlow],
+      ['publish/messages/dropped', metrics.publishesDropped],
       ['retained messages/count', this.retained.size],
       ['subscriptions/count', routes.size],
       ['receipts/sent', metrics.receiptsSent],
+      ...this.loads.update(metrics, seconds),
     ];
   }
 

@@ -13,6 +13,9 @@ export class Connections {
   /** Every socket of the network, in a handshake of TLS or HTTP as well. */
   private readonly sockets = new Set<Socket>();
   private isClosing = false;
+  /** Refused and not in the log yet. */
+  private untold = 0;
+  private tellAgainAtMs = 0;
   /** One for all sockets: it is called on the socket. */
   private readonly onSocketClosed: (this: Socket) => void;
 
@@ -29,12 +32,26 @@ export class Connections {
   admit(socket: Socket): boolean {
     if (this.sockets.size >= this.maximum || this.isClosing) {
       this.parts.core.context.metrics.connectionsRefused++;
+      this.tellRefused(socket);
       socket.destroy();
       return false;
     }
     this.sockets.add(socket);
     socket.on('close', this.onSocketClosed);
     return true;
+  }
+
+  /** One line a second at most: whoever floods the broker shall not flood the log. */
+  private tellRefused({ remoteAddress, remotePort }: Socket): void {
+    const { log, core } = this.parts;
+    const now = core.context.clock.now();
+    this.untold++;
+    if (this.isClosing || now < this.tellAgainAtMs) return;
+    const reason = `there are ${this.maximum} connections already: maximumConnections`;
+    const fields = { client: '', address: `${remoteAddress}:${remotePort}`, reason, count: this.untold };
+    log.warn(fields, 'connection refused');
+    this.tellAgainAtMs = now + 1000;
+    this.untold = 0;
   }
 
   /** A stream of MQTT begins. */
