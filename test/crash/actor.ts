@@ -150,6 +150,10 @@ export class Actor implements Application {
     this.work();
   }
 
+  onCompleted(): void {
+    this.work();
+  }
+
   onMessage(packet: IPublishPacket): number {
     const { topic } = packet;
     const text = packet.payload.toString();

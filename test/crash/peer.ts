@@ -26,6 +26,8 @@ export interface Application {
   onAnswered(packet: IPublishPacket, reasonCode: number): void;
   /** PUBACK or PUBREC for a message of the client's own. */
   onTaken(publication: Publication, reasonCode: number, userProperties: UserProperties): void;
+  /** PUBCOMP: one message fewer is open. */
+  onCompleted(): void;
   onSubscribed(filters: readonly string[], granted: readonly number[]): void;
   onUnsubscribed(filters: readonly string[]): void;
 }
@@ -193,6 +195,7 @@ export class Peer {
         break;
       case 'pubcomp':
         this.flows.delete(packet.messageId ?? 0);
+        this.application.onCompleted();
         break;
       case 'suback':
         this.onRequestAnswered(packet.messageId ?? 0, packet.granted as number[]);

@@ -118,7 +118,7 @@ export class CrashRun {
         else if (packet.retain) found.set(packet.topic, Number(packet.payload.toString()));
         return 0;
       },
-      ...{ onClosed: nothing, onAnswered: nothing, onTaken: nothing, onUnsubscribed: nothing },
+      ...{ onClosed: nothing, onAnswered: nothing, onTaken: nothing, onCompleted: nothing, onUnsubscribed: nothing },
     };
     const clientId = `probe-${++this.probes}`;
     const peer = new Peer(world, { clientId, version: 5, receiveMaximum: 100 }, application);
