@@ -12,7 +12,7 @@ export interface Chart {
   readonly rows: readonly ChartRow[];
 }
 
-const widthPx = 820;
+export const widthPx = 820;
 const labelPx = 190;
 const valuePx = 110;
 const barPx = 15;
@@ -21,13 +21,15 @@ const headPx = 76;
 const legendStepPx = 24;
 
 // Hues of middle lightness: told apart, and 3:1 against both backgrounds, also by most who see colours otherwise.
-const colours = ['#0b7fd6', '#d9730d', '#5b9a3c', '#b4559e', '#8a6fdf', '#8c7a3f', '#1a9a94', '#d14a55'];
+export const colours = ['#0b7fd6', '#d9730d', '#5b9a3c', '#b4559e', '#8a6fdf', '#8c7a3f', '#1a9a94', '#d14a55'];
 
 const style = `<style>
   .ground { fill: #ffffff } text { fill: #1f2328; font: 12px system-ui, sans-serif }
-  .title { font-size: 15px; font-weight: 600 } .faint { fill: #59636e } .axis { stroke: #8c959f }
+  .title { font-size: 15px; font-weight: 600 } .faint { fill: #59636e }
+  .axis { stroke: #8c959f } .grid { stroke: #d1d9e0 }
   @media (prefers-color-scheme: dark) {
-    .ground { fill: #0d1117 } text { fill: #e6edf3 } .faint { fill: #9198a1 } .axis { stroke: #6e7681 }
+    .ground { fill: #0d1117 } text { fill: #e6edf3 } .faint { fill: #9198a1 }
+    .axis { stroke: #6e7681 } .grid { stroke: #30363d }
   }
 </style>`;
 
@@ -35,11 +37,13 @@ function escapeXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }
 
-function text(x: number, y: number, content: string, attributes = ''): string {
+/** A text element. */
+export function text(x: number, y: number, content: string, attributes = ''): string {
   return `<text x="${x}" y="${y}"${attributes}>${escapeXml(content)}</text>`;
 }
 
-function legend(names: readonly string[]): string[] {
+/** Squares and names in a row above the plot. */
+export function legend(names: readonly string[]): string[] {
   let x = labelPx;
   return names.flatMap((name, index) => {
     const square = `<rect x="${x}" y="54" width="11" height="11" rx="2" fill="${colours[index % colours.length]}"/>`;
@@ -47,6 +51,26 @@ function legend(names: readonly string[]): string[] {
     x += legendStepPx + 16 + name.length * 6.6;
     return [square, label];
   });
+}
+
+/** An SVG of the usual width with its title, around these elements. */
+export function drawing(
+  { title, caption }: { readonly title: string; readonly caption: string },
+  height: number,
+  elements: readonly string[],
+): string {
+  const size = `width="${widthPx}" height="${height}"`;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${widthPx} ${height}" ${size} role="img">`,
+    `<title>${escapeXml(`${title}: ${caption}`)}</title>`,
+    style,
+    `<rect class="ground" ${size} rx="8"/>`,
+    text(14, 25, title, ' class="title"'),
+    text(14, 44, caption, ' class="faint"'),
+    ...elements,
+    '</svg>',
+    '',
+  ].join('\n');
 }
 
 /** The chart as an SVG that follows the reader's light or dark scheme. */
@@ -67,19 +91,6 @@ export function renderChart(chart: Chart): string {
     }
     y += rowGapPx;
   }
-  const height = y + 4;
-  const size = `width="${widthPx}" height="${height}"`;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${widthPx} ${height}" ${size} role="img">`,
-    `<title>${escapeXml(`${chart.title}: ${chart.caption}`)}</title>`,
-    style,
-    `<rect class="ground" ${size} rx="8"/>`,
-    text(14, 25, chart.title, ' class="title"'),
-    text(14, 44, chart.caption, ' class="faint"'),
-    ...legend(names),
-    `<line class="axis" x1="${labelPx}" y1="${headPx - 4}" x2="${labelPx}" y2="${y - rowGapPx + 2}"/>`,
-    ...parts,
-    '</svg>',
-    '',
-  ].join('\n');
+  const axis = `<line class="axis" x1="${labelPx}" y1="${headPx - 4}" x2="${labelPx}" y2="${y - rowGapPx + 2}"/>`;
+  return drawing(chart, y + 4, [...legend(names), axis, ...parts]);
 }

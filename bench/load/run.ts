@@ -1,13 +1,13 @@
 // Measures brokers side by side: `node dist/bench/load/run.js --help`.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, type } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { canPin, pinned, startBroker } from './brokers.js';
+import { canPin, startBroker } from './brokers.js';
 import { type BenchCase, casesOf, concerns, defaultCases } from './cases.js';
-import type { LoadResult, Phase } from './options.js';
+import { generate } from './generate.js';
+import type { Phase } from './options.js';
 import { type Peer, peers, repositoryRoot } from './peers.js';
 import {
   type CaseSummary,
@@ -34,8 +34,6 @@ const usage = `node dist/bench/load/run.js [options]
   --payload BYTES   (default 64)                 --out FILE   (default bench/results/DATE.json)
 `;
 
-const generatorPath = join(dirname(fileURLToPath(import.meta.url)), 'generator.js');
-const generatorLimitMs = 800_000;
 const errorCharactersMax = 300;
 
 function print(line: string): void {
@@ -86,30 +84,6 @@ function choosePeers(given: Arguments): FoundPeer[] {
     else print(`${peer.title} is not on this machine: skipped`);
   }
   return found;
-}
-
-/** Runs the generator on CPU 1; rejects with what it wrote to stderr when it fails. */
-function generate(options: object): Promise<LoadResult> {
-  return new Promise((resolve, reject) => {
-    const [command, ...args] = pinned(1, [process.execPath, generatorPath, JSON.stringify(options)]);
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: generatorLimitMs });
-    let output = '';
-    let errors = '';
-    child.stdout.on('data', (chunk: Buffer) => {
-      output += chunk.toString();
-    });
-    child.stderr.on('data', (chunk: Buffer) => {
-      errors += chunk.toString();
-    });
-    const onExit = () => child.kill('SIGKILL');
-    process.once('exit', onExit);
-    child.once('error', reject);
-    child.once('close', (code) => {
-      process.off('exit', onExit);
-      if (code === 0) resolve(JSON.parse(output) as LoadResult);
-      else reject(new Error(errors.trim() || `the generator ended with code ${code}`));
-    });
-  });
 }
 
 async function runOnce({ peer, program }: FoundPeer, benchCase: BenchCase, run: number, given: Arguments) {
