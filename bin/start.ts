@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { version } from '../lib/base/version.js';
 import { loadSettings } from '../lib/config/load.js';
 import type { Settings } from '../lib/config/schema.js';
-import { Broker } from '../lib/index.js';
+import { Broker, type ListenerAddress } from '../lib/index.js';
 import { readConfigurationFile } from './configuration-file.js';
 import { describeFailure, ExitCode, sayError } from './failure.js';
 import { openLog } from './log.js';
@@ -24,6 +24,7 @@ export interface StartFlags {
 const stopDeadlineMs = 4500;
 /** A signal this soon after the first is the same one: on Ctrl-C npm passes on what the terminal already sent. */
 const sameSignalMs = 500;
+const schemes = { tcp: 'mqtt', tls: 'mqtts', ws: 'ws', wss: 'wss' } as const;
 
 /** Runs a broker until a signal ends the process. Rejects if it cannot start. */
 export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): Promise<void> {
@@ -49,8 +50,8 @@ export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): 
     await flush();
   });
   try {
-    const { host, port } = await listening;
-    announce(settings, host, port);
+    await listening;
+    announce(settings, broker.addresses);
   } catch (error) {
     await flush();
     throw error;
@@ -80,12 +81,20 @@ function readSettings(flags: StartFlags, environment: NodeJS.ProcessEnv): Settin
   return loadSettings({ file, environment: variables, flags: flagOptions });
 }
 
-function announce(settings: Settings, host: string, port: number): void {
+/** One line when connections are accepted, which scripts wait for; one more for each further listener. */
+function announce(settings: Settings, [first, ...others]: readonly ListenerAddress[]): void {
+  if (first === undefined) return;
   const store = settings.memory ? 'memory' : `${settings.data} (${settings.durability})`;
-  const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const lines = [`countersign ${version} ready on ${addressUrl(first)}, data in ${store}`];
+  for (const address of others) lines.push(`also listening on ${addressUrl(address)}`);
   // Who started us may have closed stdout, which is no reason to stop.
   process.stdout.on('error', () => undefined);
-  process.stdout.write(`countersign ${version} ready on mqtt://${address}, data in ${store}\n`);
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+function addressUrl({ type, host, port, path }: ListenerAddress): string {
+  const place = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  return `${schemes[type]}://${place}${type === 'ws' || type === 'wss' ? (path ?? '') : ''}`;
 }
 
 /** First signal: an orderly stop, with a deadline. Second: the end. */

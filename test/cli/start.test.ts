@@ -36,6 +36,15 @@ t.test('the ready line tells the durability, and that memory is not durable', as
   t.match(memory.running.stdout, /, data in memory\n$/);
 });
 
+t.test('the ready line names the first listener as its type is called, and more lines the others', async (t) => {
+  const file = join(await temporaryDirectory(t), 'countersign.yaml');
+  const listeners = ['  - { type: ws, port: 0, path: /broker }', '  - { type: tcp, port: 0 }'];
+  await writeFile(file, ['memory: true', 'listeners:', ...listeners, ''].join('\n'));
+  const { running } = await startChild(t, ['--config', file]);
+  t.match(running.stdout, /^countersign \S+ ready on ws:\/\/127\.0\.0\.1:\d+\/broker, data in memory\n/);
+  t.match(running.stdout, /\nalso listening on mqtt:\/\/127\.0\.0\.1:\d+\n$/);
+});
+
 t.test('an IPv6 address stands in brackets', async (t) => {
   const child = await startChild(t, ['--memory', '--host', '::1']).catch((error: Error) => error);
   if (child instanceof Error) {

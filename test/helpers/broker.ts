@@ -17,7 +17,7 @@ export async function startBroker(t: Test, options: BrokerOptions = {}): Promise
   return { broker, port };
 }
 
-const readyLine = /^countersign \S+ ready on mqtt:\/\/(.+):(\d+), data in .+\n/m;
+const readyLine = /^countersign \S+ ready on \w+:\/\/(.+):(\d+)[^:\s]*, data in .+\n/m;
 
 /** A broker in a process of its own. */
 export class BrokerChild {
