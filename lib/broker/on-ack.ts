@@ -83,8 +83,14 @@ export class OnAck {
   private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {
     // Of a plain message only its number matters from here on: it is not sent again.
     const facts: DeliveryFacts = delivery ?? {
-      ...{ sequence, messageSequence: sequence, qos: 2, retain: false, subscriptionIds: null },
-      ...{ kind: DeliveryKind.message, reference: null, group: null },
+      sequence,
+      messageSequence: sequence,
+      qos: 2,
+      retain: false,
+      subscriptionIds: null,
+      kind: DeliveryKind.message,
+      reference: null,
+      group: null,
     };
     this.context.persistence.putDelivery(session.number, facts, session.outbound.state(packetId), packetId);
   }
