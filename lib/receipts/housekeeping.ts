@@ -13,6 +13,8 @@ export interface RecordLimits {
 
 /** Records and rows handled in one slice. */
 const slice = 200;
+/** After any time that a key can hold. */
+const endOfTimeMs = 2 ** 47;
 /** How many of a publisher's oldest records are looked at for a finished one, when it has too many. */
 const searched = 200;
 
@@ -39,9 +41,9 @@ export class Housekeeping {
     if (records.sizeOf(publisherKey) >= limits.maxRecordsPerPublisher && !this.removeOldestOf(publisherKey))
       return false;
     if (records.size < limits.maxRecords) return true;
-    const [oldest] = records.finishedBefore(Number.MAX_SAFE_INTEGER / 2 ** 6, 1);
-    if (oldest !== undefined) records.remove(oldest, slice);
-    return oldest !== undefined;
+    const oldest = records.oldestFinished(endOfTimeMs);
+    if (oldest !== null) records.remove(oldest, slice);
+    return oldest !== null;
   }
 
   private removeOldestOf(publisherKey: Buffer): boolean {
@@ -62,13 +64,14 @@ export class Housekeeping {
   }
 
   private prune(): boolean {
-    const old = this.records.finishedBefore(this.clock.now() - this.limits.retention * 1000, slice);
-    let rows = slice;
-    for (const record of old) {
+    const beforeMs = this.clock.now() - this.limits.retention * 1000;
+    for (let rows = slice; rows > 0; ) {
+      const record = this.records.oldestFinished(beforeMs);
+      if (record === null) return false;
       rows -= record.rows === null ? slice : 1;
-      if (!this.records.remove(record, slice) || rows <= 0) return true;
+      if (!this.records.remove(record, slice)) return true;
     }
-    return old.length === slice;
+    return true;
   }
 
   /** Visits every publisher's oldest records in turn: what is older than `maxPending` ends. */

@@ -36,7 +36,7 @@ export function recipientOfRowKey(key: Buffer): Buffer {
   return key.subarray(identityKeyBytes + sequenceBytes);
 }
 
-/** Key of table `finished`: records by the time of their final tally. */
+/** Key of table `finished`: the time of the last final tally in the row, and the number of its first message. */
 export function finishedKey(finalAtMs: number, sequence: number): Buffer {
   const key = Buffer.allocUnsafe(6 + sequenceBytes);
   key.writeUIntBE(finalAtMs, 0, 6);
@@ -44,8 +44,21 @@ export function finishedKey(finalAtMs: number, sequence: number): Buffer {
   return key;
 }
 
-export function readFinishedKey(key: Buffer): { finalAtMs: number; sequence: number } {
-  return { finalAtMs: key.readUIntBE(0, 6), sequence: readSequence(key, 6) };
+export function readFinishedTime(key: Buffer): number {
+  return key.readUIntBE(0, 6);
+}
+
+/** Bytes of one record in a row of table `finished`. */
+export const finishedEntryBytes = identityKeyBytes + sequenceBytes;
+
+export function writeFinishedEntry(value: Buffer, at: number, publisherKey: Buffer, sequence: number): void {
+  value.set(publisherKey, at);
+  writeSequence(value, sequence, at + identityKeyBytes);
+}
+
+export function readFinishedEntry(value: Buffer, at: number): { publisherKey: Buffer; sequence: number } {
+  const publisherKey = value.subarray(at, at + identityKeyBytes);
+  return { publisherKey, sequence: readSequence(value, at + identityKeyBytes) };
 }
 
 /** Key of table `answers` for a message that awaits its application's word: who published it. */

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { RecentMap } from '../base/recent-map.js';
 import { type Store, Table } from '../store/store.js';
+import { FinishedRecords } from './finished-records.js';
 import { encodeSegment, serverSegment } from './names.js';
 import { RecipientRows } from './recipient-rows.js';
 import {
@@ -37,6 +38,7 @@ export class RecordStore {
   private readonly bySegment = new Map<string, Set<Publisher>>();
   private readonly changed = new Set<Publisher>();
   private readonly recipientRows: RecipientRows;
+  private readonly finished: FinishedRecords;
   private readonly changedRecords = new Set<TrackedRecord>();
   /** Changes made so far: more than before means that something is to be recorded. */
   changes = 0;
@@ -45,6 +47,7 @@ export class RecordStore {
   constructor(store: Store) {
     this.store = store;
     this.recipientRows = new RecipientRows(store);
+    this.finished = new FinishedRecords(store);
     this.loadPublishers();
   }
 
@@ -104,6 +107,7 @@ export class RecordStore {
     }
     this.changedRecords.clear();
     this.recipientRows.putChanges();
+    this.finished.putChanges();
   }
 
   /** Notes that receipts of a message were left out for some subscriber. */
@@ -116,7 +120,8 @@ export class RecordStore {
 
   /** Notes that the record has its final tally. */
   finish(record: TrackedRecord): void {
-    this.store.put(Table.finished, keys.finishedKey(record.finalAtMs, record.sequence), record.publisherKey);
+    this.changes++;
+    this.finished.add(record);
   }
 
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
@@ -203,16 +208,15 @@ export class RecordStore {
     return entries.map(({ key }) => keys.readRecordKey(key).sequence);
   }
 
-  /** Records whose final tally was before a time, oldest first. */
-  finishedBefore(timeMs: number, limit: number): TrackedRecord[] {
-    const found: TrackedRecord[] = [];
-    const entries = this.store.range(Table.finished, Buffer.alloc(0), keys.finishedKey(timeMs, 0), limit);
-    for (const { key, value } of entries) {
-      const record = this.find(value, keys.readFinishedKey(key).sequence);
-      if (record === null) this.store.delete(Table.finished, key);
-      else found.push(record);
+  /** The oldest record whose final tally was before a time. */
+  oldestFinished(beforeMs: number): TrackedRecord | null {
+    for (;;) {
+      const first = this.finished.first(beforeMs);
+      if (first === null) return null;
+      const record = this.find(first.publisherKey, first.sequence);
+      if (record !== null) return record;
+      this.finished.skip();
     }
-    return found;
   }
 
   /** Deletes a record and everything that leads to it; false if rows are left for a further call. */
@@ -227,7 +231,6 @@ export class RecordStore {
       if (rows.length === rowsLimit) return false;
     }
     this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
-    if (record.finalAtMs > 0) this.store.delete(Table.finished, keys.finishedKey(record.finalAtMs, sequence));
     if (record.requested === 'processed') {
       this.store.delete(Table.answers, keys.answerBySequenceKey(sequence));
       if (correlationData !== null) {
@@ -285,7 +288,7 @@ export class RecordStore {
   }
 
   private get hasChanges(): boolean {
-    return this.changedRecords.size > 0 || this.recipientRows.hasChanges;
+    return this.changedRecords.size > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
   }
 
   private putCounts(): void {
