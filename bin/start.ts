@@ -93,6 +93,7 @@ function announce(settings: Settings, [first, ...others]: readonly ListenerAddre
 }
 
 function addressUrl({ type, host, port, path }: ListenerAddress): string {
+  if (type === 'unix') return `unix:${path}`;
   const place = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
   return `${schemes[type]}://${place}${type === 'ws' || type === 'wss' ? (path ?? '') : ''}`;
 }

@@ -27,7 +27,8 @@ export function refuseExposure(settings: Settings, hooks: Hooks, address: { read
       );
     }
     const isAllowed = listener.allowAnonymous ?? allowAnonymous;
-    if (!isChecked && !isAllowed) refuseUnlessLoopback(`${path}.host`, listener.host);
+    // A Unix socket has no other machines at its far end.
+    if (!isChecked && !isAllowed && listener.type !== 'unix') refuseUnlessLoopback(`${path}.host`, listener.host);
   });
 }
 

@@ -9,6 +9,11 @@ export interface AuthenticationRequest extends ClientIdentity {
   readonly password: Buffer | null;
   readonly address: string;
   readonly protocolVersion: number;
+  /**
+   * The user that the client's certificate names, verified by the listener (`userFromCertificate`); null without. It is
+   * `userName` then, whatever CONNECT says.
+   */
+  readonly certificateUser: string | null;
 }
 
 /** Why a client is refused: a reason code of CONNACK or DISCONNECT and, for MQTT 5, a sentence. */
@@ -21,7 +26,7 @@ export interface AuthenticationRefusal {
 /** A client that is let in, with what its credentials say beyond that. A plain `true` says nothing more. */
 export interface AuthenticationAdmission {
   readonly admitted: true;
-  /** The client's user from here on; the user name of CONNECT where not given. */
+  /** The client's user from here on; that of the request where not given. */
   readonly userName?: string | null;
   /** When the credentials end, and the connection with them (0x87), in ms since the epoch. */
   readonly expiresAtMs?: number;

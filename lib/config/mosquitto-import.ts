@@ -29,6 +29,8 @@ interface ListenerDraft {
   readonly line: number;
   readonly port: number;
   readonly host: string;
+  /** Path of a Unix socket, in place of host and port. */
+  readonly socket: string | null;
   isWebSocket: boolean;
   readonly options: Record<string, unknown>;
 }
@@ -158,14 +160,9 @@ class Import {
     const [portText = '', address] = value.split(/\s+/);
     this.isInBridge = false;
     const port = Number(portText);
-    if (port === 0 && address?.startsWith('/')) {
-      this.note(line, `listener 0 ${address}: not supported: Unix sockets are not listened on for MQTT`);
-      // Its directives must not fall to the listener before.
-      this.current = { line, port, host: allInterfaces, isWebSocket: false, options: {} };
-      return;
-    }
     const given = name === 'port' ? this.bindAddress : address;
-    const draft = { line, port, host: given ?? allInterfaces, isWebSocket: false, options: {} };
+    const socket = port === 0 && address?.startsWith('/') ? address : null;
+    const draft = { line, port, host: given ?? allInterfaces, socket, isWebSocket: false, options: {} };
     this.current = draft;
     this.listeners.push(draft);
   }
@@ -237,7 +234,7 @@ class Import {
     if (needed > usual) this.options.maximumPacketSize = Math.min(needed, 268_435_460);
   }
 
-  private finishListener({ line, port, host, isWebSocket, options }: ListenerDraft): object {
+  private finishListener({ line, port, host, socket, isWebSocket, options }: ListenerDraft): object {
     const { certificateFile, keyFile } = options;
     const isTls = certificateFile !== undefined && keyFile !== undefined;
     if (isTls !== (certificateFile !== undefined || keyFile !== undefined)) {
@@ -245,6 +242,10 @@ class Import {
     }
     const type = isWebSocket ? (isTls ? 'wss' : 'ws') : isTls ? 'tls' : 'tcp';
     const allows = this.known.has('listeners[].allowAnonymous') && this.options.allowAnonymous === true;
+    if (socket !== null) {
+      if (type !== 'tcp') this.note(line, `listener 0 ${socket}: it speaks plain MQTT here, without TLS or WebSocket`);
+      return { type: 'unix', path: socket };
+    }
     return { type, host, port, ...options, ...(allows ? { allowAnonymous: true } : {}) };
   }
 

@@ -3,6 +3,7 @@ import { CountersignError } from '../base/errors.js';
 import { sessionNeverExpires, uint16Max, variableByteIntegerMax } from '../spec/limits.js';
 import { accessOptions } from './access-options.js';
 import { listFacts, type OptionFacts } from './facts.js';
+import { listenerSchema } from './listener-options.js';
 import { operationOptions } from './operation-options.js';
 import { describeProblems, type Spell } from './problems.js';
 
@@ -59,31 +60,6 @@ const trackingRuleSchema = z.strictObject({
   receipt: z.enum(['delivered', 'processed']).describe('The state that counts as success.'),
   force: z.boolean().default(false).describe("Whether the rule wins over the publisher's own request."),
 });
-
-const listenerSchema = z
-  .strictObject({
-    type: z.enum(['tcp', 'tls', 'ws', 'wss']).describe('What is spoken: MQTT over TCP, TLS, WebSocket or both.'),
-    host: z.string().min(1).default('127.0.0.1').describe('Address or host name to listen on.'),
-    port: whole(0, uint16Max).describe('TCP port to listen on; 0 takes a free one.'),
-    path: z.string().startsWith('/').default('/mqtt').describe('Path of WebSockets.'),
-    allowedOrigins: z
-      .array(z.string().min(1))
-      .optional()
-      .describe('Origins of web pages that may open a WebSocket, such as https://app.example; all where not given.'),
-    allowAnonymous: z
-      .boolean()
-      .optional()
-      .describe('Whether to listen on an address that is not loopback though nothing checks who connects.'),
-    certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
-    keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
-  })
-  .superRefine(({ type, certificateFile, keyFile }, context) => {
-    if (type !== 'tls' && type !== 'wss') return;
-    for (const [key, input] of Object.entries({ certificateFile, keyFile })) {
-      const message = `listeners of type ${type} need one`;
-      if (input === undefined) context.addIssue({ code: 'custom', path: [key], message, input });
-    }
-  });
 
 /** Every option of a broker: its type, bounds, default and description, from which documentation is generated. */
 export const optionsSchema = z.strictObject({

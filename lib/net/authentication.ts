@@ -29,6 +29,14 @@ export interface Deadline {
   readonly seconds: number;
 }
 
+/** What a client shows of itself. */
+export interface Shown {
+  readonly packet: ConnectPacket;
+  readonly address: string;
+  /** The user that its certificate names, verified; null without. It wins over the user name of CONNECT. */
+  readonly certificateUser: string | null;
+}
+
 /** Authenticates one connection's client with the hooks of the embedding program. @see MQTT 5 §4.12 */
 export class Authentication {
   /** The method of CONNECT, which every AUTH must repeat; null without enhanced authentication. [MQTT-4.12.0-5] */
@@ -37,28 +45,31 @@ export class Authentication {
   private readonly deadline: Deadline;
   private readonly packet: ConnectPacket;
   private readonly address: string;
+  private readonly certificateUser: string | null;
   private exchange: Record<string, unknown> = {};
   /** Who the client is, as far as it is known. */
   private userName: string | null;
   /** When the credentials end, ms since the epoch; 0 for never. */
   private expiresAtMs = 0;
 
-  constructor(hooks: Hooks, packet: ConnectPacket, address: string, deadline: Deadline) {
+  constructor(hooks: Hooks, { packet, address, certificateUser }: Shown, deadline: Deadline) {
     this.hooks = hooks;
     this.deadline = deadline;
     this.packet = packet;
     this.address = address;
+    this.certificateUser = certificateUser;
     this.method = packet.authenticationMethod;
-    this.userName = packet.userName;
+    this.userName = certificateUser ?? packet.userName;
   }
 
   /** Decides a CONNECT; a promise only if a hook returns one. */
   begin(): AuthenticationDecision | Promise<AuthenticationDecision> {
     if (this.method !== null) return this.step(this.packet.authenticationData, false);
-    const { hooks, packet, address } = this;
+    const { hooks, packet, address, userName, certificateUser } = this;
     const { authenticate } = hooks;
-    if (authenticate === undefined) return { kind: 'accepted', userName: packet.userName, data: null };
-    const { clientId, userName, password, version: protocolVersion } = packet;
+    if (authenticate === undefined) return { kind: 'accepted', userName, data: null };
+    const { clientId, password, version: protocolVersion } = packet;
+    const request = { clientId, userName, password, address, protocolVersion, certificateUser };
     const decide = (verdict: boolean | AuthenticationAdmission | AuthenticationRefusal): AuthenticationDecision => {
       if (verdict === true) return { kind: 'accepted', userName, data: null };
       if (verdict !== false && 'admitted' in verdict && verdict.admitted === true) return this.admit(verdict);
@@ -66,7 +77,7 @@ export class Authentication {
         verdict === false ? {} : (verdict as AuthenticationRefusal);
       return refused(reasonCode, reason);
     };
-    return this.run(() => authenticate.call(hooks, { clientId, userName, password, address, protocolVersion }), decide);
+    return this.run(() => authenticate.call(hooks, request), decide);
   }
 
   /** Ends a connection with its credentials; null if these do not end. */
@@ -78,7 +89,7 @@ export class Authentication {
 
   private admit({ userName, expiresAtMs = 0 }: AuthenticationAdmission): AuthenticationDecision {
     this.expiresAtMs = expiresAtMs;
-    this.userName = userName === undefined ? this.packet.userName : userName;
+    if (userName !== undefined) this.userName = userName;
     return { kind: 'accepted', userName: this.userName, data: null };
   }
 

@@ -20,6 +20,7 @@ import { ConnectionLog } from './connection-log.js';
 import type { ConnectionParts } from './connection-parts.js';
 import { Handshake, type HandshakePort } from './handshake.js';
 import { KeepAlive } from './keep-alive.js';
+import type { Origin } from './origin.js';
 import { Outbox } from './outbox.js';
 import { ReAuthentication } from './re-authentication.js';
 import { PauseReason, ReadPauses } from './read-pauses.js';
@@ -62,14 +63,14 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   /** True once CONNACK has left. */
   private greeted = false;
 
-  constructor(stream: Duplex, address: string, parts: ConnectionParts) {
+  constructor(stream: Duplex, { address, certificateUser }: Origin, parts: ConnectionParts) {
     const { settings, clock, timers, metrics } = parts.core.context;
     this.stream = stream;
     this.address = address;
     this.parts = parts;
     this.splitter = new FrameSplitter(settings.maximumPacketSize);
     this.outbox = new Outbox(stream, parts.pool);
-    this.handshake = new Handshake(parts.core, this);
+    this.handshake = new Handshake(parts.core, this, certificateUser);
     this.keepAlive = new KeepAlive(clock, timers, this);
     this.pauses = new ReadPauses(stream, parts, this.keepAlive);
     this.timer = timers.after(settings.connectTimeout * 1000, () => this.drop('no CONNECT in time'));

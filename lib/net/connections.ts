@@ -4,6 +4,7 @@ import type { Link } from '../session/link.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionParts } from './connection-parts.js';
+import type { Origin } from './origin.js';
 
 /** The open connections of a broker, whichever listener they came by, and their bound. */
 export class Connections {
@@ -55,13 +56,13 @@ export class Connections {
   }
 
   /** A stream of MQTT begins. */
-  start(stream: Duplex, address: string): void {
+  start(stream: Duplex, origin: Origin): void {
     if (this.isClosing) {
       stream.destroy();
       return;
     }
     this.parts.core.context.metrics.connectionsOpen++;
-    this.open.add(new Connection(stream, address, this.parts));
+    this.open.add(new Connection(stream, origin, this.parts));
   }
 
   /** Sends every client away; sockets of none are cut once that is done. */

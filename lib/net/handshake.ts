@@ -27,12 +27,15 @@ export interface HandshakePort {
 export class Handshake {
   private readonly core: BrokerCore;
   private readonly port: HandshakePort;
+  private readonly certificateUser: string | null;
   private packet: ConnectPacket | null = null;
   private authentication: Authentication | null = null;
 
-  constructor(core: BrokerCore, port: HandshakePort) {
+  /** @param certificateUser whom the client's certificate names; null if nothing is taken from one */
+  constructor(core: BrokerCore, port: HandshakePort, certificateUser: string | null) {
     this.core = core;
     this.port = port;
+    this.certificateUser = certificateUser;
   }
 
   /** Takes a packet that comes before CONNACK. @throws ProtocolError */
@@ -57,7 +60,8 @@ export class Handshake {
     }
     const { hooks, timers, settings } = this.core.context;
     const deadline = { timers, seconds: settings.authenticationTimeout };
-    const authentication = new Authentication(hooks, packet, this.port.address, deadline);
+    const shown = { packet, address: this.port.address, certificateUser: this.certificateUser };
+    const authentication = new Authentication(hooks, shown, deadline);
     this.authentication = authentication;
     this.settle(authentication.begin(), packet, authentication);
   }

@@ -8,8 +8,11 @@ import {
   type Server as TlsServer,
 } from 'node:tls';
 import { CountersignError } from '../base/errors.js';
+import { defaultWebSocketPath } from '../config/listener-options.js';
 import type { ListenerSettings } from '../config/schema.js';
 import type { Connections } from './connections.js';
+import { addressOf } from './origin.js';
+import { listenAtPath, removeStaleSocket } from './unix-socket.js';
 import { Upgrades } from './upgrades.js';
 
 /** Where a listener listens. */
@@ -21,7 +24,7 @@ export interface Address {
 /** Where a listener listens, and for what. */
 export interface ListenerAddress extends Address {
   readonly type: ListenerSettings['type'];
-  /** Of WebSockets. */
+  /** Of WebSockets; of a Unix socket its file, while `host` is empty and `port` 0. */
   readonly path?: string;
 }
 
@@ -29,6 +32,7 @@ export interface ListenerAddress extends Address {
  * Accepts connections at one address. Each kind puts its own stages before the same `Connection`:
  *
  *     tcp   socket ─────────────────────────────────▶ Connection
+ *     unix  socket ─────────────────────────────────▶ Connection
  *     tls   socket ──▶ TLS handshake ───────────────▶ Connection
  *     ws    socket ───────────────────▶ HTTP upgrade ─▶ Connection
  *     wss   socket ──▶ TLS handshake ──▶ HTTP upgrade ─▶ Connection
@@ -52,20 +56,39 @@ export class Listener {
     this.upgrades = type === 'ws' || type === 'wss' ? this.createUpgrades(options.maximumPacketSize, timeoutMs) : null;
   }
 
-  /** Begins to listen; port 0 takes a free one. */
-  listen(): Promise<ListenerAddress> {
-    const { host, port, type, path } = this.settings;
-    return new Promise((resolve, reject) => {
-      this.server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-      this.server.listen({ host, port, backlog: 4096 }, () => {
-        const { log } = this.connections.parts;
-        this.server.removeAllListeners('error');
-        this.server.on('error', (error) => log.error({ error: error.message }, 'listener error'));
-        const { port: taken } = this.server.address() as AddressInfo;
-        log.info({ type, host, port: taken }, 'listening');
-        resolve({ type, host, port: taken, ...(this.upgrades === null ? {} : { path }) });
-      });
+  /** Begins to listen; port 0 takes a free one. @throws CountersignError ERR_COUNTERSIGN_LISTEN */
+  async listen(): Promise<ListenerAddress> {
+    const { host, port = 0, type, path, mode = 600 } = this.settings;
+    if (type === 'unix' && path !== undefined) {
+      await removeStaleSocket(path);
+      const begin = (onListening: () => void) =>
+        listenAtPath(this.server, path, Number.parseInt(String(mode), 8), onListening);
+      await this.begin(begin, (error) => socketError(error, path));
+      return this.told({ type, host: '', port: 0, path });
+    }
+    const begin = (onListening: () => void) => this.server.listen({ host, port, backlog: 4096 }, onListening);
+    await this.begin(begin, (error) => listenError(error, host, port));
+    const { port: taken } = this.server.address() as AddressInfo;
+    return this.told({ type, host, port: taken, ...(this.upgrades === null ? {} : { path: this.upgrades.path }) });
+  }
+
+  private async begin(
+    listen: (onListening: () => void) => void,
+    wrong: (error: NodeJS.ErrnoException) => CountersignError,
+  ): Promise<void> {
+    const { server } = this;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(wrong(error)));
+      listen(resolve);
     });
+    server.removeAllListeners('error');
+    server.on('error', (error) => this.connections.parts.log.error({ error: error.message }, 'listener error'));
+  }
+
+  private told(address: ListenerAddress): ListenerAddress {
+    const { type, host, port, path } = address;
+    this.connections.parts.log.info(type === 'unix' ? { type, path } : { type, host, port }, 'listening');
+    return address;
   }
 
   /** Stops accepting; resolves when the last socket is closed, for which `Connections` cares. */
@@ -114,17 +137,17 @@ export class Listener {
   }
 
   private tlsError(error: unknown): CountersignError {
-    const { host, port, certificateFile, keyFile } = this.settings;
+    const { host, port = 0, certificateFile, keyFile } = this.settings;
     const detail = error instanceof Error ? error.message : String(error);
     const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;
     return new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
   }
 
   private createUpgrades(maximumPacketSize: number, timeoutMs: number): Upgrades {
-    const { path, allowedOrigins } = this.settings;
+    const { path = defaultWebSocketPath, allowedOrigins } = this.settings;
     const { timers } = this.connections.parts.core.context;
     const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
-    return new Upgrades(options, timers, (stream, address) => this.connections.start(stream, address));
+    return new Upgrades(options, timers, (stream, origin) => this.connections.start(stream, origin));
   }
 
   private onSocket(socket: Socket): void {
@@ -135,9 +158,23 @@ export class Listener {
 
   /** A socket whose bytes are not, or no more, encrypted. */
   private onPlain(socket: Socket | TLSSocket): void {
-    if (this.upgrades !== null) this.upgrades.take(socket);
-    else this.connections.start(socket, `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`);
+    const { type, path } = this.settings;
+    const origin = { address: type === 'unix' ? `unix:${path}` : addressOf(socket), certificateUser: null };
+    if (this.upgrades !== null) this.upgrades.take(socket, origin);
+    else this.connections.start(socket, origin);
   }
+}
+
+function socketError(error: NodeJS.ErrnoException, path: string): CountersignError {
+  const { code } = error;
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'is in use by another program, or is a file of another kind: stop that, or choose another path',
+    // Node says so of a directory that is not there, too.
+    EACCES: 'can not be made: its directory must be there, and this user must have the right to write to it',
+  };
+  const reason = reasons[code ?? ''] ?? `can not be listened on (${code ?? error.message})`;
+  const message = `the Unix socket ${path} ${reason}`;
+  return new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): CountersignError {

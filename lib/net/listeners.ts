@@ -18,7 +18,7 @@ export class Listeners {
    */
   async listen({ host, port }: Address): Promise<ListenerAddress[]> {
     const { listeners } = this.connections.parts.core.context.settings;
-    const usual = { type: 'tcp', host, port, path: '/' } as const;
+    const usual = { type: 'tcp', host, port } as const;
     const addresses: ListenerAddress[] = [];
     for (const settings of listeners.length > 0 ? listeners : [usual]) {
       const listener = new Listener(settings, this.connections);

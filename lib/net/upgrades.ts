@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { Timers } from '../broker/timers.js';
+import type { Origin } from './origin.js';
 import { WebSocketStream } from './websocket.js';
 
 /** Largest HTTP header of an upgrade, in bytes; a larger one is answered 431. */
@@ -25,18 +26,23 @@ export interface UpgradeOptions {
   readonly timeoutMs: number;
 }
 
+/** A socket whose request has not come. */
+interface Wait {
+  readonly origin: Origin;
+  end(): void;
+}
+
 /** Turns HTTP requests into WebSockets. A socket that has not become one in time is cut, whatever it did. */
 export class Upgrades {
   private readonly options: UpgradeOptions;
   private readonly timers: Timers;
-  /** Called with each WebSocket and the address of its client. */
-  private readonly onStream: (stream: Duplex, address: string) => void;
+  /** Called with each WebSocket and where it comes from. */
+  private readonly onStream: (stream: Duplex, origin: Origin) => void;
   private readonly http: Server;
   private readonly webSockets: WebSocketServer;
-  /** How to end the wait for each socket's request. */
-  private readonly waits = new Map<Duplex, () => void>();
+  private readonly waits = new Map<Duplex, Wait>();
 
-  constructor(options: UpgradeOptions, timers: Timers, onStream: (stream: Duplex, address: string) => void) {
+  constructor(options: UpgradeOptions, timers: Timers, onStream: (stream: Duplex, origin: Origin) => void) {
     this.options = options;
     this.timers = timers;
     this.onStream = onStream;
@@ -54,15 +60,21 @@ export class Upgrades {
     });
   }
 
+  /** Path of the requests that are taken. */
+  get path(): string {
+    return this.options.path;
+  }
+
   /** Waits for the request on a socket, plain or TLS. */
-  take(socket: Duplex): void {
+  take(socket: Duplex, origin: Origin): void {
     const timer = this.timers.after(this.options.timeoutMs, () => socket.destroy());
     const onClose = (): void => this.endWait(socket);
     socket.once('close', onClose);
-    this.waits.set(socket, () => {
+    const end = (): void => {
       this.timers.cancel(timer);
       socket.removeListener('close', onClose);
-    });
+    };
+    this.waits.set(socket, { origin, end });
     this.http.emit('connection', socket);
   }
 
@@ -72,7 +84,7 @@ export class Upgrades {
   }
 
   private endWait(socket: Duplex): void {
-    this.waits.get(socket)?.();
+    this.waits.get(socket)?.end();
     this.waits.delete(socket);
   }
 
@@ -82,10 +94,11 @@ export class Upgrades {
       refuseUpgrade(socket, status);
       return;
     }
-    const { remoteAddress = 'unknown', remotePort = 0 } = request.socket;
+    const wait = this.waits.get(socket);
+    if (wait === undefined) return;
     this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.endWait(socket);
-      this.onStream(new WebSocketStream(webSocket), `${remoteAddress}:${remotePort}`);
+      this.onStream(new WebSocketStream(webSocket), wait.origin);
     });
   };
 

@@ -1,8 +1,8 @@
-import { lstat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect, isIPv6 } from 'node:net';
+import { type AddressInfo, isIPv6 } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { listenAtPath, removeStaleSocket } from '../net/unix-socket.js';
 
 const headerBytesMax = 8 * 1024;
 /** Whoever watches or governs a broker needs few connections. */
@@ -74,7 +74,7 @@ export class HttpListener {
         log.info({ place: describePlace(taken) }, `${option}: listening`);
         resolve(taken);
       };
-      if ('socket' in place) listenPrivately(server, place.socket, onListening);
+      if ('socket' in place) listenAtPath(server, place.socket, 0o600, onListening);
       else server.listen({ ...place }, onListening);
     });
   }
@@ -119,28 +119,6 @@ export class HttpListener {
       return problem(500, 'internal error');
     }
   }
-}
-
-/** The file of the socket is made within `listen`: only its owner may open it from the start. */
-function listenPrivately(server: Server, path: string, onListening: () => void): void {
-  const before = process.umask(0o177);
-  try {
-    server.listen({ path }, onListening);
-  } finally {
-    process.umask(before);
-  }
-}
-
-/** Removes the socket that a killed process left; one that somebody listens on stays, and so does any other file. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => null);
-  if (found === null || !found.isSocket()) return;
-  const isStale = await new Promise<boolean>((resolve) => {
-    const probe = connect({ path }, () => resolve(false));
-    probe.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
-    probe.on('connect', () => probe.destroy());
-  });
-  if (isStale) await unlink(path);
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

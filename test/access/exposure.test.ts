@@ -55,6 +55,12 @@ t.test('a listener does not say allowAnonymous in vain', async (t) => {
   await expectRefused(t, { listeners, hooks }, /^listeners\[0\]\.allowAnonymous: true has no effect.*top level/);
 });
 
+t.test('a Unix socket is of this machine', async (t) => {
+  const path = join(await temporaryDirectory(t), 'mqtt.sock');
+  await startBroker(t, { listeners: [{ type: 'unix', path }] });
+  await startBroker(t, { listeners: [{ type: 'unix', path: `${path}2` }], host: '0.0.0.0' });
+});
+
 t.test('loopback is 127.0.0.0/8, ::1 and localhost; any other name may mean anything', async (t) => {
   const check = (host: string) => () => refuseExposure(parseOptions({ port: 0 }, ''), {}, { host });
   for (const host of ['127.0.0.1', '127.255.0.9', '::1', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', 'LocalHost']) {

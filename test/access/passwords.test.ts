@@ -147,7 +147,8 @@ async function timedAccess(t: Test) {
   const clock = new FakeClock();
   const access = await Access.open(parseOptions({ passwordFile }, ''), {}, clock);
   const attempt = (password: string, address = '10.0.0.1:50000') => {
-    const request = { clientId: 'c', userName: 'alice', password: Buffer.from(password), address, protocolVersion: 5 };
+    const shown = { clientId: 'c', userName: 'alice', password: Buffer.from(password), certificateUser: null };
+    const request = { ...shown, address, protocolVersion: 5 };
     const verdict = access.hooks.authenticate?.(request);
     assert(verdict instanceof Promise);
     const attempt = { verdict: verdict.then((value) => JSON.stringify(value)), isDone: false };

@@ -53,7 +53,7 @@ export class PipeWorld {
   /** A client that is connected (MQTT 5) and subscribed, with what that brought taken away. */
   client(clientId: string, filters: readonly [string, number][] = []): Pipe {
     const pipe = new Pipe({ allowHalfOpen: false });
-    new Connection(pipe, 'memory', this.parts);
+    new Connection(pipe, { address: 'memory', certificateUser: null }, this.parts);
     pipe.receive(connect({ clientId }));
     if (filters.length > 0) pipe.receive(subscribe({ filters }));
     this.clock.settle();

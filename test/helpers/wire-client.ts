@@ -115,7 +115,8 @@ export class WireClient {
   reset(): void {
     // Where the broker closed first, the socket is being shut down: resetting it would leak it, and Node never exits.
     const { socket } = this;
-    if (socket instanceof Socket && !(socket instanceof TLSSocket) && !socket.writableEnded) socket.resetAndDestroy();
+    const isTcp = socket instanceof Socket && !(socket instanceof TLSSocket) && socket.remoteAddress !== undefined;
+    if (isTcp && !socket.writableEnded) socket.resetAndDestroy();
     else socket.destroy();
   }
 

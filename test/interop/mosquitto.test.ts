@@ -1,6 +1,7 @@
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startBroker } from '../helpers/broker.js';
-import type { Running } from '../helpers/command.js';
+import { type Running, temporaryDirectory } from '../helpers/command.js';
 import { findClient, RealClient, startClient } from '../helpers/real-clients.js';
 import { JsClient } from './mqttjs-client.js';
 
@@ -172,6 +173,19 @@ t.test('properties go from mosquitto_pub to mosquitto_sub', async (t) => {
   const flags = properties.flatMap((property) => ['-D', 'publish', ...property]);
   await publish(t, programs.pub, [...common, '-m', 'x', ...flags]);
   t.same(await received(sub), ['x|text/plain|answers|corr|1|b:1 a:2 b:3|9']);
+});
+
+t.test('mosquitto_pub and mosquitto_sub reach each other over a Unix socket', async (t) => {
+  const programs = findBoth(t);
+  if (programs === undefined) return;
+  const path = join(await temporaryDirectory(t), 'mqtt.sock');
+  await startBroker(t, { listeners: [{ type: 'unix', path }] });
+  const common = ['--unix', path, '-V', 'mqttv5', '-q', '1'];
+  t.equal((await startClient(t, programs.pub, [...common, '-r', '-t', 'ready', '-m', 'now']).finish()).code, 0);
+  const sub = startClient(t, programs.sub, [...common, '-F', format, '-C', '2', '-t', 'ready', '-t', 'a']);
+  await sub.output(/^MESSAGE ready/m);
+  t.equal((await startClient(t, programs.pub, [...common, '-t', 'a', '-m', 'hi']).finish()).code, 0);
+  t.same(await received(sub), ['a 1 0 hi']);
 });
 
 t.test('a message from mosquitto_pub expires in the queue of an absent mosquitto_sub', async (t) => {

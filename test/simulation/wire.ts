@@ -9,6 +9,7 @@ import type { SimulatedTime } from './time.js';
 
 /** Bytes that the network and both kernels take before the broker's socket is full. */
 const capacityBytes = 2048;
+const simulated = { address: 'simulated', certificateUser: null };
 
 /** The broker's end: does at once what a socket of Node does in later ticks. */
 class SimulatedSocket extends EventEmitter {
@@ -107,7 +108,7 @@ export class Wire {
     this.parser.on('packet', (packet: Packet) => this.onParsed(packet));
     this.parser.on('error', (error: Error) => events.onGarbage(error));
     // All that a connection asks of a stream is there; what else a stream has acts in later ticks.
-    this.connection = new Connection(this.socket as unknown as Duplex, 'simulated', parts);
+    this.connection = new Connection(this.socket as unknown as Duplex, simulated, parts);
   }
 
   /** Nothing of this connection comes to the broker before what its client sent on an earlier one. */

@@ -36,7 +36,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'lib/broker': [...stored, 'lib/config', 'lib/receipts'],
   'lib/net': [...stored, 'lib/config', 'lib/receipts', 'lib/broker'],
   'lib/access': [...ground, 'lib/topic', 'lib/config', 'lib/broker'],
-  'lib/operation': [...stored, 'lib/config', 'lib/receipts', 'lib/broker'],
+  'lib/operation': [...stored, 'lib/config', 'lib/receipts', 'lib/broker', 'lib/net'],
   'lib/server.ts': served,
   'lib/index.ts': everything,
   'lib/client.ts': [...ground, 'lib/receipts', 'lib/client'],

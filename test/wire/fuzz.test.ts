@@ -77,7 +77,7 @@ class Bench {
   async connect(): Promise<Pipe> {
     const pipe = new Pipe({ allowHalfOpen: false });
     this.open++;
-    new Connection(pipe, 'memory', this.parts);
+    new Connection(pipe, { address: 'memory', certificateUser: null }, this.parts);
     await tick();
     return pipe;
   }

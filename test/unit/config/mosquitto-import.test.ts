@@ -130,9 +130,10 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
       keyFile: '/etc/ssl/server.key',
     },
     { type: 'ws', host: '::', port: 9001, allowedOrigins: ['https://app.example'] },
+    { type: 'unix', path: '/run/mosquitto.sock' },
     { type: 'tls', port: 8884, certificateFile: 'a.crt', keyFile: 'a.key' },
   ]);
-  t.equal((options.listeners as unknown[]).length, 4);
+  t.equal((options.listeners as unknown[]).length, 5);
   const notes = textsOf(fleet);
   for (const expected of [
     /^2: user: not needed/,
@@ -140,7 +141,6 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
     /^30: require_certificate: not supported/,
     /^31: tls_version: /,
     /^34: protocol websockets: .*\/mqtt/,
-    /^37: listener 0 \/run\/mosquitto\.sock: not supported/,
     /^40: connection cloud: not supported/,
   ]) {
     t.ok(
@@ -167,6 +167,13 @@ t.test('port, bind_address and persistence', async (t) => {
   t.equal(options.memory, true);
   t.equal(options.allowAnonymous, false, 'as Mosquitto 2 has it once there is a listener');
   t.same(importMosquitto('').options, {});
+});
+
+t.test('a listener on a Unix socket', async (t) => {
+  t.same(importMosquitto('listener 0 /run/a.sock').options.listeners, [{ type: 'unix', path: '/run/a.sock' }]);
+  const webSocket = 'listener 0 /run/a.sock\nprotocol websockets';
+  t.same(importMosquitto(webSocket).options.listeners, [{ type: 'unix', path: '/run/a.sock' }]);
+  t.match(textsOf(webSocket)[1], /^1: listener 0 \/run\/a\.sock: it speaks plain MQTT here/);
 });
 
 t.test('log types come to the level that has them all', async (t) => {

@@ -1,0 +1,76 @@
+import { z } from 'zod';
+import { uint16Max } from '../spec/limits.js';
+
+/** Longest path of a Unix socket, in bytes, that the kernel takes. */
+const socketPathMax = 107;
+
+/** Where not given. */
+export const defaultWebSocketPath = '/mqtt';
+
+/** One place to listen at, and what is spoken there. Part of `optionsSchema`. */
+export const listenerSchema = z
+  .strictObject({
+    type: z
+      .enum(['tcp', 'tls', 'ws', 'wss', 'unix'])
+      .describe('What is spoken: MQTT over TCP, TLS, WebSocket or both, or over a Unix socket.'),
+    host: z.string().min(1).default('127.0.0.1').describe('Address or host name to listen on.'),
+    port: z
+      .int()
+      .min(0)
+      .max(uint16Max)
+      .optional()
+      .describe('TCP port to listen on; 0 takes a free one. Needed by all types but unix.'),
+    path: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(`Path of WebSockets, ${defaultWebSocketPath} where not given; of type unix the socket's file.`),
+    // YAML reads 0660 as the number 660.
+    mode: z
+      .literal(['0600', '0660', '0666', 600, 660, 666])
+      .optional()
+      .describe(
+        'Who may open the socket of type unix: its owner (0600, where not given), the group too, or everybody.',
+      ),
+    allowedOrigins: z
+      .array(z.string().min(1))
+      .optional()
+      .describe('Origins of web pages that may open a WebSocket, such as https://app.example; all where not given.'),
+    allowAnonymous: z
+      .boolean()
+      .optional()
+      .describe('Whether to listen on an address that is not loopback though nothing checks who connects.'),
+    certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
+    keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
+  })
+  .superRefine((listener, context) => {
+    const { type } = listener;
+    const wrong = (key: keyof typeof listener, message: string): void =>
+      context.addIssue({ code: 'custom', path: [key], message, input: listener[key] });
+    if (type === 'unix') checkSocket(listener, wrong);
+    else checkPort(listener, wrong);
+    if (type !== 'tls' && type !== 'wss') return;
+    for (const key of ['certificateFile', 'keyFile'] as const) {
+      if (listener[key] === undefined) wrong(key, `listeners of type ${type} need one`);
+    }
+  });
+
+interface Place {
+  readonly type: string;
+  readonly port?: number | undefined;
+  readonly path?: string | undefined;
+  readonly mode?: string | number | undefined;
+}
+
+function checkSocket({ port, path }: Place, wrong: (key: 'port' | 'path', message: string) => void): void {
+  if (port !== undefined) wrong('port', 'a Unix socket has a path and no port');
+  if (path === undefined) wrong('path', 'listeners of type unix need the path of their socket');
+  else if (path.includes('\0')) wrong('path', 'it must name a file');
+  else if (Buffer.byteLength(path) > socketPathMax) wrong('path', `a socket's path has at most ${socketPathMax} bytes`);
+}
+
+function checkPort({ type, port, path, mode }: Place, wrong: (key: 'port' | 'path' | 'mode', message: string) => void) {
+  if (port === undefined) wrong('port', `listeners of type ${type} need one`);
+  if (path?.startsWith('/') === false) wrong('path', 'the path of WebSockets begins with /');
+  if (mode !== undefined) wrong('mode', 'it is for listeners of type unix');
+}
