@@ -81,6 +81,8 @@ function groupTable(lines: readonly Line[], titles: ReadonlyMap<string, string>)
     ['to ours', ({ phase, ours }) => ratio(phase.cpuMicroseconds, ours?.cpuMicroseconds)],
     ['latency p50 ms', ({ summary }) => spread(summary.p50Ms)],
     ['p99 ms', ({ summary }) => spread(summary.p99Ms)],
+    ['commit p50 ms', ({ summary }) => spread(summary.commitP50Ms)],
+    ['p99 ms', ({ summary }) => spread(summary.commitP99Ms)],
     ['RSS bytes each', ({ summary, phase }) => (phase.unit === 'message' ? '–' : spread(summary.rssBytesEach))],
     ['checks', ({ summary }) => describeChecks(summary)],
   ];

@@ -5,11 +5,14 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram, type Peer } from './peers.js';
+import { slowDisk } from './slow-disk.js';
 
 /** A broker that accepts connections. */
 export interface RunningBroker {
   readonly pid: number;
   readonly port: number;
+  /** Where it serves `/metrics`; null if it does not. */
+  readonly metricsPort: number | null;
   /** Ends it and removes its files. */
   stop(): Promise<void>;
 }
@@ -63,13 +66,20 @@ async function stopChild(child: ChildProcess): Promise<void> {
 
 /**
  * Starts a peer on CPU 0, on a free port of 127.0.0.1, with a directory of its own.
+ * @param syncMs how much longer than here syncs of its data file take
  * @throws Error with what the peer printed when it does not accept connections in time
  */
-export async function startBroker(peer: Peer, program: string): Promise<RunningBroker> {
+export async function startBroker(peer: Peer, program: string, syncMs = 0): Promise<RunningBroker> {
   const port = await freePort();
+  const metricsPort = peer.tellsCommits ? await freePort() : null;
+  const env = {
+    ...process.env,
+    ...(metricsPort === null ? {} : { COUNTERSIGN_METRICS__PORT: String(metricsPort) }),
+    ...(syncMs === 0 ? {} : slowDisk(syncMs)),
+  };
   const directory = mkdtempSync(join(tmpdir(), `bench-${peer.name}-`));
   const [command, ...args] = pinned(0, peer.launch({ port, directory, program }));
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   let output = '';
   const keep = (chunk: Buffer) => {
     output = (output + chunk.toString()).slice(-outputCharactersMax);
@@ -96,5 +106,5 @@ export async function startBroker(peer: Peer, program: string): Promise<RunningB
     }
     await sleep(pollMs);
   }
-  return { pid: child.pid ?? 0, port, stop };
+  return { pid: child.pid ?? 0, port, metricsPort, stop };
 }

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ProtocolLevel } from './options.js';
+import type { ProtocolLevel, QualityOfService } from './options.js';
 
 /** Where and how a peer is to be started. */
 export interface LaunchPlace {
@@ -19,12 +19,18 @@ export interface Peer {
   /** What it has recorded when it acknowledges, in words. */
   readonly durability: string;
   readonly protocols: readonly ProtocolLevel[];
+  /** The highest QoS it serves. */
+  readonly maximumQos: QualityOfService;
+  /** True if it tells how long commits take, at `/metrics`. */
+  readonly tellsCommits: boolean;
   /** Path of the program, null when it is not on this machine. */
   find(): string | null;
   version(program: string): string;
   /** Command line; writes a configuration into the directory if the program needs one. */
   launch(place: LaunchPlace): readonly string[];
 }
+
+const servesAll = { maximumQos: 2, tellsCommits: false } as const;
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -71,6 +77,8 @@ function countersign(name: string, title: string, durability: string, flags: (di
     title,
     durability,
     protocols: [4, 5],
+    ...servesAll,
+    tellsCommits: name !== 'countersign',
     find: () => orNull(join(here, '../../bin/countersign.js')),
     version: () => packageVersion('package.json'),
     launch: ({ port, directory, program }) => {
@@ -86,6 +94,7 @@ function mosquitto(name: string, title: string, durability: string, persistence:
     title,
     durability,
     protocols: [4, 5],
+    ...servesAll,
     find: () => findProgram('mosquitto'),
     version: (program) => printedVersion(program, '-h'),
     launch: ({ port, directory, program }) => {
@@ -137,6 +146,7 @@ export const peers: readonly Peer[] = [
     title: 'Aedes',
     durability: 'nothing (memory)',
     protocols: [4],
+    ...servesAll,
     find: () => orNull(join(repositoryRoot, 'node_modules/aedes/package.json')) && join(here, 'aedes-server.js'),
     version: () => packageVersion('node_modules/aedes/package.json'),
     launch: ({ port, program }) => [process.execPath, program, String(port)],
@@ -146,6 +156,7 @@ export const peers: readonly Peer[] = [
     title: 'FlashMQ',
     durability: 'nothing',
     protocols: [4, 5],
+    ...servesAll,
     find: () => findProgram('flashmq'),
     version: (program) => printedVersion(program, '--version'),
     launch: ({ port, directory, program }) => {
@@ -160,6 +171,7 @@ export const peers: readonly Peer[] = [
     title: 'NanoMQ',
     durability: 'nothing',
     protocols: [4, 5],
+    ...servesAll,
     find: () => findProgram('nanomq'),
     version: (program) => printedVersion(program, '--version'),
     launch: ({ port, program }) => [program, 'start', '--url', `nmq-tcp://127.0.0.1:${port}`],
@@ -167,8 +179,10 @@ export const peers: readonly Peer[] = [
   {
     name: 'nats',
     title: 'NATS',
-    durability: 'JetStream, unsynced',
+    durability: 'QoS 1 in JetStream files, unsynced',
     protocols: [4],
+    ...servesAll,
+    maximumQos: 1,
     find: () => findProgram('nats-server'),
     version: (program) => printedVersion(program, '--version'),
     launch: ({ port, directory, program }) => {

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { canPin, startBroker } from './brokers.js';
 import { type BenchCase, casesOf, concerns, defaultCases } from './cases.js';
+import { readCommits } from './commits.js';
 import { generate } from './generate.js';
 import type { Phase } from './options.js';
 import { type Peer, peers, repositoryRoot } from './peers.js';
@@ -89,12 +90,13 @@ function choosePeers(given: Arguments): FoundPeer[] {
 async function runOnce({ peer, program }: FoundPeer, benchCase: BenchCase, run: number, given: Arguments) {
   const record = { caseName: benchCase.name, group: benchCase.group, title: benchCase.title, peer: peer.name, run };
   try {
-    const broker = await startBroker(peer, program);
+    const broker = await startBroker(peer, program, benchCase.syncMs);
     try {
       const timing = { seconds: Number(given.seconds), warmupSeconds: Number(given.warmup) };
       const place = { port: broker.port, brokerPid: broker.pid, payloadBytes: Number(given.payload) };
       const result = await generate({ ...timing, ...place, ...benchCase.options });
-      return { ...record, result, error: null };
+      const commit = broker.metricsPort === null ? null : await readCommits(broker.metricsPort);
+      return { ...record, result, error: null, commit };
     } finally {
       await broker.stop();
     }
@@ -117,7 +119,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 
-function describeRecord({ caseName, peer, run, result, error }: RunRecord): string {
+function describeRecord({ caseName, peer, run, result, error, commit }: RunRecord): string {
   const head = `${caseName.padEnd(20)} ${peer.padEnd(21)} ${run}  `;
   if (result === null) return `${head}FAILED: ${error?.replaceAll(/\s+/g, ' ').slice(0, errorCharactersMax)}`;
   const parts = result.phases.map(describePhase);
@@ -128,6 +130,7 @@ function describeRecord({ caseName, peer, run, result, error }: RunRecord): stri
       `p50 ${formatNumber(p50Ms)} p99 ${formatNumber(p99Ms)} ms, sent ${formatNumber(sendLatenessP99Ms)} late`,
     );
   }
+  if (commit) parts.push(`commit p50 ${formatNumber(commit.p50Ms)} p99 ${formatNumber(commit.p99Ms)} ms`);
   const findings = describeFindings([result]);
   return head + parts.join('; ') + (findings === '' ? '' : `  UNSOUND: ${findings}`);
 }
@@ -141,6 +144,8 @@ function describeSummary(summary: CaseSummary): string {
   });
   if (summary.p50Ms !== null) parts.push(`p50 ${formatNumber(summary.p50Ms.median)} ms`);
   if (summary.p99Ms !== null) parts.push(`p99 ${formatNumber(summary.p99Ms.median)} ms`);
+  if (summary.commitP50Ms !== null) parts.push(`commit p50 ${formatNumber(summary.commitP50Ms.median)} ms`);
+  if (summary.commitP99Ms !== null) parts.push(`p99 ${formatNumber(summary.commitP99Ms.median)} ms`);
   if (summary.rssBytesEach !== null) parts.push(`${formatNumber(summary.rssBytesEach.median)} B each`);
   if (summary.findings !== '') parts.push(`UNSOUND: ${summary.findings}`);
   if (summary.failures.length > 0) parts.push(`${summary.failures.length} runs failed`);
@@ -204,6 +209,8 @@ async function main(): Promise<void> {
   if (records.some(({ error }) => error !== null)) process.exitCode = 1;
 }
 
+// Whoever reads has seen enough: what was measured so far is written, and the broker ends with this process.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 141 : 1));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 main().catch((error: unknown) => {

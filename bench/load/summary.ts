@@ -1,5 +1,11 @@
 import type { LoadResult, Phase } from './options.js';
 
+/** Milliseconds from the end of a turn to its commit. */
+export interface CommitFigures {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
 /** One run of one case on one peer: its result or why there is none. */
 export interface RunRecord {
   readonly caseName: string;
@@ -9,6 +15,8 @@ export interface RunRecord {
   readonly run: number;
   readonly result: LoadResult | null;
   readonly error: string | null;
+  /** Absent or null where the broker does not tell. */
+  readonly commit?: CommitFigures | null;
 }
 
 /** A results file. */
@@ -65,6 +73,8 @@ export interface CaseSummary {
   readonly rssBytesEach: Spread | null;
   readonly p50Ms: Spread | null;
   readonly p99Ms: Spread | null;
+  readonly commitP50Ms: Spread | null;
+  readonly commitP99Ms: Spread | null;
   /** What the checks found in all runs together, in words; empty when all was sound. */
   readonly findings: string;
 }
@@ -134,6 +144,8 @@ function summarizeCase(records: readonly RunRecord[]): CaseSummary {
     rssBytesEach: spreadOf(results.map(({ rssBytesEach }) => rssBytesEach).filter(isNumber)),
     p50Ms: spreadOf(results.map(({ latency }) => latency?.p50Ms).filter(isNumber)),
     p99Ms: spreadOf(results.map(({ latency }) => latency?.p99Ms).filter(isNumber)),
+    commitP50Ms: spreadOf(records.map(({ commit }) => commit?.p50Ms).filter(isNumber)),
+    commitP99Ms: spreadOf(records.map(({ commit }) => commit?.p99Ms).filter(isNumber)),
     findings: describeFindings(results),
   };
 }

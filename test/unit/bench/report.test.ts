@@ -1,4 +1,5 @@
 import t from 'tap';
+import { quantileOfBuckets } from '../../../bench/load/commits.js';
 import { completeOptions, type LoadResult } from '../../../bench/load/options.js';
 import { parseCpuTime } from '../../../bench/load/process-usage.js';
 import { formatNumber, type ResultsFile, type RunRecord, spreadOf, summarize } from '../../../bench/load/summary.js';
@@ -112,4 +113,35 @@ t.test('options that make no sense are refused by name', async (t) => {
   t.throws(() => completeOptions({ payloadBytes: 4 }), { message: /payloadBytes/ });
   t.throws(() => completeOptions({ seconds: 0 }), { message: /seconds/ });
   t.throws(() => completeOptions({ window: 70_000 }), { message: /window/ });
+});
+
+t.test('quantiles of a histogram lie within the bucket they fall into', async (t) => {
+  const buckets = [
+    [1, 10],
+    [2, 30],
+    [5, 40],
+    [Number.POSITIVE_INFINITY, 40],
+  ] as const;
+  t.equal(quantileOfBuckets(buckets, 0.25), 1);
+  t.equal(quantileOfBuckets(buckets, 0.5), 1.5);
+  t.equal(quantileOfBuckets(buckets, 1), 5);
+  t.equal(
+    quantileOfBuckets(
+      [
+        [1, 0],
+        [Number.POSITIVE_INFINITY, 4],
+      ],
+      0.5,
+    ),
+    1,
+    'above the last bound nothing is known',
+  );
+  t.equal(quantileOfBuckets([], 0.5), 0);
+});
+
+t.test('the time of commits has columns where it was measured', async (t) => {
+  const commit = { p50Ms: 1.5, p99Ms: 6 };
+  const records = file.records.slice(0, 2).map((record, at) => (at === 0 ? { ...record, commit } : record));
+  t.match(renderReport({ ...file, records }).markdown, '| 1.5 (1.5–1.5) | 6 (6–6) |');
+  t.notMatch(renderReport(file).markdown, 'commit p50');
 });
