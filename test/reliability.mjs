@@ -14,7 +14,23 @@ const rows = {
   ],
   'power-store-flushed': (run) => storeRow('flushed', run),
   'power-store-committed': (run) => storeRow('committed', run),
+  restart: (run) => [
+    'restart at scale, after a clean stop / `kill -9`',
+    `${count(run.sessions)} sessions, ${count(run.subscriptions)} subscriptions, ${count(run.queued)} messages waiting`,
+    `${run.sample} sessions looked at`,
+    `all complete and in order; ready in ${seconds(run.startMs)} / ${seconds(run.startAfterKillMs)}, ` +
+      `${Math.max(run.rssAtReady, run.rssSettled)} / ${run.rssAfterKill} MB; stopped in ${seconds(run.stopMs)}`,
+  ],
 };
+
+/** Thousands apart, as in the page. */
+function count(number) {
+  return String(number).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+function seconds(ms) {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
 
 function storeRow(durability, run) {
   return [
@@ -30,7 +46,8 @@ for (const name of readdirSync(folder).sort()) {
   const run = JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
   const cells = rows[name.replace(/\.json$/, '')]?.(run);
   if (cells === undefined) throw new Error(`test/reliability.mjs has no row for ${name}`);
-  lines.push(`| ${[...cells, `${run.date}, Node ${run.node}, seed ${run.seed}`].join(' | ')} |`);
+  const seed = run.seed === undefined ? '' : `, seed ${run.seed}`;
+  lines.push(`| ${[...cells, `${run.date}, Node ${run.node}${seed}`].join(' | ')} |`);
 }
 const text = readFileSync(page, 'utf8');
 const table = `<!-- results:begin -->\n${lines.join('\n')}\n<!-- results:end -->`;

@@ -35,7 +35,6 @@ import {
   retiredKey,
   sessionKey,
   subscriptionKey,
-  subscriptionRange,
   timerKey,
   timersDueRange,
 } from '../store/records-keys.js';
@@ -327,11 +326,11 @@ export class Persistence {
     for (const { key, value } of this.all(Table.sessions)) yield decodeSession(readSessionKey(key), value);
   }
 
-  subscriptions(session: number): StoredSubscription[] {
-    const { start, end } = subscriptionRange(session);
-    return this.store
-      .range(Table.subscriptions, start, end, Number.MAX_SAFE_INTEGER)
-      .map(({ value }) => decodeSubscription(value));
+  /** Those of all sessions, by session. */
+  *subscriptions(): Generator<{ session: number; subscription: StoredSubscription }> {
+    for (const { key, value } of this.all(Table.subscriptions)) {
+      yield { session: key.readUInt32BE(0), subscription: decodeSubscription(value) };
+    }
   }
 
   *retained(): Generator<StoredRetained> {

@@ -31,12 +31,13 @@ export function recover(context: Context, parts: Parts): void {
     session.disconnectedAtMs = stored.disconnectedAtMs;
     context.sessions.set(clientId, session);
     context.storedSessions.set(number, session);
-    for (const subscription of persistence.subscriptions(number)) {
-      const { topicFilter, subscriptionId } = subscription;
-      const options = { ...subscription, retainHandling: subscription.retainHandling as 0 | 1 | 2 };
-      parts.subscriptions.restore(new Subscription(session, topicFilter, options, subscriptionId));
-    }
     restored.push({ session, willDueAtMs: stored.willDueAtMs });
+  }
+  for (const { session, subscription } of persistence.subscriptions()) {
+    const owner = context.storedSessions.get(session);
+    if (owner === undefined) continue;
+    const { topicFilter, subscriptionId } = subscription;
+    parts.subscriptions.restore(new Subscription(owner, topicFilter, subscription, subscriptionId));
   }
   parts.replays.restore();
   // Everybody is there before anything happens to anybody: wills go out, and deliveries move to other members.

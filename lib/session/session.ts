@@ -5,6 +5,7 @@ import type { Delivery } from './delivery.js';
 import { DeliveryQueue } from './delivery-queue.js';
 import type { InflightBytes } from './inflight-bytes.js';
 import type { Link } from './link.js';
+import { OwnSubscriptions } from './own-subscriptions.js';
 import type { Subscription } from './subscription.js';
 
 /**
@@ -28,7 +29,7 @@ export interface TimerHandle {
   cancelled: boolean;
 }
 
-const noSubscriptions: ReadonlyMap<string, Subscription> = new Map();
+const noSubscriptions: Pick<OwnSubscriptions, 'size' | 'get' | 'has' | 'values'> = new OwnSubscriptions();
 
 /**
  * State that outlives a network connection. @see MQTT 5 §4.1
@@ -90,7 +91,7 @@ export class Session {
   routeStamp = 0;
   routeIndex = 0;
 
-  private ownSubscriptions: Map<string, Subscription> | null = null;
+  private ownSubscriptions: OwnSubscriptions | null = null;
   private outboundIds: PacketIds<Delivery> | null = null;
   private inboundHeld: InboundQos2 | null = null;
   private waiting: DeliveryQueue | null = null;
@@ -113,18 +114,18 @@ export class Session {
   }
 
   /** By topic filter as subscribed, `$share/…` included. */
-  get subscriptions(): ReadonlyMap<string, Subscription> {
+  get subscriptions(): Pick<OwnSubscriptions, 'size' | 'get' | 'has' | 'values'> {
     return this.ownSubscriptions ?? noSubscriptions;
   }
 
   /** Adds a subscription in place of one with the same filter. */
   putSubscription(subscription: Subscription): void {
-    this.ownSubscriptions ??= new Map();
-    this.ownSubscriptions.set(subscription.topicFilter, subscription);
+    this.ownSubscriptions ??= new OwnSubscriptions();
+    this.ownSubscriptions.put(subscription);
   }
 
   removeSubscription(topicFilter: string): void {
-    this.ownSubscriptions?.delete(topicFilter);
+    this.ownSubscriptions?.remove(topicFilter);
   }
 
   /** Packet identifiers open towards the client; made at first use. */

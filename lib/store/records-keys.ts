@@ -64,11 +64,6 @@ export function subscriptionKey(session: number, topicFilter: string): Buffer {
   return nameKey(topicFilter, 4, (key) => key.writeUInt32BE(session, 0));
 }
 
-/** All subscriptions of a session. */
-export function subscriptionRange(session: number): KeyRange {
-  return prefixRange(uint32Key(session));
-}
-
 /** Key of table `deliveries`: a session's queue and inflight window, in order. */
 export function deliveryKey(session: number, sequence: number): Buffer {
   const key = Buffer.allocUnsafe(deliveryKeyBytes);

@@ -36,7 +36,7 @@ export interface StoredSubscription {
   readonly qos: QoS;
   readonly noLocal: boolean;
   readonly retainAsPublished: boolean;
-  readonly retainHandling: number;
+  readonly retainHandling: 0 | 1 | 2;
   /** 0 for none. */
   readonly subscriptionId: number;
 }
@@ -161,7 +161,7 @@ export function decodeSubscription(value: Buffer): StoredSubscription {
     qos: readQoS(flags & 0x03, 'subscription'),
     noLocal: (flags & subscriptionNoLocal) !== 0,
     retainAsPublished: (flags & subscriptionRetainAsPublished) !== 0,
-    retainHandling,
+    retainHandling: retainHandling as 0 | 1 | 2,
     subscriptionId,
   };
 }

@@ -107,8 +107,9 @@ export class Audit {
     if (new Set(ids).size < ids.length) {
       this.verdicts.broken('packet identifiers unique in flight', `${clientId} has ${ids}`);
     }
-    const filters = persistence.subscriptions(number).map(({ topicFilter }) => topicFilter);
-    const known = [...session.subscriptions.keys()];
+    const stored = [...persistence.subscriptions()].filter((row) => row.session === number);
+    const filters = stored.map(({ subscription }) => subscription.topicFilter);
+    const known = [...session.subscriptions.values()].map(({ topicFilter }) => topicFilter);
     if (filters.sort().join() !== known.sort().join()) {
       this.verdicts.broken('memory and store agree', `${clientId} has ${known}, stored are ${filters}`);
     }

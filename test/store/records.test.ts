@@ -67,7 +67,7 @@ const subscription = fc.record({
   qos,
   noLocal: fc.boolean(),
   retainAsPublished: fc.boolean(),
-  retainHandling: fc.integer({ min: 0, max: 2 }),
+  retainHandling: fc.constantFrom(0 as const, 1 as const, 2 as const),
   subscriptionId: fc.integer({ min: 0, max: 268_435_455 }),
 });
 
