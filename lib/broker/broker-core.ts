@@ -88,7 +88,10 @@ export class BrokerCore {
       },
     });
     const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
-    const rights = new Rights(hooks);
+    const rights = new Rights(
+      hooks,
+      settings.listeners.some(({ mountPoint }) => mountPoint !== undefined),
+    );
     const mayReceive = (session: Session, topicName: string): boolean => rights.mayReceive(session, topicName);
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },

@@ -87,7 +87,8 @@ export class Holds {
   repeats(session: Session, link: Link, packetId: number, topicName: string, dup: boolean): boolean {
     const hold = this.bySession.get(session)?.get(packetId);
     if (hold === undefined) return false;
-    const isSame = dup && (hold.topicName === null || hold.topicName === topicName);
+    const shown = link.mountPoint?.shown(topicName) ?? topicName;
+    const isSame = dup && (hold.topicName === null || hold.topicName === shown);
     if (!isSame || hold.link === link) {
       this.end(session, link, packetId);
       return false;

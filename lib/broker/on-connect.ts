@@ -197,6 +197,11 @@ export class OnConnect {
 
   private attach(session: Session, link: Link, packet: ConnectPacket, expirySeconds: number, requested: number): void {
     session.link = link;
+    if (session.mountPoint !== link.mountPoint) {
+      session.mountPoint = link.mountPoint;
+      // It came by another listener: what it is sent is another part of the tree.
+      if (session.subscriptions.size > 0) this.context.routes.forget();
+    }
     session.version = packet.version;
     session.expirySeconds = expirySeconds;
     session.requestedExpirySeconds = requested;

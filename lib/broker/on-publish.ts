@@ -194,6 +194,7 @@ export class OnPublish {
     }
     const { out } = this;
     out.fromView(view, link.version === 5, topicName, session.clientId, clock.now(), sequences.next());
+    if (link.mountPoint !== null) out.renamed();
     const { clientId, userName } = session;
     const answer = this.distribute(out, session, { clientId, userName, byServer: false }, tracking);
     // How many there are is told to those who may see receipts only.
@@ -214,7 +215,8 @@ export class OnPublish {
     if (tracking !== null) {
       out.tracked = true;
       out.receiptProperty = tracker.receiptProperty(out.sequence);
-      const { topicName, qos } = out;
+      const { qos } = out;
+      const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
       const correlationData = readCorrelationData(out.forwardedProperties());
       const kept = correlationData === null ? null : Buffer.from(correlationData);
       record = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);

@@ -7,6 +7,7 @@ import type { Session } from '../session/session.js';
 import { Subscription } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import { countLevels, hasWildcard, isTopicFilter, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
 import { mayReadReceipts, receiptAccess } from './receipt-access.js';
@@ -34,11 +35,12 @@ export class OnSubscribe {
       throw new ProtocolError(ReasonCode.subscriptionIdentifiersNotSupported, 'Subscription Identifier, §3.2.2.3.12');
     }
     // All filters are checked before any takes effect: a malformed packet changes nothing.
-    for (const request of packet.subscriptions) this.check(request);
+    const requests = mountedRequests(packet.subscriptions, link.mountPoint);
+    for (const request of requests) this.check(request);
     const before = persistence.uncommitted;
     const reasonCodes: number[] = [];
     const replays: Subscription[] = [];
-    for (const request of packet.subscriptions) {
+    for (const request of requests) {
       const refusal = this.refusal(session, request);
       if (refusal !== null) {
         reasonCodes.push(refusal);
@@ -63,7 +65,9 @@ export class OnSubscribe {
   unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {
     const { turns, persistence } = this.context;
     const before = persistence.uncommitted;
-    const reasonCodes = packet.topicFilters.map((topicFilter) =>
+    const { mountPoint } = link;
+    const filters = packet.topicFilters.map((filter) => mountPoint?.filter(filter) ?? filter);
+    const reasonCodes = filters.map((topicFilter) =>
       this.subscriptions.remove(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
     );
     const unsuback = encodeUnsuback(packet.packetId, reasonCodes, link.version, null, link.maximumPacketSize);
@@ -129,4 +133,13 @@ export class OnSubscribe {
     if (parseSharedFilter(request.topicFilter) !== null) return false;
     return request.retainHandling === 0 || (request.retainHandling === 1 && isNew);
   }
+}
+
+/** Requests with the broker's names for what they ask for. */
+function mountedRequests(
+  requests: readonly SubscriptionRequest[],
+  mountPoint: MountPoint | null,
+): readonly SubscriptionRequest[] {
+  if (mountPoint === null) return requests;
+  return requests.map((request) => ({ ...request, topicFilter: mountPoint.filter(request.topicFilter) }));
 }

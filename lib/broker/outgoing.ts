@@ -1,6 +1,7 @@
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import type { QoS } from '../spec/packet-types.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
 
 const noBytes = Buffer.alloc(0);
@@ -45,6 +46,8 @@ export class Outgoing {
   private bare: (PublishFrame | null)[] = [null, null];
   private identifiedBy: readonly number[] | null = null;
   private readonly identified: (PublishFrame | null)[] = [null, null];
+  private mounted: Outgoing | null = null;
+  private mountedAt: MountPoint | null = null;
 
   /** Takes a PUBLISH as it came. `view` must stay as it is until the next `from…`. */
   fromView(
@@ -68,6 +71,27 @@ export class Outgoing {
     this.expirySeconds = view.messageExpirySeconds;
     this.expiryAtMs = view.messageExpirySeconds < 0 ? 0 : now + view.messageExpirySeconds * 1000;
     if (view.propertiesStart === view.propertiesEnd) this.properties = noBytes;
+  }
+
+  /** The client named the topic by another name than `topicName`: the bytes that came are not those to send. */
+  renamed(): void {
+    this.sourceFrameStart = -1;
+    this.topicEnd = this.topicStart;
+  }
+
+  /** The message as clients of a mount point see it. */
+  seenFrom(mountPoint: MountPoint): Outgoing {
+    const topicName = mountPoint.shown(this.topicName);
+    if (topicName === this.topicName) return this;
+    this.mounted ??= new Outgoing();
+    const { mounted } = this;
+    if (this.mountedAt !== mountPoint) {
+      this.mountedAt = mountPoint;
+      mounted.fromMessage({ ...this.message(), topicName }, 0);
+      mounted.expirySeconds = this.expirySeconds;
+      mounted.receiptProperty = this.receiptProperty;
+    }
+    return mounted;
   }
 
   /** Takes a message that the broker holds. */
@@ -100,6 +124,7 @@ export class Outgoing {
     this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
     this.bare[0] = this.bare[1] = null;
     this.identifiedBy = null;
+    this.mountedAt = null;
   }
 
   /** Length of the payload in bytes. */

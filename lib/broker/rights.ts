@@ -10,14 +10,15 @@ const allowed = { publish: 4, receive: 8 } as const;
 
 /** Asks the hook `authorize` what sessions may do with topics, and remembers its answers for each until they change. */
 export class Rights {
-  /** False if there is no such hook: then everything is allowed, and need not be asked. */
+  /** False if there is no such hook and no mount point: then everything is allowed, and need not be asked. */
   readonly isLimited: boolean;
   private readonly hooks: Hooks;
   private generation = 1;
 
-  constructor(hooks: Hooks) {
+  /** @param hasMountPoints true if some clients see only a part of the topic tree */
+  constructor(hooks: Hooks, hasMountPoints = false) {
     this.hooks = hooks;
-    this.isLimited = hooks.authorize !== undefined;
+    this.isLimited = hooks.authorize !== undefined || hasMountPoints;
   }
 
   /** Whatever was decided is to be asked again. */
@@ -30,6 +31,7 @@ export class Rights {
   }
 
   mayReceive(session: Session, topicName: string): boolean {
+    if (session.mountPoint !== null && !session.mountPoint.sees(topicName)) return false;
     return this.remembered(session, 'receive', topicName);
   }
 
@@ -59,7 +61,7 @@ export class Rights {
   /** A hook that fails allows nothing. */
   private ask({ clientId, userName }: Session, action: TopicAction, topic: string): boolean {
     try {
-      return this.hooks.authorize?.({ clientId, userName }, action, topic) === true;
+      return this.hooks.authorize === undefined || this.hooks.authorize({ clientId, userName }, action, topic) === true;
     } catch {
       return false;
     }

@@ -53,6 +53,7 @@ export function fittingFrame(
   withPacketId: boolean,
   subscriptionIds: readonly number[] | null,
 ): PublishFrame | null {
+  if (link.mountPoint !== null) out = out.seenFrom(link.mountPoint);
   const version5 = link.version === 5;
   const frame = out.frame(version5, withPacketId, subscriptionIds);
   const limit = link.maximumPacketSize;

@@ -12,18 +12,28 @@ const noBytes = new Uint8Array(0);
  * what was there to the second.
  */
 export class TopicCache {
+  private readonly places: number;
   private readonly setMask: number;
   private readonly hashes: Int32Array;
   private readonly keys: Uint8Array[];
   private readonly names: string[];
+  /** What each name becomes; null if it stays. */
+  private readonly rename: ((name: string) => string) | null;
 
   /** @param maxEntries most topics kept; rounded down to a power of two, at least 2 */
-  constructor(maxEntries: number) {
+  constructor(maxEntries: number, rename: ((name: string) => string) | null = null) {
     const places = 2 ** Math.max(1, Math.floor(Math.log2(Math.max(2, maxEntries))));
+    this.places = places;
+    this.rename = rename;
     this.setMask = places / 2 - 1;
     this.hashes = new Int32Array(places);
     this.keys = new Array(places).fill(noBytes);
     this.names = new Array(places).fill('');
+  }
+
+  /** An empty cache of the same size whose names are renamed. */
+  renaming(rename: (name: string) => string): TopicCache {
+    return new TopicCache(this.places, rename);
   }
 
   /**
@@ -32,13 +42,13 @@ export class TopicCache {
    * @see MQTT 5 §3.3.2.1, §4.7
    */
   lookup(buffer: Buffer, start: number, end: number): string {
-    if (end - start > longestCached) return decodeTopicName(buffer, start, end);
+    if (end - start > longestCached) return this.decode(buffer, start, end);
     const hash = hashOf(buffer, start, end);
     const first = (hash & this.setMask) << 1;
     if (this.isAt(first, hash, buffer, start, end)) return this.names[first];
     const second = first + 1;
     if (this.isAt(second, hash, buffer, start, end)) return this.names[second];
-    const name = decodeTopicName(buffer, start, end);
+    const name = this.decode(buffer, start, end);
     this.hashes[second] = this.hashes[first];
     this.keys[second] = this.keys[first];
     this.names[second] = this.names[first];
@@ -46,6 +56,11 @@ export class TopicCache {
     this.keys[first] = new Uint8Array(buffer.subarray(start, end));
     this.names[first] = name;
     return name;
+  }
+
+  private decode(buffer: Buffer, start: number, end: number): string {
+    const name = decodeTopicName(buffer, start, end);
+    return this.rename === null ? name : this.rename(name);
   }
 
   private isAt(place: number, hash: number, buffer: Buffer, start: number, end: number): boolean {

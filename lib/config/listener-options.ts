@@ -1,8 +1,12 @@
 import { z } from 'zod';
 import { uint16Max } from '../spec/limits.js';
+import { isTopicName } from '../topic/names.js';
 
 /** Longest path of a Unix socket, in bytes, that the kernel takes. */
 const socketPathMax = 107;
+
+/** Longest mount point, in bytes. */
+const mountPointMax = 1024;
 
 /** Where not given. */
 export const defaultWebSocketPath = '/mqtt';
@@ -40,6 +44,16 @@ export const listenerSchema = z
       .boolean()
       .optional()
       .describe('Whether to listen on an address that is not loopback though nothing checks who connects.'),
+    mountPoint: z
+      .string()
+      .refine(isMountPoint, 'a topic prefix of up to 1024 bytes without wildcards, not beginning with $, ends with /')
+      .optional()
+      .describe('Prefix of all topics of clients of this listener, such as plant-a/, which they do not see.'),
+    maximumConnections: z
+      .int()
+      .min(1)
+      .optional()
+      .describe('How many connections this listener may have open; more are refused. Those of all count together too.'),
     certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
     keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
   })
@@ -54,6 +68,12 @@ export const listenerSchema = z
       if (listener[key] === undefined) wrong(key, `listeners of type ${type} need one`);
     }
   });
+
+/** True for a prefix that makes a topic name of any topic name, and a filter of any filter. */
+function isMountPoint(prefix: string): boolean {
+  const isName = isTopicName(prefix) && Buffer.from(prefix).toString() === prefix;
+  return isName && Buffer.byteLength(prefix) <= mountPointMax && prefix.endsWith('/') && !prefix.startsWith('$');
+}
 
 interface Place {
   readonly type: string;

@@ -71,7 +71,6 @@ class Import {
   private readonly options: Record<string, unknown> = {};
   private readonly listeners: ListenerDraft[] = [];
   private readonly notes: ImportNote[] = [];
-  private readonly known = new Set(optionFacts().map(({ path }) => path));
   private current: ListenerDraft | null = null;
   private bindAddress: string | null = null;
   private isPerListener = false;
@@ -110,7 +109,7 @@ class Import {
       this.note(line, `${name}: ${directiveNotes.plugin}`);
     } else if (structuralDirectives.has(name)) this.takeStructural(name, value, line);
     else if (global !== undefined) this.takeGlobal(name, global, value, line);
-    else if (ofListener !== undefined) this.takeOfListener(name, ofListener, value, line);
+    else if (ofListener !== undefined) this.takeOfListener(ofListener, value, line);
     else if (why !== undefined) this.note(line, `${name}: ${why}`);
     else this.note(line, `${name}: unknown; the nearest directive is ${nearestDirective(name)}`);
   }
@@ -201,12 +200,14 @@ class Import {
     this.options[option] = translated;
   }
 
-  private takeOfListener(name: string, { option, value }: Translation, text: string, line: number): void {
+  private takeOfListener({ option, value }: Translation, text: string, line: number): void {
     const translated = value(text);
     if (translated === undefined) return;
-    if (this.known.has(`listeners[].${option}`)) this.listenerAt(line).options[option] = translated;
-    else if (this.known.has(option)) this.takeGlobal(name, { option, value }, text, line);
-    else this.note(line, `${name}: not supported: listeners have no such option`);
+    this.listenerAt(line).options[option] = translated;
+    if (option === 'mountPoint' && !text.endsWith('/')) {
+      this.listenerAt(line).options[option] = `${text}/`;
+      this.note(line, `mount_point ${text}: a mount point is whole levels here: ${text}/`);
+    }
   }
 
   private finish(): void {
@@ -235,16 +236,16 @@ class Import {
   }
 
   private finishListener({ line, port, host, socket, isWebSocket, options }: ListenerDraft): object {
-    const { certificateFile, keyFile } = options;
+    const { certificateFile, keyFile, ...others } = options;
     const isTls = certificateFile !== undefined && keyFile !== undefined;
     if (isTls !== (certificateFile !== undefined || keyFile !== undefined)) {
       this.note(line, 'listener: certfile and keyfile belong together');
     }
     const type = isWebSocket ? (isTls ? 'wss' : 'ws') : isTls ? 'tls' : 'tcp';
-    const allows = this.known.has('listeners[].allowAnonymous') && this.options.allowAnonymous === true;
+    const allows = this.options.allowAnonymous === true;
     if (socket !== null) {
       if (type !== 'tcp') this.note(line, `listener 0 ${socket}: it speaks plain MQTT here, without TLS or WebSocket`);
-      return { type: 'unix', path: socket };
+      return { type: 'unix', path: socket, ...others };
     }
     return { type, host, port, ...options, ...(allows ? { allowAnonymous: true } : {}) };
   }

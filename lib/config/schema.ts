@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CountersignError } from '../base/errors.js';
 import { sessionNeverExpires, uint16Max, variableByteIntegerMax } from '../spec/limits.js';
+import { isPlainFilter } from '../topic/names.js';
 import { accessOptions } from './access-options.js';
 import { listFacts, type OptionFacts } from './facts.js';
 import { listenerSchema } from './listener-options.js';
@@ -18,6 +19,11 @@ const fixedHeaderMax = 5;
 
 const whole = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) => z.int().min(minimum).max(maximum);
 const seconds = (minimum: number, maximum: number = longestSeconds) => z.number().min(minimum).max(maximum);
+
+/** True for a filter of messages that clients can publish. */
+function isTrackable(filter: string): boolean {
+  return isPlainFilter(filter) && !/^\$(share|SYS|receipts)(\/|$)/.test(filter);
+}
 
 const receiptsSchema = z
   .strictObject({
@@ -56,7 +62,14 @@ const receiptsSchema = z
   }));
 
 const trackingRuleSchema = z.strictObject({
-  filter: z.string().min(1).describe('Topic filter of the messages to track.'),
+  filter: z
+    .string()
+    .min(1)
+    .refine(
+      isTrackable,
+      'a topic filter has + and # as whole levels, # only at the end, and is not of $share/, $SYS/ or $receipts/',
+    )
+    .describe('Topic filter of the messages to track.'),
   receipt: z.enum(['delivered', 'processed']).describe('The state that counts as success.'),
   force: z.boolean().default(false).describe("Whether the rule wins over the publisher's own request."),
 });

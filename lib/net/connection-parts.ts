@@ -4,15 +4,18 @@ import { AckView } from '../codec/acks.js';
 import { PublishView } from '../codec/publish.js';
 import type { TopicCache } from '../codec/topic-cache.js';
 import type { Link } from '../session/link.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { TurnYields } from './turn-yields.js';
 
-/** What all connections of a broker share. */
+/** What connections share: all of a broker, but for topics and mount point, which are those of a listener. */
 export interface ConnectionParts {
   readonly core: BrokerCore;
   readonly log: Log;
   readonly pool: BufferPool;
   readonly topics: TopicCache;
+  /** Of listeners that have one. */
+  readonly mountPoint?: MountPoint;
   readonly yields: TurnYields;
   /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
   readonly publishView: PublishView;

@@ -15,6 +15,7 @@ import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import type { Authentication } from './authentication.js';
 import { ConnectionLog } from './connection-log.js';
 import type { ConnectionParts } from './connection-parts.js';
@@ -43,6 +44,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   maximumPacketSize = 0;
   problemInformation = true;
   readonly address: string;
+  readonly mountPoint: MountPoint | null;
   publishGate = 0;
   answerGate = 0;
   unansweredPublishes = 0;
@@ -67,6 +69,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     const { settings, clock, timers, metrics } = parts.core.context;
     this.stream = stream;
     this.address = address;
+    this.mountPoint = parts.mountPoint ?? null;
     this.parts = parts;
     this.splitter = new FrameSplitter(settings.maximumPacketSize);
     this.outbox = new Outbox(stream, parts.pool);
@@ -239,9 +242,8 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     const { core, publishView, topics } = this.parts;
     decodePublish(publishView, buffer, frameStart, bodyStart, end, this.version);
     let topicName = topics.lookup(buffer, publishView.topicStart, publishView.topicEnd);
-    if (publishView.topicAlias > 0 && this.aliases !== null) {
-      topicName = this.aliases.resolve(publishView.topicAlias, topicName);
-    }
+    const { topicAlias } = publishView;
+    if (topicAlias > 0 && this.aliases !== null) topicName = this.aliases.resolve(topicAlias, topicName);
     core.publish(session, this, publishView, topicName);
   }
 
@@ -312,8 +314,6 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.parts.core.context.metrics.bytesSent += outbox.bytesWritten - before;
   }
 
-  // ---- the end ----
-
   private onProtocolError(error: ProtocolError): void {
     if (this.closed) return;
     this.log.protocolError(error);
@@ -343,18 +343,17 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
 
   close(reasonCode: number, reason: string): void {
     if (this.phase === Phase.closed) return;
-    const { core } = this.parts;
-    const { session } = this;
+    const { session, parts } = this;
     // [MQTT-3.14.0-1] no DISCONNECT before a CONNACK that still waits for its commit
     if (this.phase === Phase.connected && this.version === 5 && this.greeted) {
       const text = this.problemInformation ? reason : null;
       this.outbox.bytes(encodeDisconnect(reasonCode, text, this.maximumPacketSize)); // [MQTT-4.13.1-1]
-      core.context.metrics.countSent(PacketType.disconnect, reasonCode);
+      parts.core.context.metrics.countSent(PacketType.disconnect, reasonCode);
     }
     this.log.closed(reasonCode, reason);
     this.session = null;
     // After a takeover the session is another connection's.
-    if (session !== null && session.link === this) core.connectionGone(session, true);
+    if (session !== null && session.link === this) parts.core.connectionGone(session, true);
     this.finish();
   }
 

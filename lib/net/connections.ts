@@ -4,7 +4,8 @@ import type { Link } from '../session/link.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionParts } from './connection-parts.js';
-import type { Origin } from './origin.js';
+import { addressOf, type Origin } from './origin.js';
+import type { Room } from './room.js';
 
 /** The open connections of a broker, whichever listener they came by, and their bound. */
 export class Connections {
@@ -29,40 +30,51 @@ export class Connections {
     };
   }
 
-  /** Counts a new socket, or destroys it if there are enough. */
-  admit(socket: Socket): boolean {
-    if (this.sockets.size >= this.maximum || this.isClosing) {
+  /**
+   * Counts a new socket, or destroys it if there are enough. Nothing is answered: an answer to each would cost the most
+   * when there is the least to spare.
+   * @param room the bound of its listener; null for none
+   */
+  admit(socket: Socket, room: Room | null): boolean {
+    const isFull = room !== null && room.taken >= room.maximum;
+    if (isFull || this.sockets.size >= this.maximum || this.isClosing) {
       this.parts.core.context.metrics.connectionsRefused++;
-      this.tellRefused(socket);
+      this.tellRefused(socket, isFull ? room : null);
       socket.destroy();
       return false;
     }
     this.sockets.add(socket);
     socket.on('close', this.onSocketClosed);
+    if (room !== null) {
+      room.taken++;
+      socket.on('close', () => room.taken--);
+    }
     return true;
   }
 
   /** One line a second at most: whoever floods the broker shall not flood the log. */
-  private tellRefused({ remoteAddress, remotePort }: Socket): void {
+  private tellRefused(socket: Socket, room: Room | null): void {
     const { log, core } = this.parts;
     const now = core.context.clock.now();
     this.untold++;
     if (this.isClosing || now < this.tellAgainAtMs) return;
-    const reason = `there are ${this.maximum} connections already: maximumConnections`;
-    const fields = { client: '', address: `${remoteAddress}:${remotePort}`, reason, count: this.untold };
+    const maximum = room?.maximum ?? this.maximum;
+    const where = room === null ? 'maximumConnections' : `maximumConnections of the listener at ${room.where}`;
+    const reason = `there are ${maximum} connections already: ${where}`;
+    const fields = { client: '', address: addressOf(socket), reason, count: this.untold };
     log.warn(fields, 'connection refused');
     this.tellAgainAtMs = now + 1000;
     this.untold = 0;
   }
 
-  /** A stream of MQTT begins. */
-  start(stream: Duplex, origin: Origin): void {
+  /** A stream of MQTT begins. @param parts those of its listener */
+  start(stream: Duplex, origin: Origin, parts: ConnectionParts): void {
     if (this.isClosing) {
       stream.destroy();
       return;
     }
     this.parts.core.context.metrics.connectionsOpen++;
-    this.open.add(new Connection(stream, origin, this.parts));
+    this.open.add(new Connection(stream, origin, parts));
   }
 
   /** Sends every client away; sockets of none are cut once that is done. */

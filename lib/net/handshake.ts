@@ -6,11 +6,13 @@ import { ConnectError, decodeConnect } from '../codec/connect.js';
 import type { ConnectPacket } from '../codec/control-packets.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import { Authentication, type AuthenticationDecision } from './authentication.js';
 
 /** What a handshake asks of its connection. */
 export interface HandshakePort {
   readonly address: string;
+  readonly mountPoint: MountPoint | null;
   /** The CONNECT is understood: the connection speaks its version from now on. */
   greet(packet: ConnectPacket): void;
   accept(packet: ConnectPacket, authentication: Authentication, userName: string | null, data: Buffer | null): void;
@@ -50,7 +52,8 @@ export class Handshake {
       this.port.drop('the first packet is not CONNECT');
       return;
     }
-    const packet = decodeConnect(buffer, frameStart, bodyStart, end);
+    this.packet = decodeConnect(buffer, frameStart, bodyStart, end);
+    const packet = mounted(this.packet, this.port.mountPoint);
     this.packet = packet;
     this.port.greet(packet);
     const refusal = this.core.check(packet);
@@ -113,6 +116,13 @@ export class Handshake {
       this.port.refuse(decision, packet.version); // [MQTT-4.12.0-4]
     }
   }
+}
+
+/** The CONNECT with the broker's name for the topic of its will. */
+function mounted(packet: ConnectPacket, mountPoint: MountPoint | null): ConnectPacket {
+  const { will } = packet;
+  if (will === null || mountPoint === null) return packet;
+  return { ...packet, will: { ...will, topicName: mountPoint.topic(will.topicName) } };
 }
 
 /** [MQTT-4.12.0-3] [MQTT-4.12.0-5] an AUTH goes on with the method of CONNECT. @throws ProtocolError */

@@ -10,8 +10,11 @@ import {
 import { CountersignError } from '../base/errors.js';
 import { defaultWebSocketPath } from '../config/listener-options.js';
 import type { ListenerSettings } from '../config/schema.js';
+import type { ConnectionParts } from './connection-parts.js';
 import type { Connections } from './connections.js';
+import { mountedParts } from './mounted-parts.js';
 import { addressOf } from './origin.js';
+import { type Room, roomOf } from './room.js';
 import { listenAtPath, removeStaleSocket } from './unix-socket.js';
 import { Upgrades } from './upgrades.js';
 
@@ -40,6 +43,8 @@ export interface ListenerAddress extends Address {
 export class Listener {
   private readonly settings: ListenerSettings;
   private readonly connections: Connections;
+  private readonly parts: ConnectionParts;
+  private readonly room: Room | null;
   private readonly server: Server;
   private readonly tls: TlsServer | null;
   private readonly upgrades: Upgrades | null;
@@ -48,6 +53,8 @@ export class Listener {
   constructor(settings: ListenerSettings, connections: Connections) {
     this.settings = settings;
     this.connections = connections;
+    this.parts = mountedParts(settings, connections.parts);
+    this.room = roomOf(settings);
     const { type } = settings;
     const options = connections.parts.core.context.settings;
     const timeoutMs = options.connectTimeout * 1000;
@@ -87,6 +94,7 @@ export class Listener {
 
   private told(address: ListenerAddress): ListenerAddress {
     const { type, host, port, path } = address;
+    if (this.room !== null) this.room.where = type === 'unix' ? `unix:${path}` : `${host}:${port}`;
     this.connections.parts.log.info(type === 'unix' ? { type, path } : { type, host, port }, 'listening');
     return address;
   }
@@ -147,11 +155,11 @@ export class Listener {
     const { path = defaultWebSocketPath, allowedOrigins } = this.settings;
     const { timers } = this.connections.parts.core.context;
     const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
-    return new Upgrades(options, timers, (stream, origin) => this.connections.start(stream, origin));
+    return new Upgrades(options, timers, (stream, origin) => this.connections.start(stream, origin, this.parts));
   }
 
   private onSocket(socket: Socket): void {
-    if (!this.connections.admit(socket)) return;
+    if (!this.connections.admit(socket, this.room)) return;
     if (this.tls !== null) this.tls.emit('connection', socket);
     else this.onPlain(socket);
   }
@@ -161,7 +169,7 @@ export class Listener {
     const { type, path } = this.settings;
     const origin = { address: type === 'unix' ? `unix:${path}` : addressOf(socket), certificateUser: null };
     if (this.upgrades !== null) this.upgrades.take(socket, origin);
-    else this.connections.start(socket, origin);
+    else this.connections.start(socket, origin, this.parts);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { PublishFrame } from '../codec/publish.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
+import type { MountPoint } from '../topic/mount-point.js';
 
 /**
  * A session's port to its client: one network connection, seen from above. Implemented by `net/connection` and by the
@@ -13,6 +14,8 @@ export interface Link {
   readonly problemInformation: boolean;
   /** Remote address for logs. */
   readonly address: string;
+  /** Where the client's topics are in the broker's tree; null for at its root. */
+  readonly mountPoint: MountPoint | null;
   /** True from the moment nothing more can be sent; sends are then ignored. */
   readonly closed: boolean;
   /** Turn whose commit must come before further PUBLISH and PUBREL packets on this link; 0 for none. */

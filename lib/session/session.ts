@@ -1,6 +1,7 @@
 import { InboundQos2 } from '../delivery/inbound-qos2.js';
 import { PacketIds } from '../delivery/packet-ids.js';
 import type { ProtocolVersion, QoS } from '../spec/packet-types.js';
+import type { MountPoint } from '../topic/mount-point.js';
 import type { Delivery } from './delivery.js';
 import { DeliveryQueue } from './delivery-queue.js';
 import type { InflightBytes } from './inflight-bytes.js';
@@ -48,6 +49,8 @@ export class Session {
   /** ms since the epoch, 0 while connected. */
   disconnectedAtMs = 0;
   link: Link | null = null;
+  /** That of the last connection, which decides what the session is sent; null before the first since the start. */
+  mountPoint: MountPoint | null = null;
   /** How many of the subscriptions are to receipts. */
   receiptSubscriptions = 0;
   /** How many of the deliveries in its queue are receipts: they have a limit of their own. */

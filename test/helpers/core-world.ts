@@ -68,6 +68,7 @@ export class FakeLink implements Link {
   readonly maximumPacketSize = 0;
   readonly problemInformation = true;
   readonly address = 'nowhere';
+  readonly mountPoint = null;
   closed = false;
   publishGate = 0;
   answerGate = 0;

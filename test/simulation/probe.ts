@@ -9,6 +9,7 @@ class ProbeLink implements Link {
   readonly maximumPacketSize = 0;
   readonly problemInformation = true;
   readonly address = 'probe';
+  readonly mountPoint = null;
   readonly slow = false;
   closed = false;
   publishGate = 0;

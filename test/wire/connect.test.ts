@@ -1,4 +1,6 @@
 import t from 'tap';
+import { type Log, silentLog } from '../../lib/base/log.js';
+import { Broker } from '../../lib/index.js';
 import { startBroker } from '../helpers/broker.js';
 import { expectDisconnect, published, received, subscribed } from '../helpers/client.js';
 import {
@@ -17,7 +19,7 @@ import {
   variable,
 } from '../helpers/packets.js';
 import { parseConnack } from '../helpers/parse.js';
-import { dial, dialAndSend, expectRefused, forVersions, join, lasting, watch } from '../helpers/scenes.js';
+import { dial, dialAndSend, expectRefused, forVersions, join, lasting, type Port, watch } from '../helpers/scenes.js';
 import { startTimedBroker } from '../helpers/timed-broker.js';
 import { hex } from '../helpers/wire-client.js';
 
@@ -217,6 +219,39 @@ t.test('[MQTT-3.1.4-2] connections above the limit are closed at once', async (t
   await (await dial(t, broker)).expectClose();
   await client.expectNothing();
 });
+
+t.test(
+  'each listener has its own limit, which ended connections make room under, and the log says whose',
+  async (t) => {
+    const lines: object[] = [];
+    const log: Log = { ...silentLog, warn: (fields, message) => lines.push({ ...fields, message }) };
+    const port = 0;
+    const limited = { type: 'ws', port, maximumConnections: 2 } as const;
+    const broker = new Broker({ memory: true, log, listeners: [{ type: 'tcp', port }, limited] });
+    t.teardown(() => broker.close());
+    await broker.listen();
+    const [open, full] = broker.addresses.map((address) => ({ port: address.port })) as [Port, Port];
+    // Sockets count from their first moment, whatever stage they are in.
+    const first = await dial(t, full);
+    const second = await dial(t, full);
+    await (await dial(t, full)).expectClose();
+    await (await dial(t, full)).expectClose();
+    t.equal(broker.metrics.connectionsRefused, 2);
+    t.match(lines, [
+      {
+        message: 'connection refused',
+        address: /^127\.0\.0\.1:\d+$/,
+        reason: `there are 2 connections already: maximumConnections of the listener at 127.0.0.1:${full.port}`,
+      },
+    ]);
+    for (let others = 3; others > 0; others--) await join(t, open);
+    first.end();
+    await first.expectClose();
+    second.assertOpen();
+    const third = await dialAndSend(t, full, Buffer.from('GET /elsewhere HTTP/1.1\r\n\r\n'));
+    t.match(String(await third.rest()), /^HTTP\/1\.1 4/, 'there is room for one more');
+  },
+);
 
 forVersions(t, [3, 4, 5], '[MQTT-3.1.4-5] [MQTT-3.2.0-2] each CONNECT gets one CONNACK', async (t, version) => {
   const broker = await startBroker(t);

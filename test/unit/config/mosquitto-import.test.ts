@@ -73,6 +73,10 @@ listener 8884
 certfile a.crt
 keyfile a.key
 max_connections -1
+
+listener 8885 10.0.0.1
+mount_point plant-a
+max_connections 500
 `;
 
 const textsOf = (text: string): string[] => importMosquitto(text).notes.map((note) => `${note.line}: ${note.text}`);
@@ -130,10 +134,11 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
       keyFile: '/etc/ssl/server.key',
     },
     { type: 'ws', host: '::', port: 9001, allowedOrigins: ['https://app.example'] },
-    { type: 'unix', path: '/run/mosquitto.sock' },
+    { type: 'unix', path: '/run/mosquitto.sock', mountPoint: 'local/' },
     { type: 'tls', port: 8884, certificateFile: 'a.crt', keyFile: 'a.key' },
+    { type: 'tcp', host: '10.0.0.1', port: 8885, mountPoint: 'plant-a/', maximumConnections: 500 },
   ]);
-  t.equal((options.listeners as unknown[]).length, 5);
+  t.equal((options.listeners as unknown[]).length, 6);
   const notes = textsOf(fleet);
   for (const expected of [
     /^2: user: not needed/,
@@ -142,6 +147,7 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
     /^31: tls_version: /,
     /^34: protocol websockets: .*\/mqtt/,
     /^40: connection cloud: not supported/,
+    /^52: mount_point plant-a: a mount point is whole levels here: plant-a\/$/,
   ]) {
     t.ok(
       notes.some((note) => expected.test(note)),

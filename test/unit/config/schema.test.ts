@@ -97,3 +97,14 @@ t.test('the JSON Schema refuses unknown keys at every level', async (t) => {
   t.match(schema, { type: 'object', additionalProperties: false });
   t.match(schema, { properties: { receipts: { additionalProperties: false }, port: { maximum: 65_535 } } });
 });
+
+t.test('a tracking rule whose filter can match nothing that clients publish is refused', (t) => {
+  for (const filter of ['', 'a#', 'a/#/b', 'a+/b', '$share/g/a', '$SYS/#', '$receipts/#', '$receipts', 'a\0']) {
+    const message = /^tracking\[0\]\.filter: .* is not allowed[:;] .+/;
+    t.throws(() => parseOptions({ tracking: [{ filter, receipt: 'delivered' }] }, ''), { message }, filter);
+  }
+  for (const filter of ['#', 'a/+/b/#', '+', '/', '$other/#', '$receiptsx/a']) {
+    t.doesNotThrow(() => parseOptions({ tracking: [{ filter, receipt: 'delivered' }] }, ''), filter);
+  }
+  t.end();
+});
