@@ -5,21 +5,25 @@ import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
 import { encodeDelivery } from '../store/records.js';
 import { deliveryKey } from '../store/records-keys.js';
-import { type DeferredRows, Table } from '../store/store.js';
+import { type DeferredRows, type Settlement, type Store, Table } from '../store/store.js';
+
+type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
 
 /**
- * A delivery at QoS 1 to a stored session that was sent at once. Its row waits until its transaction is written: if the
- * recipient has acknowledged by then, there never is one.
+ * A delivery at QoS 1 that was sent at once, or will be with its commit. Its row waits: if the recipient has
+ * acknowledged in time, there never is one.
  */
-export class DeferredDelivery implements Delivery {
+export class DeferredDelivery implements Delivery, Settlement {
   readonly session: number;
   readonly sequence: number;
-  readonly kind: DeliveryKind = DeliveryKind.message;
+  readonly kind: DeliveryKind;
   readonly qos: QoS = 1;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[] | null;
   readonly group: string | null = null;
-  readonly reference: Buffer | null = null;
+  readonly reference: Buffer | null;
+  /** What a row of a session that is not stored refers to; null for stored sessions, which need the message too. */
+  readonly transientReference: Buffer | null;
   message: Message | null = null;
   packetId = 0;
   /** The other deliveries of the same message, as a list. */
@@ -28,18 +32,26 @@ export class DeferredDelivery implements Delivery {
   rows: DeferredMessage | null = null;
   /** True once the recipient has acknowledged it before it had a row. */
   isSettled = false;
+  /** Once it is settled: the message's rows, and how many deliveries needed the message then. */
+  private settled: DeferredMessage | null = null;
+  private messageNeeds = 0;
 
   constructor(
     session: number,
     sequence: number,
     retain: boolean,
     subscriptionIds: readonly number[] | null,
+    record: Buffer | null,
+    transientReference: Buffer | null,
     next: DeferredDelivery | null,
   ) {
     this.session = session;
     this.sequence = sequence;
+    this.kind = record === null ? DeliveryKind.message : DeliveryKind.tracked;
     this.retain = retain;
     this.subscriptionIds = subscriptionIds;
+    this.reference = record;
+    this.transientReference = transientReference;
     this.next = next;
   }
 
@@ -47,32 +59,50 @@ export class DeferredDelivery implements Delivery {
     return this.sequence;
   }
 
-  /** The recipient has acknowledged. @returns false if there is a row by now, which has to be deleted */
+  /** The delivery is at its end. @returns false if there is a row by now, which has to be deleted */
   settle(): boolean {
     const { rows } = this;
     if (rows === null) return false;
     this.isSettled = true;
     this.rows = null;
-    rows.left--;
+    this.messageNeeds = rows.settle(this);
+    this.settled = rows;
     return true;
+  }
+
+  /** Takes the delivery out of what the log says of its message. */
+  writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
+    put(Table.deliveries, deliveryKey(this.session, this.sequence), null);
+    if (this.transientReference === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
   }
 }
 
 /** A message all of whose deliveries are deferred: it is stored if one of them is. */
 export class DeferredMessage implements DeferredRows {
-  /** Deliveries that have not been acknowledged. */
-  left = 0;
+  readonly bytes: number;
+  readonly mayVanish: boolean;
+  settledIn = 0;
+  readonly references: MessageReferences;
+  /** Deliveries that have not been acknowledged, and how many of these need the message. */
+  private left = 0;
+  private needs = 0;
+  private isLogged = false;
+  private readonly store: Store;
   private readonly message: Message;
   private readonly first: DeferredDelivery;
-  private readonly references: MessageReferences;
 
-  constructor(message: Message, first: DeferredDelivery, references: MessageReferences) {
+  constructor(message: Message, first: DeferredDelivery, references: MessageReferences, store: Store) {
     this.message = message;
     this.first = first;
     this.references = references;
+    this.store = store;
+    this.bytes = message.payload.length + message.properties.length;
+    // What is tracked is sent when it has been written.
+    this.mayVanish = first.kind === DeliveryKind.message;
     for (let delivery: DeferredDelivery | null = first; delivery !== null; delivery = delivery.next) {
       delivery.rows = this;
       this.left++;
+      if (delivery.transientReference === null) this.needs++;
     }
   }
 
@@ -80,11 +110,31 @@ export class DeferredMessage implements DeferredRows {
     return this.left === 0;
   }
 
-  write(put: (table: Table, key: Buffer, value: Buffer) => void): void {
-    this.references.putMessage(this.message, this.left, put);
+  /** @returns how many deliveries need the message from now on */
+  settle(delivery: DeferredDelivery): number {
+    this.left--;
+    if (delivery.transientReference === null) this.needs--;
+    if (this.isLogged) this.store.putSettlement(this, delivery);
+    return this.needs;
+  }
+
+  log(put: PutRow): void {
+    this.isLogged = true;
+    if (this.needs > 0) this.references.writeMessage(this.message, this.needs, put);
+    this.putDeliveries(put);
+  }
+
+  write(put: PutRow): void {
+    if (this.needs > 0) this.references.putMessage(this.message, this.needs, put);
+    this.putDeliveries(put);
+    for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
+      delivery.rows = null;
+    }
+  }
+
+  private putDeliveries(put: PutRow): void {
     for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
       if (delivery.isSettled) continue;
-      delivery.rows = null;
       put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), encodeDeferred(delivery));
     }
   }
@@ -92,5 +142,19 @@ export class DeferredMessage implements DeferredRows {
 
 /** The row of a deferred delivery that was not acknowledged in time. */
 export function encodeDeferred(delivery: DeferredDelivery): Buffer {
-  return encodeDelivery(delivery, DeliveryState.awaitPuback, delivery.packetId);
+  const { transientReference } = delivery;
+  if (transientReference === null) return encodeDelivery(delivery, DeliveryState.awaitPuback, delivery.packetId);
+  return encodeTransient(delivery.sequence, delivery.sequence, transientReference, null);
+}
+
+/** The row of a tracked delivery to a session that is not stored: only a restart reads it. */
+export function encodeTransient(
+  sequence: number,
+  messageSequence: number,
+  reference: Buffer,
+  group: string | null,
+): Buffer {
+  const kind = DeliveryKind.tracked;
+  const facts = { sequence, messageSequence, qos: 0 as const, retain: false, subscriptionIds: null, kind };
+  return encodeDelivery({ ...facts, reference, group }, DeliveryState.queued, 0);
 }

@@ -91,8 +91,8 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.tooLarge, qos);
       return;
     }
-    if (qos === 1 && carriage === plainCarriage && session.stored && out.defers) {
-      this.sendDeferred(target, out, link, frame);
+    if (qos === 1 && out.defers && mayDefer(carriage, session)) {
+      this.sendDeferred(target, out, carriage, link, frame);
       return;
     }
     // A plain delivery needs no object: the message's own sequence says it all.
@@ -119,17 +119,22 @@ export class Offers {
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 
-  /** Sends at QoS 1 what most likely is acknowledged before it has to be written. */
-  private sendDeferred(target: Target, out: Outgoing, link: Link, frame: PublishFrame): void {
+  /** Sends at QoS 1 what most likely is acknowledged before it has to be a row. */
+  private sendDeferred(target: Target, out: Outgoing, carriage: Carriage, link: Link, frame: PublishFrame): void {
     const { session, subscriptionIds } = target;
+    const record = carriage.reference;
+    const transient = session.stored || record === null ? null : transientReference(record, session, null);
     const retain = this.retainFlag(target, out);
-    const delivery = new DeferredDelivery(session.number, out.sequence, retain, subscriptionIds, out.deferred);
+    const { number } = session;
+    const { sequence, deferred } = out;
+    const delivery = new DeferredDelivery(number, sequence, retain, subscriptionIds, record, transient, deferred);
     out.deferred = delivery;
     const state = nextState(step(DeliveryState.new, DeliveryEvent.sendQos1));
-    delivery.packetId = session.outbound.take(state, out.sequence, delivery);
+    delivery.packetId = session.outbound.take(state, sequence, delivery);
     session.sendQuota--;
     session.inflightBytes?.add(delivery.packetId, out.payloadLength);
-    this.context.turns.publish(link, frame, publishFirstByte(1, retain), delivery.packetId, false);
+    if (record !== null) this.context.tracker.sent(record, sequence, session, null, 1);
+    this.context.turns.publish(link, frame, publishFirstByte(1, retain), delivery.packetId, record !== null);
   }
 
   /** Puts a delivery at the end of the session's queue, or refuses it if that is full. */
@@ -167,17 +172,7 @@ export class Offers {
   private putTransientRow(session: Session, sequence: number, out: Outgoing, carriage: Carriage): void {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
     const reference = transientReference(carriage.reference, session, carriage.group);
-    const facts: DeliveryFacts = {
-      sequence,
-      messageSequence: out.sequence,
-      qos: 0,
-      retain: false,
-      subscriptionIds: null,
-      kind: carriage.kind,
-      reference,
-      group: carriage.group,
-    };
-    this.context.persistence.putNewDelivery(session.number, facts, DeliveryState.queued, 0);
+    this.context.persistence.putTransient(session.number, sequence, out.sequence, reference, carriage.group);
   }
 
   private facts(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): DeliveryFacts {
@@ -235,4 +230,10 @@ export class Offers {
       qos,
     });
   }
+}
+
+/** True for messages under their own numbers, where there is something to record. */
+function mayDefer({ kind, sequence, group }: Carriage, session: Session): boolean {
+  if (sequence !== 0 || group !== null) return false;
+  return kind === DeliveryKind.tracked || (kind === DeliveryKind.message && session.stored);
 }

@@ -47,7 +47,7 @@ import {
   type StoredSubscription,
 } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
-import { type DeferredDelivery, DeferredMessage, encodeDeferred } from './deferred-deliveries.js';
+import { type DeferredDelivery, DeferredMessage, encodeDeferred, encodeTransient } from './deferred-deliveries.js';
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
@@ -168,6 +168,12 @@ export class Persistence {
     this.store.put(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
+  /** Puts the row of a tracked delivery to a session that is not stored. @param reference record and recipient */
+  putTransient(session: number, sequence: number, message: number, reference: Buffer, group: string | null): void {
+    const value = encodeTransient(sequence, message, reference, group);
+    this.store.putNew(Table.deliveries, deliveryKey(session, sequence), value);
+  }
+
   deleteDelivery(session: number, sequence: number): void {
     this.store.delete(Table.deliveries, deliveryKey(session, sequence));
   }
@@ -229,12 +235,12 @@ export class Persistence {
    */
   putFannedOut(message: Message, references: number, deferred: DeferredDelivery | null): void {
     if (references === 0 && deferred !== null) {
-      this.store.putDeferred(new DeferredMessage(message, deferred, this.references));
+      this.store.putDeferred(new DeferredMessage(message, deferred, this.references, this.store));
       return;
     }
     let all = references;
     for (let delivery = deferred; delivery !== null; delivery = delivery.next) {
-      all++;
+      if (delivery.transientReference === null) all++;
       this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), encodeDeferred(delivery));
     }
     if (all > 0) this.putMessage(message, all);

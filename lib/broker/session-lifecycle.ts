@@ -11,6 +11,7 @@ import type { FanOut } from './fan-out.js';
 import type { Holds } from './holds.js';
 import { Outgoing } from './outgoing.js';
 import type { StoredRow } from './persistence.js';
+import { removeRow } from './send-window.js';
 import type { Subscriptions } from './subscriptions.js';
 import { neverExpires, type Wills } from './wills.js';
 
@@ -151,13 +152,10 @@ export class SessionLifecycle {
   }
 
   private finish(session: Session, delivery: Delivery | StoredRow, state: StoredRow['state'], cause: Cause): void {
-    const { persistence, tracker } = this.context;
+    const { tracker } = this.context;
     const event = this.endOf(delivery, state);
     const transition = step(state, event);
-    if (session.stored || delivery.kind === DeliveryKind.tracked) {
-      persistence.deleteDelivery(session.number, delivery.sequence);
-    }
-    if (session.stored && delivery.kind !== DeliveryKind.receipt) persistence.releaseMessage(delivery.messageSequence);
+    removeRow(this.context, session, delivery.sequence, delivery);
     const outcome = outcomeOf(transition);
     if (outcome === Outcome.none || delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
     tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
@@ -171,7 +169,8 @@ export class SessionLifecycle {
   /** What the end of its session is for a delivery; moves it if it is another member's from here on. */
   private endOf(delivery: Delivery | StoredRow, state: StoredRow['state']): DeliveryEvent {
     const { persistence, clock } = this.context;
-    const matters = delivery.group !== null || delivery.kind === DeliveryKind.tracked;
+    const mayExpire = delivery.kind === DeliveryKind.tracked && state === DeliveryState.queued;
+    const matters = delivery.group !== null || mayExpire;
     const message = delivery.message ?? (matters ? persistence.readMessage(delivery.messageSequence) : null);
     const isExpired = message !== null && message.expiryAtMs > 0 && message.expiryAtMs <= clock.now();
     if (isExpired && state === DeliveryState.queued) return DeliveryEvent.expire;

@@ -1,14 +1,15 @@
 import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
+import { DeferredBatches } from './deferred-batches.js';
 import { DiskSpace } from './disk-space.js';
 import { ignoreCommitted, isSyncError, noRoom, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
 import type { Batch, LmdbStoreOptions, Transaction } from './lmdb-transaction.js';
 import { isNewest, Overlay, type OverlayEntry } from './overlay.js';
-import { type DeferredRows, deferrableTables, isNeeded, type Store, type StoreEntry, Table } from './store.js';
-import { decodeTurn, encodeTurn, isLogged, readTurnKey, TurnLog, turnKey } from './turn-log.js';
+import { type DeferredRows, isNeeded, type Settlement, type Store, type StoreEntry, Table } from './store.js';
+import * as turnLog from './turn-log.js';
 
 /** Address space reserved for the map; the file grows only as it is used. */
 const defaultMapSizeBytes = 64 * 2 ** 30;
@@ -38,15 +39,13 @@ export class LmdbStore implements Store {
   private readonly tables: readonly BinaryDatabase[];
   private readonly clock: Clock;
   private readonly overlay = new Overlay();
-  private readonly log = new TurnLog();
+  private readonly log = new turnLog.TurnLog();
+  private readonly turnWriter = new turnLog.TurnWriter();
+  private readonly deferredRows = new DeferredBatches(this.overlay, this.log);
   private readonly space: DiskSpace;
   /** Promise of the transaction being written. */
   private written: Promise<unknown> | null = null;
   private waiting: Batch[] = [];
-  /** Deferred rows of the open batch. */
-  private openDeferred: DeferredRows[] = [];
-  /** Deferred rows of the open and the waiting batches. */
-  private deferredCount = 0;
   private committing: Transaction | null = null;
   private readonly flushing: Transaction[] = [];
   private retry: Wakeup | null = null;
@@ -82,19 +81,20 @@ export class LmdbStore implements Store {
   private replayLog(): void {
     for (const { key, value } of this.tables[Table.log].getRange({})) {
       const turn = asBuffer(value);
-      decodeTurn(turn, (table, entryKey, entryValue) => this.overlay.put(table, entryKey, entryValue, false));
+      turnLog.decodeTurn(turn, (table, entryKey, entryValue) => this.overlay.put(table, entryKey, entryValue, false));
       const entries = this.overlay.seal();
       for (const entry of entries) entry.isInLog = true;
-      this.log.add({ number: readTurnKey(asBuffer(key)), entries, bytes: turn.length });
+      const number = turnLog.readTurnKey(asBuffer(key));
+      this.log.add({ number, batch: this.overlay.lastSealed, entries, rows: [], settledIn: 0, bytes: turn.length });
     }
   }
 
   get uncommitted(): number {
-    return this.overlay.uncommitted + this.openDeferred.length;
+    return this.overlay.uncommitted + this.deferredRows.uncommitted;
   }
 
   get deferred(): number {
-    return this.openDeferred.length;
+    return this.deferredRows.vanishing;
   }
 
   get commitsInFlight(): number {
@@ -102,7 +102,7 @@ export class LmdbStore implements Store {
   }
 
   get(table: Table, key: Buffer): Buffer | null {
-    if (this.deferredCount > 0) this.writeDeferred(table);
+    this.deferredRows.writeFor(table, this.waiting, this.committing);
     const entry = this.overlay.get(table, key);
     if (entry !== undefined) return entry.value;
     const value = this.tables[table].getBinary(key);
@@ -111,19 +111,19 @@ export class LmdbStore implements Store {
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
     if (limit <= 0) return [];
-    if (this.deferredCount > 0) this.writeDeferred(table);
+    this.deferredRows.writeFor(table, this.waiting, this.committing);
     return mergedRange(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
   rangeReverse(table: Table, start: Buffer, end: Buffer, limit: number): StoreEntry[] {
     if (limit <= 0) return [];
-    if (this.deferredCount > 0) this.writeDeferred(table);
+    this.deferredRows.writeFor(table, this.waiting, this.committing);
     return mergedRangeReverse(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
   countRange(table: Table, start: Buffer, end: Buffer | null, limit: number): number {
     if (limit <= 0) return 0;
-    if (this.deferredCount > 0) this.writeDeferred(table);
+    this.deferredRows.writeFor(table, this.waiting, this.committing);
     return mergedCount(this.tables[table], this.overlay.range(table, start, end), start, end, limit);
   }
 
@@ -140,12 +140,15 @@ export class LmdbStore implements Store {
   }
 
   countDeferred(): number {
-    return this.openDeferred.filter(isNeeded).length;
+    return this.deferredRows.countVanishing();
   }
 
   putDeferred(rows: DeferredRows): void {
-    this.openDeferred.push(rows);
-    this.deferredCount++;
+    this.deferredRows.put(rows);
+  }
+
+  putSettlement(rows: DeferredRows, settlement: Settlement): void {
+    this.deferredRows.putSettlement(rows, settlement);
   }
 
   commit(done: () => void): void {
@@ -166,13 +169,14 @@ export class LmdbStore implements Store {
   }
 
   private seal(done: () => void): void {
-    const deferred = this.openDeferred;
-    this.openDeferred = [];
+    const { deferred, settlements } = this.deferredRows.seal();
     const entries = this.overlay.seal();
+    const batch: Batch = { number: this.overlay.lastSealed, entries, deferred, settlements, done };
     this.inFlight++;
-    if (this.inFlight === 1 && this.healthy && entries.length === 0 && !deferred.some(isNeeded)) {
+    const isEmpty = entries.length === 0 && settlements.length === 0 && !deferred.some(isNeeded);
+    if (this.inFlight === 1 && this.healthy && isEmpty && this.closing === null) {
       // All of it has been acknowledged by its recipients: there is nothing to keep.
-      this.deferredCount -= deferred.length;
+      this.deferredRows.forget(batch);
       queueMicrotask(() => {
         this.inFlight--;
         done();
@@ -180,28 +184,8 @@ export class LmdbStore implements Store {
       });
       return;
     }
-    this.waiting.push({ number: this.overlay.lastSealed, entries, deferred, done });
+    this.waiting.push(batch);
     this.startTransaction();
-  }
-
-  /** Deferred rows that are still needed become entries: somebody reads a table they may be in. */
-  private writeDeferred(table: Table): void {
-    if (!deferrableTables.has(table)) return;
-    for (const batch of this.waiting) this.writeDeferredOf(batch);
-    const open = this.openDeferred;
-    this.openDeferred = [];
-    this.deferredCount -= open.length;
-    const put = (to: Table, key: Buffer, value: Buffer) => this.overlay.put(to, key, value, true);
-    for (const rows of open) if (!rows.isSettled) rows.write(put);
-  }
-
-  private writeDeferredOf(batch: Batch): void {
-    const { number, entries, deferred } = batch;
-    if (deferred.length === 0) return;
-    batch.deferred = [];
-    this.deferredCount -= deferred.length;
-    const put = (table: Table, key: Buffer, value: Buffer) => this.overlay.putLate(number, entries, table, key, value);
-    for (const rows of deferred) if (!rows.isSettled) rows.write(put);
   }
 
   /** Hands the waiting batches to LMDB as one transaction, unless enough are under way. */
@@ -240,41 +224,54 @@ export class LmdbStore implements Store {
     let count = 0;
     while (count < this.waiting.length && keys < transactionKeysMax && bytes < transactionBytesMax) {
       const batch = this.waiting[count++];
-      this.writeDeferredOf(batch);
-      keys += batch.entries.length;
-      for (const entry of batch.entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
+      const { entries, deferred, settlements } = batch;
+      keys += entries.length + turnLog.keysPerRows * deferred.length + settlements.length;
+      for (const entry of entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
+      for (const rows of deferred) if (!rows.isSettled) bytes += rows.bytes;
     }
     return this.waiting.splice(0, count);
   }
 
   /**
    * Puts the batches within this call, so within one turn, which lmdb-js makes one transaction. Of a key that several
-   * batches write, only the last is put; a key that came and went is not written at all. Entries of the hot tables go
-   * into the log as one value; what is alive in the turns that this retires moves to its table.
+   * batches write, only the last is put; a key that came and went is not written at all. Entries of the hot tables and
+   * deferred rows go into the log as one value; what is alive in the turns that this retires moves to its table.
    * @returns a promise of the commit; null if there was nothing to write
    */
   private write(transaction: Transaction): Promise<unknown> | null {
     const { batches } = transaction;
     const last = batches[batches.length - 1].number;
-    const isLast = this.closing !== null;
+    const isLast = this.closing !== null && this.waiting.length === 0;
     this.written = null;
-    transaction.retired = this.log.retire(isLast);
+    transaction.retired = this.log.retire(last, isLast);
     for (const turn of transaction.retired) {
+      this.deferredRows.retire(turn);
       for (const entry of turn.entries) if (isNewest(entry, last)) this.writeToTable(entry);
-      this.track(this.tables[Table.log].remove(turnKey(turn.number)));
+      this.track(this.tables[Table.log].remove(turnLog.turnKey(turn.number)));
     }
-    const logged: OverlayEntry[] = [];
+    const entries: OverlayEntry[] = [];
+    const rows: DeferredRows[] = [];
+    const { put } = this.turnWriter;
     for (const batch of batches) {
+      if (isLast) this.deferredRows.writeOf(batch);
+      else this.deferredRows.logOf(batch, this.turnWriter, rows);
+      // Before the entries: what was settled first may have become rows later in the batch. The last transaction has
+      // retired whatever they are about.
+      if (!isLast) for (const settlement of batch.settlements) settlement.writeSettlement(put);
       for (const entry of batch.entries) {
         if (!isNewest(entry, last)) continue;
-        if (isLast || !isLogged(entry)) this.writeToTable(entry);
-        else if (entry.value !== null || !entry.absentOnDisk) logged.push(entry);
+        if (isLast || !turnLog.isLogged(entry)) this.writeToTable(entry);
+        else if (entry.value !== null || !entry.absentOnDisk) {
+          put(entry.table, entry.key, entry.value);
+          entries.push(entry);
+        }
       }
     }
-    if (logged.length > 0) {
-      const value = encodeTurn(logged);
-      transaction.logged = { number: this.log.nextNumber(), entries: logged, bytes: value.length };
-      this.track(this.tables[Table.log].put(turnKey(transaction.logged.number), value));
+    if (!this.turnWriter.isEmpty) {
+      const value = this.turnWriter.finish();
+      const number = this.log.nextNumber();
+      transaction.logged = { number, batch: last, entries, rows, settledIn: 0, bytes: value.length };
+      this.track(this.tables[Table.log].put(turnLog.turnKey(number), value));
     }
     // lmdb-js makes one more promise when the turn ends, which it keeps to itself: no rejection may go unhandled.
     if (this.written !== null) setImmediate(ignoreCommitted, this.environment.root);
@@ -304,7 +301,10 @@ export class LmdbStore implements Store {
       for (const entry of logged.entries) entry.isInLog = true;
       this.log.add(logged);
     }
-    for (const batch of transaction.batches) this.overlay.forget(batch.entries);
+    for (const batch of transaction.batches) {
+      this.overlay.forget(batch.entries);
+      this.deferredRows.forget(batch);
+    }
     for (const turn of retired) {
       for (const entry of turn.entries) entry.isInLog = false;
       this.overlay.forget(turn.entries);

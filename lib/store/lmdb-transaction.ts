@@ -1,14 +1,15 @@
 import type { Clock, Wakeup } from '../base/clock.js';
 import type { OverlayEntry } from './overlay.js';
-import type { DeferredRows } from './store.js';
+import type { DeferredRows, Settlement } from './store.js';
 import type { LoggedTurn } from './turn-log.js';
 
 /** Puts and deletes that are atomic together. */
 export interface Batch {
   readonly number: number;
   readonly entries: OverlayEntry[];
-  /** What joins the entries when the batch is written, if it is still needed then. */
+  /** What is written with the entries, if it is still needed then. */
   deferred: readonly DeferredRows[];
+  readonly settlements: readonly Settlement[];
   readonly done: () => void;
 }
 

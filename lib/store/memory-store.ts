@@ -8,6 +8,7 @@ import {
   deferrableTables,
   isNeeded,
   keyBytesMax,
+  type Settlement,
   type Store,
   type StoreEntry,
   Table,
@@ -30,15 +31,19 @@ interface Rows {
 /** Tables whose first rows are asked for again and again while keys come in any order. */
 const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
 
+/** Batches whose deferred rows are kept as they are. */
+const deferredBatchesMax = 8;
+
 /** Everything in the heap, gone with the process. `commit` calls `done` before it returns. */
 export class MemoryStore implements Store {
   readonly durability: Durability = 'memory';
   readonly healthy = true;
   readonly commitsInFlight = 0;
   uncommitted = 0;
-  /** Deferred rows of the open batch and of the one before it: by then most are settled. */
+  /** Deferred rows of the open batch, and of the latest ones before it: by then most are settled. */
   private openDeferred: DeferredRows[] = [];
-  private lastDeferred: DeferredRows[] = [];
+  private readonly lastDeferred: DeferredRows[][] = [];
+  private openVanishing = 0;
   onHealthChange: ((error: Error | null) => void) | null = null;
   private readonly tables: readonly Rows[] = tableNames.map((name) => {
     const table = Table[name];
@@ -46,7 +51,7 @@ export class MemoryStore implements Store {
   });
 
   get deferred(): number {
-    return this.openDeferred.length;
+    return this.openVanishing;
   }
 
   get(table: Table, key: Buffer): Buffer | null {
@@ -84,28 +89,42 @@ export class MemoryStore implements Store {
   }
 
   countDeferred(): number {
-    return this.openDeferred.filter(isNeeded).length;
+    return this.openDeferred.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
   }
 
   putDeferred(rows: DeferredRows): void {
     this.uncommitted++;
     this.openDeferred.push(rows);
+    if (rows.mayVanish) this.openVanishing++;
+  }
+
+  /** Nothing is logged here, so nothing is settled but in time. */
+  putSettlement(_rows: DeferredRows, settlement: Settlement): void {
+    settlement.writeSettlement((table, key, value) => {
+      if (value === null) this.delete(table, key);
+      else this.put(table, key, value);
+    });
   }
 
   commit(done: () => void): void {
-    this.writeRows(this.lastDeferred);
-    this.lastDeferred = this.openDeferred;
-    this.openDeferred = [];
+    if (this.openDeferred.length > 0) {
+      this.lastDeferred.push(this.openDeferred);
+      this.openDeferred = [];
+      this.openVanishing = 0;
+      if (this.lastDeferred.length > deferredBatchesMax) this.writeRows(this.lastDeferred.shift() ?? []);
+    }
     this.uncommitted = 0;
     done();
   }
 
   private writeDeferred(table: Table): void {
     if (this.openDeferred.length + this.lastDeferred.length === 0 || !deferrableTables.has(table)) return;
-    const rows = [...this.lastDeferred, ...this.openDeferred];
-    this.lastDeferred = [];
+    for (const rows of this.lastDeferred) this.writeRows(rows);
+    this.lastDeferred.length = 0;
+    const open = this.openDeferred;
     this.openDeferred = [];
-    this.writeRows(rows);
+    this.openVanishing = 0;
+    this.writeRows(open);
   }
 
   private writeRows(deferred: readonly DeferredRows[]): void {

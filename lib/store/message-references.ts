@@ -29,10 +29,22 @@ export class MessageReferences {
    * @param put where to; a row that was deferred goes with its own batch
    */
   putMessage(message: Message, references: number, put: Put = this.putNew): void {
+    this.writeMessage(message, references, put);
+    this.counts.set(message.sequence, references);
+  }
+
+  /** The rows of `putMessage`, for the log: the references are counted by the caller. */
+  writeMessage(message: Message, references: number, put: Put): void {
     assert(references >= 1, 'a stored message has a reference');
     put(Table.messages, messageKey(message.sequence), encodeMessage(message));
-    this.counts.set(message.sequence, references);
     if (references > 1) put(Table.references, messageKey(message.sequence), encodeNumber(references));
+  }
+
+  /** What releasing one of those references changes. @param left how many there are then */
+  writeReleased(sequence: number, left: number, put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
+    const key = messageKey(sequence);
+    if (left === 0) put(Table.messages, key, null);
+    else put(Table.references, key, left === 1 ? null : encodeNumber(left));
   }
 
   private readonly putNew: Put = (table, key, value) => this.store.putNew(table, key, value);

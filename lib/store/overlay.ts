@@ -135,14 +135,14 @@ export class Overlay {
     this.unsealed.push(entry);
   }
 
-  /** Adds a new key to a batch that may be sealed: no batch has written it yet. @param entries of that batch */
-  putLate(batch: number, entries: OverlayEntry[], table: Table, key: Buffer, value: Buffer): void {
+  /** Adds a new key to a batch that may be sealed: no batch has an entry of it. The entry is the caller's to keep. */
+  putLate(batch: number, table: Table, key: Buffer, value: Buffer): OverlayEntry {
     const text = keyText(key);
     const group = this.groupFor(table, key, text);
     const entry = new OverlayEntry(group, table, key, text, batch, value);
     entry.absentOnDisk = true;
     group.add(entry);
-    entries.push(entry);
+    return entry;
   }
 
   /** The newest entry of a key, a delete included; undefined if only the disk knows. */

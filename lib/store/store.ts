@@ -48,15 +48,36 @@ export interface StoreEntry {
   readonly value: Buffer;
 }
 
+type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
+type PutOrDeleteRow = (table: Table, key: Buffer, value: Buffer | null) => void;
+
 /**
- * Rows that most likely are not needed any more when a transaction could write them. They are asked at the last moment:
- * when their batch is written, or when somebody reads a table they may be in.
+ * Rows of a message in flight, which most likely are not needed for long. They take as little work as they can:
+ * ```
+ *   putDeferred -> open --batch is written: log()--> logged --settled--> a settlement in a later batch
+ *                    |                                 |
+ *                    +--- somebody reads a table they may be in, or they live for long: write() ---> rows
+ * ```
+ * What is settled before its batch is written is not written at all.
  */
 export interface DeferredRows {
   /** True if nothing of it is needed any more. */
   readonly isSettled: boolean;
-  /** Puts what is needed, under keys that are in no table. Called once at most. */
-  write(put: (table: Table, key: Buffer, value: Buffer) => void): void;
+  /** True if they may be settled before their batch is written: then a little patience may spare the write. */
+  readonly mayVanish: boolean;
+  /** About how many bytes they have. */
+  readonly bytes: number;
+  /** The store's own: number of the batch with the last settlement of them. */
+  settledIn: number;
+  /** Tells what is needed now, under keys that are in no table. From now on whatever is settled needs `putSettlement`. */
+  log(put: PutRow): void;
+  /** The same, as rows which from now on are changed like any others. Called once at most. */
+  write(put: PutRow): void;
+}
+
+/** What changes when something of logged rows is not needed any more. */
+export interface Settlement {
+  writeSettlement(put: PutOrDeleteRow): void;
 }
 
 export function isNeeded(rows: DeferredRows): boolean {
@@ -104,13 +125,16 @@ export interface Store {
   /** Puts rows with the open batch, if they are still needed when that is written. */
   putDeferred(rows: DeferredRows): void;
 
-  /** Puts, deletes and deferred rows since the last `commit`. */
+  /** Puts what a change of logged rows means with the open batch. */
+  putSettlement(rows: DeferredRows, settlement: Settlement): void;
+
+  /** Puts, deletes, deferred rows and settlements since the last `commit`. */
   readonly uncommitted: number;
 
-  /** How many of `uncommitted` are deferred rows. */
+  /** How many of `uncommitted` are deferred rows that may vanish. */
   readonly deferred: number;
 
-  /** How many of the deferred rows are still needed. */
+  /** How many of them are still needed. */
   countDeferred(): number;
 
   /**

@@ -1,14 +1,19 @@
 import type { OverlayEntry } from './overlay.js';
-import { Table } from './store.js';
+import { type DeferredRows, Table } from './store.js';
 
 /** Turns kept in the log, and their keys and bytes: what is still alive in older ones moves to its table. */
 const turnsMax = 8;
 const keysMax = 50_000;
 const bytesMax = 32 * 2 ** 20;
+/** A message in flight counts as so many keys: its own, and one recipient's. */
+export const keysPerRows = 2;
 /** Messages from this size on go to their table at once instead of being written twice. */
-const largeMessageBytes = 4096;
-/** Table number, flags with the key's length, lengths: what an entry needs beside its bytes. */
-const entryHeadBytes = 8;
+export const largeMessageBytes = 4096;
+/** Table number, length of the key, length of the value: what an entry needs beside its bytes. */
+const entryHeadBytes = 7;
+const initialBytes = 64 * 1024;
+/** A larger buffer is not kept for the next turn. */
+const keptBytesMax = 4 * 2 ** 20;
 
 const hotTables: ReadonlySet<Table> = new Set([
   Table.messages,
@@ -30,12 +35,20 @@ export function isLogged(entry: OverlayEntry): boolean {
 }
 
 /** Entries of one transaction as one value: for each, table u8, key length u16, value length u32 + 1 (0: deleted). */
-export function encodeTurn(entries: readonly OverlayEntry[]): Buffer {
-  let size = 0;
-  for (const { key, value } of entries) size += entryHeadBytes + key.length + (value === null ? 0 : value.length);
-  const turn = Buffer.allocUnsafeSlow(size);
-  let at = 0;
-  for (const { table, key, value } of entries) {
+export class TurnWriter {
+  private buffer = Buffer.allocUnsafeSlow(initialBytes);
+  private at = 0;
+
+  get isEmpty(): boolean {
+    return this.at === 0;
+  }
+
+  /** Appends an entry. @param value null for a deletion */
+  readonly put = (table: Table, key: Buffer, value: Buffer | null): void => {
+    const end = this.at + entryHeadBytes + key.length + (value === null ? 0 : value.length);
+    if (end > this.buffer.length) this.grow(end);
+    const turn = this.buffer;
+    const { at } = this;
     turn[at] = table;
     turn[at + 1] = key.length >>> 8;
     turn[at + 2] = key.length & 0xff;
@@ -44,10 +57,25 @@ export function encodeTurn(entries: readonly OverlayEntry[]): Buffer {
     turn[at + 4] = (valueLength >>> 16) & 0xff;
     turn[at + 5] = (valueLength >>> 8) & 0xff;
     turn[at + 6] = valueLength & 0xff;
-    at = append(turn, at + 7, key);
-    if (value !== null) at = append(turn, at, value);
+    const keyEnd = append(turn, at + entryHeadBytes, key);
+    if (value !== null) append(turn, keyEnd, value);
+    this.at = end;
+  };
+
+  /** A copy of the entries; the writer begins anew. */
+  finish(): Buffer {
+    const turn = Buffer.allocUnsafeSlow(this.at);
+    this.buffer.copy(turn, 0, 0, this.at);
+    this.at = 0;
+    if (this.buffer.length > keptBytesMax) this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+    return turn;
   }
-  return turn.subarray(0, at);
+
+  private grow(bytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(bytes, 2 * this.buffer.length));
+    this.buffer.copy(larger, 0, 0, this.at);
+    this.buffer = larger;
+  }
 }
 
 /** Small pieces are quicker by hand than by a call. */
@@ -62,20 +90,44 @@ function append(target: Buffer, at: number, bytes: Buffer): number {
 export function decodeTurn(turn: Buffer, visit: (table: Table, key: Buffer, value: Buffer | null) => void): void {
   for (let at = 0; at < turn.length; ) {
     const table = turn[at] as Table;
-    const keyEnd = at + 7 + turn.readUInt16BE(at + 1);
+    const keyEnd = at + entryHeadBytes + turn.readUInt16BE(at + 1);
     const valueLength = turn.readUInt32BE(at + 3);
     const end = keyEnd + Math.max(0, valueLength - 1);
     const value = valueLength === 0 ? null : Buffer.from(turn.subarray(keyEnd, end));
-    visit(table, Buffer.from(turn.subarray(at + 7, keyEnd)), value);
+    visit(table, Buffer.from(turn.subarray(at + entryHeadBytes, keyEnd)), value);
     at = end;
   }
 }
 
-/** One transaction's entries that are in the log and not in their tables. */
+/** What one transaction wrote to the log, and is not in its tables. */
 export interface LoggedTurn {
   readonly number: number;
-  readonly entries: readonly OverlayEntry[];
+  /** The transaction's last batch. */
+  readonly batch: number;
+  readonly entries: OverlayEntry[];
+  /** Deferred rows that are in the log only. */
+  rows: readonly DeferredRows[];
+  /** Of rows that have become entries, or are settled: the last batch with a settlement. */
+  settledIn: number;
   readonly bytes: number;
+}
+
+/** Moves the rows of a turn that are still needed to its entries. @param put makes an entry of a row */
+export function writeRows(turn: LoggedTurn, put: (table: Table, key: Buffer, value: Buffer) => void): void {
+  for (const rows of turn.rows) if (!rows.isSettled) rows.write(put);
+  forgetRows(turn);
+}
+
+/** The rows of a turn are entries by now, or settled. */
+export function forgetRows(turn: LoggedTurn): void {
+  turn.settledIn = lastSettlement(turn);
+  turn.rows = [];
+}
+
+function lastSettlement({ rows, settledIn }: LoggedTurn): number {
+  let last = settledIn;
+  for (const row of rows) if (row.settledIn > last) last = row.settledIn;
+  return last;
 }
 
 /**
@@ -89,6 +141,8 @@ export class TurnLog {
   private keys = 0;
   private bytes = 0;
   private lastNumber = 0;
+  /** True if some turn may have deferred rows. */
+  hasRows = false;
 
   get length(): number {
     return this.turns.length;
@@ -102,19 +156,26 @@ export class TurnLog {
   add(turn: LoggedTurn): void {
     this.lastNumber = Math.max(this.lastNumber, turn.number);
     this.turns.push(turn);
-    this.keys += turn.entries.length;
+    this.keys += keysOf(turn);
     this.bytes += turn.bytes;
+    if (turn.rows.length > 0) this.hasRows = true;
   }
 
-  /** Takes the turns that the next transaction retires off the log. @param all for a clean stop */
-  retire(all: boolean): LoggedTurn[] {
+  /**
+   * Takes the turns that the next transaction retires off the log. One with rows whose settlement comes only after
+   * that transaction has to stay.
+   * @param lastBatch of the transaction
+   * @param all for a clean stop
+   */
+  retire(lastBatch: number, all: boolean): LoggedTurn[] {
     let count = 0;
     let { keys, bytes } = this;
     while (count < this.turns.length) {
+      const turn = this.turns[count];
       const excess = this.turns.length - count > turnsMax || keys > keysMax || bytes > bytesMax;
-      if (!all && !excess) break;
-      keys -= this.turns[count].entries.length;
-      bytes -= this.turns[count].bytes;
+      if ((!all && !excess) || lastSettlement(turn) > lastBatch) break;
+      keys -= keysOf(turn);
+      bytes -= turn.bytes;
       count++;
     }
     this.keys = keys;
@@ -122,14 +183,29 @@ export class TurnLog {
     return this.turns.splice(0, count);
   }
 
+  /** Makes entries of all rows that are still needed. */
+  writeRows(put: (turn: LoggedTurn) => (table: Table, key: Buffer, value: Buffer) => void): void {
+    this.hasRows = false;
+    for (const turn of this.turns) {
+      if (turn.rows.length === 0) continue;
+      this.keys -= keysOf(turn);
+      writeRows(turn, put(turn));
+      this.keys += keysOf(turn);
+    }
+  }
+
   /** The transaction failed: the turns are as they were. */
   putBack(turns: readonly LoggedTurn[]): void {
     this.turns.unshift(...turns);
     for (const turn of turns) {
-      this.keys += turn.entries.length;
+      this.keys += keysOf(turn);
       this.bytes += turn.bytes;
     }
   }
+}
+
+function keysOf({ entries, rows }: LoggedTurn): number {
+  return entries.length + rows.length * keysPerRows;
 }
 
 /** Key of a turn in table `log`. */

@@ -3,6 +3,7 @@ import {
   type DeferredRows,
   deferrableTables,
   isNeeded,
+  type Settlement,
   type Store,
   type StoreEntry,
   Table,
@@ -20,6 +21,7 @@ interface Batch {
   readonly operations: Operation[];
   /** What joins the operations when the batch is written, if it is still needed then. */
   deferred: DeferredRows[];
+  readonly settlements: Settlement[];
   readonly done: () => void;
   isCommitted: boolean;
 }
@@ -42,6 +44,9 @@ export class CrashStore implements Store {
   private readonly live = new MemoryStore();
   private operations: Operation[] = [];
   private openDeferred: DeferredRows[] = [];
+  private openSettlements: Settlement[] = [];
+  /** Rows that were written, and are not known to be rows yet: as the log of the real store has them. */
+  private logged: DeferredRows[] = [];
   private batches: Batch[] = [];
   /** While unwell: well again when this batch is as durable as it is to be. */
   private unwellUntil = 0;
@@ -56,11 +61,11 @@ export class CrashStore implements Store {
   }
 
   get uncommitted(): number {
-    return this.operations.length + this.openDeferred.length;
+    return this.operations.length + this.openDeferred.length + this.openSettlements.length;
   }
 
   get deferred(): number {
-    return this.openDeferred.length;
+    return this.openDeferred.filter(({ mayVanish }) => mayVanish).length;
   }
 
   get commitsInFlight(): number {
@@ -113,17 +118,24 @@ export class CrashStore implements Store {
   }
 
   countDeferred(): number {
-    return this.openDeferred.filter(isNeeded).length;
+    return this.openDeferred.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
   }
 
   putDeferred(rows: DeferredRows): void {
     this.openDeferred.push(rows);
   }
 
+  putSettlement(rows: DeferredRows, settlement: Settlement): void {
+    rows.settledIn = this.batch;
+    this.openSettlements.push(settlement);
+  }
+
   commit(done: () => void): void {
-    this.batches.push({ operations: this.operations, deferred: this.openDeferred, done, isCommitted: false });
+    const { operations, openDeferred: deferred, openSettlements: settlements } = this;
+    this.batches.push({ operations, deferred, settlements, done, isCommitted: false });
     this.operations = [];
     this.openDeferred = [];
+    this.openSettlements = [];
     this.batch++;
   }
 
@@ -132,7 +144,7 @@ export class CrashStore implements Store {
     const at = this.committedCount;
     const batch = this.batches[at];
     if (batch === undefined) return false;
-    this.writeDeferred(batch);
+    this.log(batch);
     batch.isCommitted = true;
     if (this.durability === 'committed') {
       for (const operation of batch.operations) this.onDurable(operation);
@@ -182,7 +194,7 @@ export class CrashStore implements Store {
   }
 
   private keep(batch: Batch): void {
-    this.writeDeferred(batch);
+    this.log(batch);
     this.durableBatch++;
     for (const operation of batch.operations) {
       const { table, key, value } = operation;
@@ -192,16 +204,33 @@ export class CrashStore implements Store {
     }
   }
 
-  private writeAllDeferred(table: Table): void {
-    if (!deferrableTables.has(table)) return;
-    for (const batch of this.batches) this.writeDeferred(batch);
-    this.writeRows(this.openDeferred, this.operations);
-    this.openDeferred = [];
+  /** Writes a batch's deferred rows as the log does: they go on being settled by settlements. */
+  private log(batch: Batch): void {
+    const { operations, deferred, settlements } = batch;
+    const settled: Operation[] = [];
+    for (const settlement of settlements.splice(0)) {
+      settlement.writeSettlement((table, key, value) => settled.push({ table, key, value }));
+    }
+    operations.unshift(...settled);
+    for (const rows of deferred) {
+      if (rows.isSettled) continue;
+      rows.log((table, key, value) => operations.push({ table, key, value }));
+      this.logged.push(rows);
+    }
+    batch.deferred = [];
   }
 
-  private writeDeferred(batch: Batch): void {
-    this.writeRows(batch.deferred, batch.operations);
-    batch.deferred = [];
+  private writeAllDeferred(table: Table): void {
+    if (!deferrableTables.has(table)) return;
+    // What the log has is on the disk already; readers want it in its tables.
+    this.writeRows(this.logged, []);
+    this.logged = [];
+    for (const batch of this.batches) {
+      this.writeRows(batch.deferred, batch.operations);
+      batch.deferred = [];
+    }
+    this.writeRows(this.openDeferred, this.operations);
+    this.openDeferred = [];
   }
 
   private writeRows(deferred: readonly DeferredRows[], operations: Operation[]): void {

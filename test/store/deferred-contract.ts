@@ -1,6 +1,6 @@
 import type { Test } from 'tap';
 import { deliveryKey } from '../../lib/store/records-keys.js';
-import { type DeferredRows, type Store, Table } from '../../lib/store/store.js';
+import { type DeferredRows, type Settlement, type Store, Table } from '../../lib/store/store.js';
 import type { StoreUnderTest } from './contract.js';
 
 const everything = Buffer.alloc(0);
@@ -8,9 +8,15 @@ const committed = (store: Store): Promise<void> => new Promise((resolve) => stor
 const rowsOf = (store: Store): string[] =>
   store.range(Table.deliveries, everything, null, 100).map(({ value }) => value.toString());
 
+type Put = (table: Table, key: Buffer, value: Buffer) => void;
+
 /** Rows that a test settles. */
-class Rows implements DeferredRows {
+export class Rows implements DeferredRows, Settlement {
   isSettled = false;
+  mayVanish = true;
+  settledIn = 0;
+  bytes = 10;
+  logs = 0;
   writes = 0;
   private readonly sequences: readonly number[];
 
@@ -18,8 +24,29 @@ class Rows implements DeferredRows {
     this.sequences = sequences;
   }
 
-  write(put: (table: Table, key: Buffer, value: Buffer) => void): void {
+  /** As whoever owns them does: settled in time they leave no trace, later a settlement takes them back. */
+  settle(store: Store): void {
+    this.isSettled = true;
+    if (this.writes > 0)
+      for (const sequence of this.sequences) store.delete(Table.deliveries, deliveryKey(1, sequence));
+    else if (this.logs > 0) store.putSettlement(this, this);
+  }
+
+  log(put: Put): void {
+    this.logs++;
+    this.put(put);
+  }
+
+  write(put: Put): void {
     this.writes++;
+    this.put(put);
+  }
+
+  writeSettlement(put: (table: Table, key: Buffer, value: null) => void): void {
+    for (const sequence of this.sequences) put(Table.deliveries, deliveryKey(1, sequence), null);
+  }
+
+  private put(put: Put): void {
     for (const sequence of this.sequences) {
       put(Table.deliveries, deliveryKey(1, sequence), Buffer.from(String(sequence)));
     }
@@ -43,7 +70,7 @@ export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
     t.equal(store.uncommitted, 0);
     t.equal(store.deferred, 0);
     t.same(rowsOf(store), ['2', '3']);
-    t.same([settled.writes, needed.writes], [0, 1]);
+    t.same([settled.logs, settled.writes, needed.writes], [0, 0, 1]);
     if (reopen !== null) {
       store = await reopen(store);
       t.same(rowsOf(store), ['2', '3']);
@@ -72,6 +99,74 @@ export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
     t.same(order, [1, 2]);
     t.same(rowsOf(store), ['1', '3']);
     t.equal(first.writes, 1);
+    await store.close();
+  });
+
+  t.test('rows settled after they were written are gone, and a restart finds none of them', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const [first, second, third] = [new Rows(1), new Rows(2), new Rows(3)];
+    for (const rows of [first, second, third]) store.putDeferred(rows);
+    await committed(store);
+    first.settle(store);
+    t.equal(store.uncommitted > 0, first.logs + first.writes > 0, 'what is settled has to be committed');
+    await committed(store);
+    t.same(rowsOf(store), ['2', '3']);
+    t.same([second.writes, third.writes], [1, 1], 'whoever reads makes rows of them');
+    third.settle(store);
+    t.same(rowsOf(store), ['2']);
+    await committed(store);
+    if (reopen !== null) {
+      store = await reopen(store);
+      t.same(rowsOf(store), ['2']);
+    }
+    await store.close();
+  });
+
+  t.test('rows that live for long are found in their tables, whatever comes after them', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const [kept, settled] = [new Rows(1), new Rows(2)];
+    store.putDeferred(kept);
+    store.putDeferred(settled);
+    for (let at = 10; at < 30; at++) {
+      const passing = new Rows(at);
+      store.putDeferred(passing);
+      await committed(store);
+      passing.settle(store);
+      if (at === 12) settled.settle(store);
+      await committed(store);
+    }
+    t.equal(kept.writes, 1, 'they became rows by themselves');
+    t.same(rowsOf(store), ['1']);
+    if (reopen !== null) {
+      store = await reopen(store);
+      t.same(rowsOf(store), ['1']);
+    }
+    await store.close();
+  });
+
+  t.test('large rows are not written twice: they go to their table', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const large = new Rows(1);
+    large.bytes = 100_000;
+    store.putDeferred(large);
+    await committed(store);
+    if (reopen !== null) t.same([large.logs, large.writes], [0, 1]);
+    t.same(rowsOf(store), ['1']);
+    if (reopen !== null) store = await reopen(store);
+    await store.close();
+  });
+
+  t.test('rows that do not vanish are no reason for patience', async (t) => {
+    const store = await make().open();
+    const rows = new Rows(1);
+    rows.mayVanish = false;
+    store.putDeferred(rows);
+    t.same([store.uncommitted, store.deferred, store.countDeferred()], [1, 0, 0]);
+    await committed(store);
+    t.same(rowsOf(store), ['1']);
     await store.close();
   });
 

@@ -1,13 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
-import { messageKey } from '../../lib/store/records-keys.js';
+import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { type StoreUnderTest, testStoreContract } from './contract.js';
-import { testDeferredRows } from './deferred-contract.js';
+import { Rows, testDeferredRows } from './deferred-contract.js';
 import { wallClock } from './wall-clock.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'countersign-store-'));
@@ -54,6 +54,83 @@ t.test('done is never called within commit, and commitsInFlight counts what wait
   await done;
   t.equal(store.commitsInFlight, 0);
   await store.close();
+});
+
+/** What a start finds if the process had died right now. */
+async function afterDeath(t: Test, directory: string): Promise<string[]> {
+  const image = newDirectory();
+  mkdirSync(image);
+  copyFileSync(join(directory, 'data.mdb'), join(image, 'data.mdb'));
+  const store = await open(image);
+  t.teardown(() => store.close());
+  return store.range(Table.deliveries, Buffer.alloc(0), null, 100).map(({ value }) => value.toString());
+}
+
+t.test(
+  'deferred rows in the log are found after the death of the process, as far as they are not settled',
+  async (t) => {
+    const directory = newDirectory();
+    const store = await open(directory);
+    t.teardown(() => store.close());
+    const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+    const [first, second] = [new Rows(1), new Rows(2)];
+    store.putDeferred(first);
+    store.putDeferred(second);
+    await committed();
+    t.same(await afterDeath(t, directory), ['1', '2']);
+    first.settle(store);
+    t.same(await afterDeath(t, directory), ['1', '2'], 'a settlement counts from its commit on');
+    await committed();
+    t.same(await afterDeath(t, directory), ['2']);
+    for (let at = 3; at < 20; at++) {
+      store.put(Table.messages, messageKey(at), Buffer.from('m'));
+      await committed();
+    }
+    t.equal(second.writes, 1);
+    t.same(await afterDeath(t, directory), ['2'], 'its turn has been retired');
+    second.settle(store);
+    await committed();
+    t.same(await afterDeath(t, directory), []);
+  },
+);
+
+t.test('a settlement comes before what else its batch does to the same keys', async (t) => {
+  const directory = newDirectory();
+  const store = await open(directory);
+  t.teardown(() => store.close());
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const rows = new Rows(1, 2);
+  store.putDeferred(rows);
+  await committed();
+  store.putSettlement(rows, { writeSettlement: (put) => put(Table.deliveries, deliveryKey(1, 2), Buffer.from('2b')) });
+  store.delete(Table.deliveries, deliveryKey(1, 2));
+  await committed();
+  t.same(await afterDeath(t, directory), ['1']);
+});
+
+t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
+  const directory = newDirectory();
+  const store = await open(directory);
+  t.teardown(() => store.close());
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const rows = new Rows(1);
+  store.putDeferred(rows);
+  await committed();
+  for (let at = 3; at < 10; at++) {
+    store.put(Table.messages, messageKey(at), Buffer.from('m'));
+    await committed();
+  }
+  store.put(Table.messages, messageKey(10), Buffer.from('m'));
+  const first = committed();
+  store.put(Table.messages, messageKey(11), Buffer.from('m'));
+  const second = committed();
+  // The second transaction begins after the first, and would retire the row's turn; the settlement is in a third.
+  rows.settle(store);
+  await Promise.all([first, second]);
+  t.equal(rows.writes, 0);
+  t.same(await afterDeath(t, directory), ['1']);
+  await committed();
+  t.same(await afterDeath(t, directory), []);
 });
 
 t.test('a start finds exactly what was committed', async (t) => {

@@ -1,0 +1,142 @@
+import type { Batch, Transaction } from './lmdb-transaction.js';
+import type { Overlay } from './overlay.js';
+import { type DeferredRows, deferrableTables, isNeeded, type Settlement, type Table } from './store.js';
+import {
+  forgetRows,
+  type LoggedTurn,
+  largeMessageBytes,
+  type TurnLog,
+  type TurnWriter,
+  writeRows,
+} from './turn-log.js';
+
+type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
+
+/** The deferred rows of the LMDB store, from `putDeferred` to the log, or to entries of the overlay. */
+export class DeferredBatches {
+  private readonly overlay: Overlay;
+  private readonly log: TurnLog;
+  private open: DeferredRows[] = [];
+  private openSettlements: Settlement[] = [];
+  private openVanishing = 0;
+  /** Rows of the open batch, the sealed ones, and those being written. */
+  private count = 0;
+
+  constructor(overlay: Overlay, log: TurnLog) {
+    this.overlay = overlay;
+    this.log = log;
+  }
+
+  /** Rows and settlements of the open batch. */
+  get uncommitted(): number {
+    return this.open.length + this.openSettlements.length;
+  }
+
+  /** Rows of the open batch that may vanish. */
+  get vanishing(): number {
+    return this.openVanishing;
+  }
+
+  /** How many of them are still needed. */
+  countVanishing(): number {
+    return this.open.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
+  }
+
+  put(rows: DeferredRows): void {
+    this.open.push(rows);
+    this.count++;
+    if (rows.mayVanish) this.openVanishing++;
+  }
+
+  putSettlement(rows: DeferredRows, settlement: Settlement): void {
+    rows.settledIn = this.overlay.lastSealed + 1;
+    this.openSettlements.push(settlement);
+  }
+
+  /** Ends the open batch. */
+  seal(): Pick<Batch, 'deferred' | 'settlements'> {
+    const sealed = { deferred: this.open, settlements: this.openSettlements };
+    this.open = [];
+    this.openSettlements = [];
+    this.openVanishing = 0;
+    return sealed;
+  }
+
+  /** A batch's rows are written, or were not needed. */
+  forget(batch: Pick<Batch, 'deferred'>): void {
+    this.count -= batch.deferred.length;
+    batch.deferred = [];
+  }
+
+  /** Makes entries of all rows that are still needed, if they may be in a table that somebody reads. */
+  writeFor(table: Table, waiting: readonly Batch[], committing: Transaction | null): void {
+    if ((this.count === 0 && !this.log.hasRows) || !deferrableTables.has(table)) return;
+    this.log.writeRows((turn) => this.lateEntry(turn));
+    if (committing !== null) this.writeBeingWritten(committing);
+    for (const batch of waiting) this.writeOf(batch);
+    const { open } = this;
+    this.open = [];
+    this.openVanishing = 0;
+    this.count -= open.length;
+    const put: PutRow = (to, key, value) => this.overlay.put(to, key, value, true);
+    for (const rows of open) if (!rows.isSettled) rows.write(put);
+  }
+
+  /** Makes entries of a sealed batch's rows. */
+  writeOf(batch: Batch): void {
+    if (batch.deferred.length === 0) return;
+    const put = this.entryOf(batch);
+    for (const rows of batch.deferred) if (!rows.isSettled) rows.write(put);
+    this.forget(batch);
+  }
+
+  /** Should the transaction fail, its batches are written anew, and what was read of them with them. */
+  private writeBeingWritten({ batches, logged }: Transaction): void {
+    for (const batch of batches) {
+      const before = batch.entries.length;
+      this.writeOf(batch);
+      if (logged !== null) logged.entries.push(...batch.entries.slice(before));
+    }
+    if (logged !== null) forgetRows(logged);
+  }
+
+  /**
+   * Writes the rows of a batch that are needed to the log; large ones become entries, for their table.
+   * @param logged receives those in the log
+   */
+  logOf(batch: Batch, writer: TurnWriter, logged: DeferredRows[]): void {
+    const put = this.entryOf(batch);
+    const kept: DeferredRows[] = [];
+    for (const rows of batch.deferred) {
+      if (rows.isSettled) continue;
+      if (rows.bytes >= largeMessageBytes) {
+        rows.write(put);
+        continue;
+      }
+      rows.log(writer.put);
+      logged.push(rows);
+      kept.push(rows);
+    }
+    this.count -= batch.deferred.length - kept.length;
+    batch.deferred = kept;
+  }
+
+  /** Makes entries of the rows of a turn that leaves the log. */
+  retire(turn: LoggedTurn): void {
+    if (turn.rows.length > 0) writeRows(turn, this.lateEntry(turn));
+  }
+
+  private entryOf({ number, entries }: Batch): PutRow {
+    return (table, key, value) => {
+      entries.push(this.overlay.putLate(number, table, key, value));
+    };
+  }
+
+  private lateEntry({ batch, entries }: LoggedTurn): PutRow {
+    return (table, key, value) => {
+      const entry = this.overlay.putLate(batch, table, key, value);
+      entry.isInLog = true;
+      entries.push(entry);
+    };
+  }
+}
