@@ -69,7 +69,7 @@ export interface DeferredRows {
   readonly bytes: number;
   /** The store's own: number of the batch with the last settlement of them. */
   settledIn: number;
-  /** Tells what is needed now, under keys that are in no table. From now on whatever is settled needs `putSettlement`. */
+  /** Tells what is needed now, under keys that are in no table. From now on what is settled needs `putSettlement`. */
   log(put: PutRow): void;
   /** The same, as rows which from now on are changed like any others. Called once at most. */
   write(put: PutRow): void;
