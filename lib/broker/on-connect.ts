@@ -36,6 +36,9 @@ export interface Accepted {
   readonly keepAliveSeconds: number;
 }
 
+/** For clients of 3.x, whose CONNACK has none. */
+const noProperties: ConnackProperties = {};
+
 const refuse = (reasonCode: number, reason: string): Refusal => ({ reasonCode, reason });
 
 function refuseTo(isPermanent: boolean): Refusal {
@@ -151,13 +154,12 @@ export class OnConnect {
       return refuse(ReasonCode.serverUnavailable, 'the store can not record sessions now');
     }
     const keepAliveSeconds = this.keepAlive(packet);
-    const properties = this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds);
     const sessionPresent = known !== undefined && keeps(known, packet.cleanStart);
-    const authentication = {
-      authenticationMethod: packet.authenticationMethod ?? undefined, // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
-      authenticationData: data ?? undefined,
-    };
-    const fields = { sessionPresent, reasonCode: ReasonCode.success, properties: { ...properties, ...authentication } };
+    const properties =
+      packet.version === 5
+        ? this.connackProperties(packet, clientId, expirySeconds, requested, keepAliveSeconds, data)
+        : noProperties;
+    const fields = { sessionPresent, reasonCode: ReasonCode.success, properties };
     const connack = encodeConnack(fields, packet.version, packet.maximumPacketSize);
     // [MQTT-3.1.2-24]
     if (connack === null) return refuse(ReasonCode.packetTooLarge, 'CONNACK is above the Maximum Packet Size');
@@ -241,6 +243,7 @@ export class OnConnect {
     expirySeconds: number,
     requested: number,
     keepAliveSeconds: number,
+    authenticationData: Buffer | null,
   ): ConnackProperties {
     const { settings } = this.context;
     const unless = <T>(value: T, usual: T): T | undefined => (value === usual ? undefined : value);
@@ -257,6 +260,8 @@ export class OnConnect {
       subscriptionIdentifiersAvailable: unless(settings.subscriptionIdentifiersAvailable, true),
       sharedSubscriptionAvailable: unless(settings.sharedSubscriptionAvailable, true),
       responseInformation: this.responseInformation(packet, clientId),
+      authenticationMethod: packet.authenticationMethod ?? undefined, // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+      authenticationData: authenticationData ?? undefined,
     };
   }
 

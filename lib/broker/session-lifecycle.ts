@@ -121,15 +121,15 @@ export class SessionLifecycle {
 
   /** Deliveries of a session that is not stored are all in memory. */
   private sweepInMemory(session: Session, cause: Cause): void {
-    const { outbound, queue } = session;
     if (session.inflightCount > 0) {
+      const { outbound } = session;
       for (const packetId of outbound.inOrder()) {
         const delivery = outbound.detail(packetId);
         if (delivery !== null) this.finish(session, delivery, outbound.state(packetId), cause);
       }
     }
     if (session.queueLength > 0) {
-      for (const delivery of queue.inMemory()) this.finish(session, delivery, DeliveryState.queued, cause);
+      for (const delivery of session.queue.inMemory()) this.finish(session, delivery, DeliveryState.queued, cause);
     }
     session.clearOutbound();
   }

@@ -73,7 +73,7 @@ export function decodeConnect(buffer: Buffer, frameStart: number, bodyStart: num
 }
 
 function readLevel(reader: PacketReader): Level {
-  const name = reader.binary().toString('latin1');
+  const name = reader.latin1();
   // [MQTT-3.1.2-1]
   if (name !== 'MQTT' && name !== 'MQIsdp') {
     throw new ConnectError(ReasonCode.unsupportedProtocolVersion, 'unknown protocol name, §3.1.2.1', 0);

@@ -12,7 +12,7 @@ export interface WillRequest {
   readonly messageExpirySeconds: number;
   /** Will properties as a PUBLISH would have them on the wire, in order, without will delay, expiry and length. */
   readonly properties: Buffer;
-  readonly userProperties: [string, string][];
+  readonly userProperties: readonly [string, string][];
 }
 
 /** @see MQTT 5 §3.1 */
@@ -37,7 +37,7 @@ export interface ConnectPacket {
   readonly requestProblemInformation: boolean;
   readonly authenticationMethod: string | null;
   readonly authenticationData: Buffer | null;
-  readonly userProperties: [string, string][];
+  readonly userProperties: readonly [string, string][];
 }
 
 /** One Topic Filter of a SUBSCRIBE, not yet checked for the place of its wildcards. @see MQTT 5 §3.8.3 */
@@ -54,14 +54,14 @@ export interface SubscribePacket {
   readonly packetId: number;
   /** 0 for none. */
   readonly subscriptionId: number;
-  readonly userProperties: [string, string][];
+  readonly userProperties: readonly [string, string][];
   readonly subscriptions: SubscriptionRequest[];
 }
 
 /** @see MQTT 5 §3.10 */
 export interface UnsubscribePacket {
   readonly packetId: number;
-  readonly userProperties: [string, string][];
+  readonly userProperties: readonly [string, string][];
   readonly topicFilters: string[];
 }
 
@@ -78,7 +78,7 @@ export interface AuthPacket {
   readonly authenticationMethod: string | null;
   readonly authenticationData: Buffer | null;
   readonly reasonString: string | null;
-  readonly userProperties: [string, string][];
+  readonly userProperties: readonly [string, string][];
 }
 
 /** What a CONNACK to MQTT 5 may carry besides its code. Absent, undefined: not sent. @see MQTT 5 §3.2.2.3 */

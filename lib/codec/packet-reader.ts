@@ -69,6 +69,13 @@ export class PacketReader {
     return decodeUtf8(this.buffer, start, this.position);
   }
 
+  /** A string of which only ASCII matters. @see MQTT 5 §1.5.4 */
+  latin1(): string {
+    const start = this.position + 2;
+    this.position = fieldEnd(this.buffer, this.position, this.end);
+    return this.buffer.toString('latin1', start, this.position);
+  }
+
   /** A copy of binary data. @see MQTT 5 §1.5.6 */
   binary(): Buffer {
     const start = this.position + 2;
@@ -82,35 +89,50 @@ export class PacketReader {
   }
 }
 
+const noPairs: readonly [string, string][] = [];
+
 /** The properties of one packet: at most one value each, but any number of user properties. */
 export class PropertySet {
   /** Where they lie in the packet, without the length before them. */
   start = 0;
   end = 0;
-  readonly userProperties: [string, string][] = [];
-  private readonly values = new Map<PropertyId, number | string | Buffer>();
+  private pairs: [string, string][] | null = null;
+  private values: Map<PropertyId, number | string | Buffer> | null = null;
+
+  get userProperties(): readonly [string, string][] {
+    return this.pairs ?? noPairs;
+  }
 
   number(id: PropertyId): number | null {
-    const value = this.values.get(id);
+    const value = this.values?.get(id);
     return typeof value === 'number' ? value : null;
   }
 
   string(id: PropertyId): string | null {
-    const value = this.values.get(id);
+    const value = this.values?.get(id);
     return typeof value === 'string' ? value : null;
   }
 
   binary(id: PropertyId): Buffer | null {
-    const value = this.values.get(id);
+    const value = this.values?.get(id);
     return Buffer.isBuffer(value) ? value : null;
   }
 
   /** @throws ProtocolError 0x82 if there is one already */
   add(definition: PropertyDefinition, value: number | string | Buffer): void {
+    this.values ??= new Map();
     if (this.values.has(definition.id)) throw violation(`${definition.name} more than once, §2.2.2.2`);
     this.values.set(definition.id, value);
   }
+
+  addUserProperty(name: string, value: string): void {
+    this.pairs ??= [];
+    this.pairs.push([name, value]);
+  }
 }
+
+/** What a packet without properties has; nothing is ever added to it. */
+const noPropertySet = new PropertySet();
 
 const definitions = new Map<number, PropertyDefinition>();
 for (const definition of propertyDefinitions) definitions.set(definition.id, definition);
@@ -122,10 +144,10 @@ for (const definition of propertyDefinitions) definitions.set(definition.id, def
  * @see MQTT 5 §2.2.2
  */
 export function readProperties(reader: PacketReader, carrier: PropertyCarrier, version: ProtocolVersion): PropertySet {
-  const properties = new PropertySet();
-  if (version !== 5) return properties;
+  if (version !== 5) return noPropertySet;
   // [MQTT-2.2.2-1]
   const length = reader.variableByteInteger();
+  const properties = new PropertySet();
   properties.start = reader.position;
   properties.end = reader.position + length;
   if (properties.end > reader.end) throw malformed('properties longer than their packet, §2.2.2.1');
@@ -144,7 +166,7 @@ function readProperty(reader: PacketReader, carrier: PropertyCarrier, properties
   switch (definition.wireType) {
     case 'pair':
       // [MQTT-1.5.7-1]
-      properties.userProperties.push([reader.string(), reader.string()]);
+      properties.addUserProperty(reader.string(), reader.string());
       return;
     case 'string':
       properties.add(definition, reader.string());
