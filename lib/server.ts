@@ -152,7 +152,7 @@ export class Broker {
    * connections end whose user was deleted or has another password.
    * @param options all options, as for the constructor; where left out, those in force
    * @returns which options have changed, and which of those are not in force before a restart
-   * @throws CountersignError ERR_COUNTERSIGN_CONFIG or ERR_COUNTERSIGN_LISTEN that names what is wrong
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names what is wrong
    */
   async reload(options: BrokerOptions = this.settings): Promise<Reloaded> {
     const next = parseOptions(options, '');

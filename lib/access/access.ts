@@ -116,7 +116,9 @@ export class Access {
   }
 
   private authenticate(request: AuthenticationRequest): Verdict | Promise<Verdict> {
-    const { userName, password } = request;
+    const { userName, password, certificateUser } = request;
+    // The listener has verified who it is.
+    if (certificateUser !== null) return true;
     if (userName === null && password === null) return this.allowsAnonymous || noUserName;
     return this.check(request);
   }

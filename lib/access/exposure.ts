@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Hooks } from '../broker/hooks.js';
-import type { Settings } from '../config/schema.js';
+import type { ListenerSettings, Settings } from '../config/schema.js';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -16,11 +16,12 @@ loopback.addAddress('::1', 'ipv6');
  * @throws CountersignError ERR_COUNTERSIGN_CONFIG, one line that names the first address and what may be done
  */
 export function refuseExposure(settings: Settings, hooks: Hooks, address: { readonly host: string }): void {
-  const isChecked = hooks.authenticate !== undefined;
+  const checksCredentials = hooks.authenticate !== undefined;
   const { listeners, allowAnonymous = false } = settings;
-  if (listeners.length === 0 && !isChecked && !allowAnonymous) refuseUnlessLoopback('host', address.host);
+  if (listeners.length === 0 && !checksCredentials && !allowAnonymous) refuseUnlessLoopback('host', address.host);
   listeners.forEach((listener, index) => {
     const path = `listeners[${index}]`;
+    const isChecked = checksCredentials || knowsUsers(listener);
     if (isChecked && listener.allowAnonymous === true && !allowAnonymous) {
       throw wrong(
         `${path}.allowAnonymous: true has no effect where credentials are checked: write it at the top level`,
@@ -30,6 +31,11 @@ export function refuseExposure(settings: Settings, hooks: Hooks, address: { read
     // A Unix socket has no other machines at its far end.
     if (!isChecked && !isAllowed && listener.type !== 'unix') refuseUnlessLoopback(`${path}.host`, listener.host);
   });
+}
+
+/** True if every client has shown a certificate that says who it is: one that is merely valid says that of nobody. */
+function knowsUsers({ clientCertificates = 'none', userFromCertificate = 'none' }: ListenerSettings): boolean {
+  return clientCertificates === 'required' && userFromCertificate !== 'none';
 }
 
 function refuseUnlessLoopback(path: string, host: string): void {

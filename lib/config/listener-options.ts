@@ -11,6 +11,8 @@ const mountPointMax = 1024;
 /** Where not given. */
 export const defaultWebSocketPath = '/mqtt';
 
+const file = () => z.string().min(1).optional();
+
 /** One place to listen at, and what is spoken there. Part of `optionsSchema`. */
 export const listenerSchema = z
   .strictObject({
@@ -54,19 +56,31 @@ export const listenerSchema = z
       .min(1)
       .optional()
       .describe('How many connections this listener may have open; more are refused. Those of all count together too.'),
-    certificateFile: z.string().min(1).optional().describe('PEM file with the certificate chain of tls or wss.'),
-    keyFile: z.string().min(1).optional().describe('PEM file with the private key of tls or wss.'),
+    certificateFile: file().describe('PEM file with the certificate chain of tls or wss.'),
+    keyFile: file().describe('PEM file with the private key of tls or wss.'),
+    minimumTlsVersion: z
+      .enum(['TLSv1.2', 'TLSv1.3'])
+      .optional()
+      .describe('Lowest version of tls or wss that is spoken; TLSv1.2 where not given.'),
+    clientCertificates: z
+      .enum(['none', 'optional', 'required'])
+      .optional()
+      .describe('Whether clients of tls or wss are asked for a certificate, and may go without; none where not given.'),
+    caFile: file().describe("PEM file with the authorities that clients' certificates are verified by."),
+    crlFile: file().describe('PEM file with the revocation lists of these authorities, one of each.'),
+    userFromCertificate: z
+      .enum(['none', 'commonName', 'subject'])
+      .optional()
+      .describe(
+        "What of a client's certificate is its user name, in place of user name and password; none where not given.",
+      ),
   })
   .superRefine((listener, context) => {
-    const { type } = listener;
-    const wrong = (key: keyof typeof listener, message: string): void =>
-      context.addIssue({ code: 'custom', path: [key], message, input: listener[key] });
-    if (type === 'unix') checkSocket(listener, wrong);
+    const wrong: Wrong = (key, message) =>
+      context.addIssue({ code: 'custom', path: [key], message, input: listener[key as keyof typeof listener] });
+    if (listener.type === 'unix') checkSocket(listener, wrong);
     else checkPort(listener, wrong);
-    if (type !== 'tls' && type !== 'wss') return;
-    for (const key of ['certificateFile', 'keyFile'] as const) {
-      if (listener[key] === undefined) wrong(key, `listeners of type ${type} need one`);
-    }
+    checkTls(listener, wrong);
   });
 
 /** True for a prefix that makes a topic name of any topic name, and a filter of any filter. */
@@ -74,6 +88,8 @@ function isMountPoint(prefix: string): boolean {
   const isName = isTopicName(prefix) && Buffer.from(prefix).toString() === prefix;
   return isName && Buffer.byteLength(prefix) <= mountPointMax && prefix.endsWith('/') && !prefix.startsWith('$');
 }
+/** Tells that a key has a wrong value. */
+type Wrong = (key: string, message: string) => void;
 
 interface Place {
   readonly type: string;
@@ -82,15 +98,49 @@ interface Place {
   readonly mode?: string | number | undefined;
 }
 
-function checkSocket({ port, path }: Place, wrong: (key: 'port' | 'path', message: string) => void): void {
+function checkSocket({ port, path }: Place, wrong: Wrong): void {
   if (port !== undefined) wrong('port', 'a Unix socket has a path and no port');
   if (path === undefined) wrong('path', 'listeners of type unix need the path of their socket');
   else if (path.includes('\0')) wrong('path', 'it must name a file');
   else if (Buffer.byteLength(path) > socketPathMax) wrong('path', `a socket's path has at most ${socketPathMax} bytes`);
 }
 
-function checkPort({ type, port, path, mode }: Place, wrong: (key: 'port' | 'path' | 'mode', message: string) => void) {
+function checkPort({ type, port, path, mode }: Place, wrong: Wrong): void {
   if (port === undefined) wrong('port', `listeners of type ${type} need one`);
   if (path?.startsWith('/') === false) wrong('path', 'the path of WebSockets begins with /');
   if (mode !== undefined) wrong('mode', 'it is for listeners of type unix');
+}
+
+interface TlsKeys {
+  readonly type: string;
+  readonly certificateFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly minimumTlsVersion?: string | undefined;
+  readonly clientCertificates?: string | undefined;
+  readonly caFile?: string | undefined;
+  readonly crlFile?: string | undefined;
+  readonly userFromCertificate?: string | undefined;
+}
+
+const tlsKeys = ['certificateFile', 'keyFile', 'minimumTlsVersion', 'clientCertificates'] as const;
+const clientKeys = ['caFile', 'crlFile', 'userFromCertificate'] as const;
+
+function checkTls(listener: TlsKeys, wrong: Wrong): void {
+  const { type, clientCertificates = 'none' } = listener;
+  const isTls = type === 'tls' || type === 'wss';
+  for (const key of isTls ? [] : [...tlsKeys, ...clientKeys]) {
+    // Whoever writes it believes that the listener speaks TLS.
+    if (listener[key] !== undefined) wrong(key, 'it is for listeners of type tls and wss');
+  }
+  for (const key of isTls ? (['certificateFile', 'keyFile'] as const) : []) {
+    if (listener[key] === undefined) wrong(key, `listeners of type ${type} need one`);
+  }
+  if (isTls && clientCertificates !== 'none' && listener.caFile === undefined) {
+    wrong('caFile', "clients' certificates need authorities to be verified by");
+  }
+  for (const key of isTls && clientCertificates === 'none' ? clientKeys : []) {
+    if (listener[key] !== undefined && listener[key] !== 'none') {
+      wrong(key, 'it has no effect without clientCertificates: required or optional');
+    }
+  }
 }

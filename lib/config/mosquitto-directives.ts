@@ -43,6 +43,17 @@ const duration = (text: string): number => {
 
 const path = (text: string): string => text;
 
+const whenTrue =
+  (value: string) =>
+  (text: string): string | undefined =>
+    truth(text) ? value : undefined;
+
+const tlsVersion = (text: string): string => {
+  if (text === 'tlsv1.3') return 'TLSv1.3';
+  if (text === 'tlsv1.2') return 'TLSv1.2';
+  throw new Untranslatable(`"${text}" is not spoken; TLS begins with tlsv1.2`);
+};
+
 const to = (option: string, value: Translation['value']): Translation => ({ option, value });
 
 /** Directives with one option of the whole broker. */
@@ -73,6 +84,12 @@ export const globalDirectives: Readonly<Record<string, Translation>> = {
 export const listenerDirectives: Readonly<Record<string, Translation>> = {
   certfile: to('certificateFile', path),
   keyfile: to('keyFile', path),
+  cafile: to('caFile', path),
+  crlfile: to('crlFile', path),
+  require_certificate: to('clientCertificates', whenTrue('required')),
+  use_identity_as_username: to('userFromCertificate', whenTrue('commonName')),
+  use_subject_as_username: to('userFromCertificate', whenTrue('subject')),
+  tls_version: to('minimumTlsVersion', tlsVersion),
   mount_point: to('mountPoint', path),
   max_connections: to('maximumConnections', bound(undefined)),
 };
@@ -97,13 +114,7 @@ export const directiveNotes: Readonly<Record<string, string>> = {
   websockets_headers_size: ignored('headers may have 8 KiB'),
   websockets_log_level: ignored('there is one logLevel'),
   allow_duplicate_messages: ignored('a client gets one copy, whatever its subscriptions'),
-  cafile: unsupported('clients are not asked for certificates'),
-  capath: unsupported('clients are not asked for certificates'),
-  require_certificate: unsupported('clients are not asked for certificates'),
-  use_identity_as_username: unsupported('clients are not asked for certificates'),
-  use_subject_as_username: unsupported('clients are not asked for certificates'),
-  crlfile: unsupported('clients are not asked for certificates'),
-  tls_version: unsupported('TLS 1.2 and 1.3 are spoken'),
+  capath: unsupported('put the certificates of that directory into one caFile'),
   tls_engine: unsupported('keys are read from files'),
   ciphers: unsupported("Node's ciphers are used"),
   'ciphers_tls1.3': unsupported("Node's ciphers are used"),

@@ -203,9 +203,11 @@ class Import {
   private takeOfListener({ option, value }: Translation, text: string, line: number): void {
     const translated = value(text);
     if (translated === undefined) return;
-    this.listenerAt(line).options[option] = translated;
+    const { options } = this.listenerAt(line);
+    // Told to take the user from both, Mosquitto takes the common name.
+    if (options[option] !== 'commonName') options[option] = translated;
     if (option === 'mountPoint' && !text.endsWith('/')) {
-      this.listenerAt(line).options[option] = `${text}/`;
+      options[option] = `${text}/`;
       this.note(line, `mount_point ${text}: a mount point is whole levels here: ${text}/`);
     }
   }
@@ -236,18 +238,32 @@ class Import {
   }
 
   private finishListener({ line, port, host, socket, isWebSocket, options }: ListenerDraft): object {
-    const { certificateFile, keyFile, ...others } = options;
+    const { certificateFile, keyFile } = options;
     const isTls = certificateFile !== undefined && keyFile !== undefined;
     if (isTls !== (certificateFile !== undefined || keyFile !== undefined)) {
       this.note(line, 'listener: certfile and keyfile belong together');
     }
     const type = isWebSocket ? (isTls ? 'wss' : 'ws') : isTls ? 'tls' : 'tcp';
     const allows = this.options.allowAnonymous === true;
+    this.dropUnusedTlsOptions(line, isTls && socket === null, options);
     if (socket !== null) {
       if (type !== 'tcp') this.note(line, `listener 0 ${socket}: it speaks plain MQTT here, without TLS or WebSocket`);
+      const { certificateFile: _certificate, keyFile: _key, ...others } = options;
       return { type: 'unix', path: socket, ...others };
     }
     return { type, host, port, ...options, ...(allows ? { allowAnonymous: true } : {}) };
+  }
+
+  /** Clients that are not asked for certificates need nothing to verify them by. */
+  private dropUnusedTlsOptions(line: number, isTls: boolean, options: Record<string, unknown>): void {
+    if (!isTls) delete options.minimumTlsVersion;
+    if (options.clientCertificates !== undefined) return;
+    delete options.caFile;
+    for (const option of ['crlFile', 'userFromCertificate']) {
+      if (options[option] === undefined) continue;
+      this.note(line, `listener: ${option} has no effect without require_certificate true`);
+      delete options[option];
+    }
   }
 
   /** What is left out because its value is not allowed here is told; the rest is sure to be accepted. */

@@ -38,8 +38,9 @@ export class Connections {
   admit(socket: Socket, room: Room | null): boolean {
     const isFull = room !== null && room.taken >= room.maximum;
     if (isFull || this.sockets.size >= this.maximum || this.isClosing) {
-      this.parts.core.context.metrics.connectionsRefused++;
-      this.tellRefused(socket, isFull ? room : null);
+      const where = isFull ? `maximumConnections of the listener at ${room.where}` : 'maximumConnections';
+      const maximum = isFull ? room.maximum : this.maximum;
+      this.refused(addressOf(socket), `there are ${maximum} connections already: ${where}`);
       socket.destroy();
       return false;
     }
@@ -52,17 +53,17 @@ export class Connections {
     return true;
   }
 
-  /** One line a second at most: whoever floods the broker shall not flood the log. */
-  private tellRefused(socket: Socket, room: Room | null): void {
+  /**
+   * Counts and tells a connection that is refused before it speaks MQTT. One line a second at most: whoever floods the
+   * broker shall not flood the log.
+   */
+  refused(address: string, reason: string): void {
     const { log, core } = this.parts;
+    core.context.metrics.connectionsRefused++;
     const now = core.context.clock.now();
     this.untold++;
     if (this.isClosing || now < this.tellAgainAtMs) return;
-    const maximum = room?.maximum ?? this.maximum;
-    const where = room === null ? 'maximumConnections' : `maximumConnections of the listener at ${room.where}`;
-    const reason = `there are ${maximum} connections already: ${where}`;
-    const fields = { client: '', address: addressOf(socket), reason, count: this.untold };
-    log.warn(fields, 'connection refused');
+    log.warn({ client: '', address, reason, count: this.untold }, 'connection refused');
     this.tellAgainAtMs = now + 1000;
     this.untold = 0;
   }

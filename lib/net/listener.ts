@@ -1,20 +1,13 @@
-import { constants } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import {
-  createSecureContext,
-  createServer as createTlsServer,
-  type TLSSocket,
-  type Server as TlsServer,
-} from 'node:tls';
 import { CountersignError } from '../base/errors.js';
 import { defaultWebSocketPath } from '../config/listener-options.js';
 import type { ListenerSettings } from '../config/schema.js';
 import type { ConnectionParts } from './connection-parts.js';
 import type { Connections } from './connections.js';
 import { mountedParts } from './mounted-parts.js';
-import { addressOf } from './origin.js';
+import { addressOf, type Origin } from './origin.js';
 import { type Room, roomOf } from './room.js';
+import { type TlsOutcomes, TlsStage } from './tls-stage.js';
 import { listenAtPath, removeStaleSocket } from './unix-socket.js';
 import { Upgrades } from './upgrades.js';
 
@@ -46,11 +39,14 @@ export class Listener {
   private readonly parts: ConnectionParts;
   private readonly room: Room | null;
   private readonly server: Server;
-  private readonly tls: TlsServer | null;
+  private readonly tls: TlsStage | null;
   private readonly upgrades: Upgrades | null;
 
-  /** @throws CountersignError ERR_COUNTERSIGN_LISTEN if the certificate or the key can not be used */
-  constructor(settings: ListenerSettings, connections: Connections) {
+  /**
+   * @param path of the listener in the configuration, for messages
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG if its certificates can not be used
+   */
+  constructor(settings: ListenerSettings, path: string, connections: Connections) {
     this.settings = settings;
     this.connections = connections;
     this.parts = mountedParts(settings, connections.parts);
@@ -59,7 +55,7 @@ export class Listener {
     const options = connections.parts.core.context.settings;
     const timeoutMs = options.connectTimeout * 1000;
     this.server = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => this.onSocket(socket));
-    this.tls = type === 'tls' || type === 'wss' ? this.createTls(timeoutMs) : null;
+    this.tls = type === 'tls' || type === 'wss' ? new TlsStage(settings, path, timeoutMs, this.tlsOutcomes()) : null;
     this.upgrades = type === 'ws' || type === 'wss' ? this.createUpgrades(options.maximumPacketSize, timeoutMs) : null;
   }
 
@@ -106,49 +102,13 @@ export class Listener {
     await stopped;
   }
 
-  private createTls(timeoutMs: number): TlsServer {
-    try {
-      const options = { ...this.readCertificate(), handshakeTimeout: timeoutMs } as const;
-      // It never listens: sockets are given to it.
-      const server = createTlsServer(options, (socket) => this.onPlain(socket));
-      // A handshake that failed or took too long: Node closes the socket only in some of the cases.
-      server.on('tlsClientError', (_error, socket) => socket.destroy());
-      return server;
-    } catch (error) {
-      throw this.tlsError(error);
-    }
-  }
-
   /**
-   * Reads the certificate and the key again, and checks them.
+   * Reads the certificates again, and checks them.
    * @returns what puts them in force for new connections; those that stand keep theirs
-   * @throws CountersignError ERR_COUNTERSIGN_LISTEN if they can not be used
+   * @throws CountersignError ERR_COUNTERSIGN_CONFIG if they can not be used
    */
   prepareReload(): () => void {
-    const { tls } = this;
-    if (tls === null) return () => undefined;
-    try {
-      const options = this.readCertificate();
-      createSecureContext(options);
-      return () => tls.setSecureContext(options);
-    } catch (error) {
-      throw this.tlsError(error);
-    }
-  }
-
-  private readCertificate() {
-    const { certificateFile, keyFile } = this.settings;
-    const cert = readFileSync(certificateFile ?? '');
-    const key = readFileSync(keyFile ?? '');
-    // Each renegotiation, which TLS 1.2 leaves to the client, costs the broker far more than its peer.
-    return { cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_RENEGOTIATION } as const;
-  }
-
-  private tlsError(error: unknown): CountersignError {
-    const { host, port = 0, certificateFile, keyFile } = this.settings;
-    const detail = error instanceof Error ? error.message : String(error);
-    const message = `${host}:${port} can not speak TLS with ${certificateFile} and ${keyFile}: ${detail}`;
-    return new CountersignError('ERR_COUNTERSIGN_LISTEN', message, { cause: error });
+    return this.tls?.prepareReload() ?? (() => undefined);
   }
 
   private createUpgrades(maximumPacketSize: number, timeoutMs: number): Upgrades {
@@ -160,14 +120,23 @@ export class Listener {
 
   private onSocket(socket: Socket): void {
     if (!this.connections.admit(socket, this.room)) return;
-    if (this.tls !== null) this.tls.emit('connection', socket);
-    else this.onPlain(socket);
+    if (this.tls !== null) {
+      this.tls.take(socket);
+      return;
+    }
+    const { type, path } = this.settings;
+    this.onPlain(socket, { address: type === 'unix' ? `unix:${path}` : addressOf(socket), certificateUser: null });
+  }
+
+  private tlsOutcomes(): TlsOutcomes {
+    return {
+      onSecure: (socket, origin) => this.onPlain(socket, origin),
+      onRefused: (address, reason) => this.connections.refused(address, reason),
+    };
   }
 
   /** A socket whose bytes are not, or no more, encrypted. */
-  private onPlain(socket: Socket | TLSSocket): void {
-    const { type, path } = this.settings;
-    const origin = { address: type === 'unix' ? `unix:${path}` : addressOf(socket), certificateUser: null };
+  private onPlain(socket: Socket, origin: Origin): void {
     if (this.upgrades !== null) this.upgrades.take(socket, origin);
     else this.connections.start(socket, origin, this.parts);
   }

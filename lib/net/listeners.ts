@@ -14,14 +14,15 @@ export class Listeners {
   /**
    * Begins to listen at each configured address in turn, or for TCP at the given one where none is configured.
    * @returns the addresses in the order of the configuration
-   * @throws CountersignError ERR_COUNTERSIGN_LISTEN at the first that is not possible
+   * @throws CountersignError at the first that is not possible: ERR_COUNTERSIGN_LISTEN, or ERR_COUNTERSIGN_CONFIG if a
+   * file can not be used
    */
   async listen({ host, port }: Address): Promise<ListenerAddress[]> {
     const { listeners } = this.connections.parts.core.context.settings;
     const usual = { type: 'tcp', host, port } as const;
     const addresses: ListenerAddress[] = [];
-    for (const settings of listeners.length > 0 ? listeners : [usual]) {
-      const listener = new Listener(settings, this.connections);
+    for (const [index, settings] of (listeners.length > 0 ? listeners : [usual]).entries()) {
+      const listener = new Listener(settings, `listeners[${index}]`, this.connections);
       this.list.push(listener);
       addresses.push(await listener.listen());
     }

@@ -10,6 +10,7 @@ export const RealClient = {
   mosquittoSub: { program: 'mosquitto_sub', package: 'mosquitto-clients' },
   mosquitto: { program: 'mosquitto', package: 'mosquitto' },
   mosquittoPasswd: { program: 'mosquitto_passwd', package: 'mosquitto' },
+  openssl: { program: 'openssl', package: 'openssl' },
   paho: { program: 'python3', package: 'python3-paho-mqtt' },
 } as const;
 export type RealClient = (typeof RealClient)[keyof typeof RealClient];

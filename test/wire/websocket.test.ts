@@ -256,7 +256,7 @@ t.test('a TLS handshake that takes too long is cut, and what is no TLS is closed
 t.test('a certificate that can not be read is an error of the listener that names it', async (t) => {
   const broken = { type: 'tls', port: 0, certificateFile: '/nowhere/c.pem', keyFile: '/nowhere/k.pem' } as const;
   await t.rejects(startBroker(t, { listeners: [...listeners, broken] }), {
-    code: 'ERR_COUNTERSIGN_LISTEN',
+    code: 'ERR_COUNTERSIGN_CONFIG',
     message: /\/nowhere\/c\.pem/,
   });
 });

@@ -132,6 +132,9 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
       port: 8883,
       certificateFile: '/etc/ssl/server crt.pem',
       keyFile: '/etc/ssl/server.key',
+      caFile: '/etc/ssl/ca.crt',
+      clientCertificates: 'required',
+      minimumTlsVersion: 'TLSv1.3',
     },
     { type: 'ws', host: '::', port: 9001, allowedOrigins: ['https://app.example'] },
     { type: 'unix', path: '/run/mosquitto.sock', mountPoint: 'local/' },
@@ -142,9 +145,6 @@ t.test('a fleet with listeners, limits and a bridge', async (t) => {
   const notes = textsOf(fleet);
   for (const expected of [
     /^2: user: not needed/,
-    /^29: cafile: not supported/,
-    /^30: require_certificate: not supported/,
-    /^31: tls_version: /,
     /^34: protocol websockets: .*\/mqtt/,
     /^40: connection cloud: not supported/,
     /^52: mount_point plant-a: a mount point is whole levels here: plant-a\/$/,
@@ -180,6 +180,42 @@ t.test('a listener on a Unix socket', async (t) => {
   const webSocket = 'listener 0 /run/a.sock\nprotocol websockets';
   t.same(importMosquitto(webSocket).options.listeners, [{ type: 'unix', path: '/run/a.sock' }]);
   t.match(textsOf(webSocket)[1], /^1: listener 0 \/run\/a\.sock: it speaks plain MQTT here/);
+});
+
+t.test('certificates of clients', async (t) => {
+  const tls = 'listener 8883\ncertfile c.crt\nkeyfile c.key\ncafile ca.crt\n';
+  const base = { type: 'tls', host: '0.0.0.0', port: 8883, certificateFile: 'c.crt', keyFile: 'c.key' };
+  const required = { ...base, caFile: 'ca.crt', clientCertificates: 'required' };
+  for (const [text, expected] of [
+    [tls, base],
+    [`${tls}require_certificate true`, required],
+    [
+      `${tls}require_certificate true\ncrlfile list.crl\nuse_identity_as_username true\nuse_subject_as_username true`,
+      { ...required, crlFile: 'list.crl', userFromCertificate: 'commonName' },
+    ],
+    [
+      `${tls}require_certificate true\nuse_subject_as_username true\ntls_version tlsv1.2`,
+      { ...required, userFromCertificate: 'subject', minimumTlsVersion: 'TLSv1.2' },
+    ],
+  ] as const) {
+    t.same(importMosquitto(text), { options: { allowAnonymous: false, listeners: [expected] }, notes: [] });
+  }
+  t.same(textsOf(`${tls}use_identity_as_username true`), [
+    '1: listener: userFromCertificate has no effect without require_certificate true',
+  ]);
+  t.match(textsOf(`${tls}tls_version tlsv1.1`), [/^5: tls_version: "tlsv1\.1" is not spoken/]);
+});
+
+t.test('a listener that would let in more than it did is left out, and told', async (t) => {
+  for (const text of [
+    'listener 8883\nrequire_certificate true',
+    'listener 8883\ncertfile a\ncafile c',
+    'listener 8883\ncertfile a\nkeyfile b\ncapath c\nrequire_certificate true',
+  ]) {
+    const { options, notes } = importMosquitto(text);
+    t.equal(options.listeners, undefined);
+    t.match(notes.at(-1)?.text, /^left out: listeners\[0\]/);
+  }
 });
 
 t.test('log types come to the level that has them all', async (t) => {
