@@ -53,6 +53,9 @@ else:
     client = mqtt.Client(client_id=setup['clientId'], clean_session=setup['clean'], protocol=mqtt.MQTTv311)
 for name in ('connect', 'disconnect', 'message', 'publish', 'subscribe', 'unsubscribe'):
     setattr(client, 'on_' + name, globals()['on_' + name])
+tls = setup.get('tls')
+if tls:
+    client.tls_set(ca_certs=tls['caFile'], certfile=tls['certificateFile'], keyfile=tls['keyFile'])
 will = setup.get('will')
 if will:
     client.will_set(will['topic'], will['text'], will['qos'], will['retain'])
@@ -84,6 +87,8 @@ export interface PahoSetup {
   readonly port: number;
   readonly clientId?: string;
   readonly clean?: boolean;
+  /** Speaks TLS: whom to trust, and what to show. */
+  readonly tls?: { readonly caFile: string; readonly certificateFile: string; readonly keyFile: string };
   readonly will?: { readonly topic: string; readonly text: string; readonly qos: number; readonly retain: boolean };
 }
 
@@ -113,8 +118,8 @@ export class PahoClient {
 
   /** Starts it and resolves when it is connected. @param path of the interpreter, from `findClient` */
   static async connect(t: Test, path: string, setup: PahoSetup): Promise<PahoClient> {
-    const { version, port, clientId = '', clean = true, will = null } = setup;
-    const given = JSON.stringify({ version, port, clientId, clean, will });
+    const { version, port, clientId = '', clean = true, tls = null, will = null } = setup;
+    const given = JSON.stringify({ version, port, clientId, clean, tls, will });
     const client = new PahoClient(startPython(t, path, program, [given]));
     const { code, present } = await client.event('connected');
     if (code !== 0) throw new Error(`Paho was refused: ${String(code)}`);
