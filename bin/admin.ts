@@ -109,7 +109,7 @@ function describe({
     ...(userName === null ? {} : { user: userName }),
     ...(connected ? { address } : { address: 'none' }),
     subscriptions,
-    queued: queuedMessages ?? 'unknown',
+    queued: queuedMessages,
     inflight: inflightMessages,
   };
   const pairs = Object.entries(fields).map(([name, value]) => ` ${name}=${formatValue(value)}`);

@@ -107,9 +107,12 @@ export class Broker {
       const options = { directory: data, durability, clock: systemClock };
       const store = memory ? new MemoryStore() : await LmdbStore.open(options);
       this.store = store;
-      const core = new BrokerCore(settings, store, systemClock, log, access.hooks);
-      access.attach(core);
-      core.start();
+      const core = withWayOut(data, () => {
+        const made = new BrokerCore(settings, store, systemClock, log, access.hooks);
+        access.attach(made);
+        made.start();
+        return made;
+      });
       this.core = core;
       this.operation.started(core, () => (store instanceof LmdbStore ? lmdbFacts(store) : null));
       const yields = new TurnYields(core.context);
@@ -197,4 +200,19 @@ export class Broker {
 function changedKeys(before: Settings, after: Settings): string[] {
   const keys = new Set([...Object.keys(before), ...Object.keys(after)]) as ReadonlySet<keyof Settings>;
   return [...keys].filter((key) => !isDeepStrictEqual(before[key], after[key]));
+}
+
+/** Does what reads the store at the start; where a row of it is damaged, the error says what can be done. */
+function withWayOut<T>(directory: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof CountersignError) || error.code !== 'ERR_COUNTERSIGN_DATA_CORRUPT') throw error;
+    const wayOut =
+      `run \`countersign store check ${directory}\` to have every damaged row named, ` +
+      `\`countersign store export ${directory}\` to save the others, or restore the directory from a copy`;
+    throw new CountersignError(error.code, `data directory ${directory}: ${error.message}; ${wayOut}`, {
+      cause: error,
+    });
+  }
 }

@@ -156,6 +156,7 @@ export class BrokerCore {
   stop(): void {
     this.context.timers.stop();
     this.context.turns.sealNow();
+    this.context.clock.stop();
   }
 
   /** The store has closed: what the embedding program still waits for will not come. */

@@ -11,7 +11,8 @@ import type { DeliveryFacts } from '../store/records.js';
 import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
-import { fittingFrame, publishFirstByte, queueLength } from './send-window.js';
+import { fittingFrame, publishFirstByte } from './send-window.js';
+import { queueLength } from './stored-queues.js';
 
 /** What kind of delivery an offer makes; shared by all recipients of a message but those of shared groups. */
 export interface Carriage {
@@ -154,11 +155,11 @@ export class Offers {
     }
     const delivery = this.delivery(target, out, carriage, qos);
     if (carriage.kind === DeliveryKind.receipt) session.waitingReceipts++;
-    else queue.bytes += out.payloadLength;
+    else queue.addBytes(out.payloadLength);
     queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
-      persistence.putNewDelivery(session.number, delivery, DeliveryState.queued, 0);
+      persistence.putQueuedDelivery(session.number, delivery, out.payloadLength);
       if (out.expiryAtMs > 0) persistence.putDeliveryExpiry(out.expiryAtMs, session.number, delivery.sequence);
     } else {
       this.putTransientRow(session, delivery.sequence, out, carriage);

@@ -51,8 +51,12 @@ import { type DeferredDelivery, DeferredMessage, encodeDeferred, encodeTransient
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
+/** Rows read first where only some are expected. */
+const inflightRows = 16;
 const sessionNumberBlock = 1000;
 const noBytes = Buffer.alloc(0);
+/** Sorts after every key of table `deliveries`. */
+const pastAll = Buffer.alloc(13, 0xff);
 
 /** What a timer row is about. Stored: append only. */
 export const TimerKind = { deliveryExpiry: 0, retainedExpiry: 1, recordDeadline: 2 };
@@ -61,6 +65,8 @@ export const TimerKind = { deliveryExpiry: 0, retainedExpiry: 1, recordDeadline:
 export interface StoredRow extends Delivery {
   readonly state: DeliveryState;
   readonly packetId: number;
+  /** Of the message, while it waits; else 0. */
+  readonly payloadBytes: number;
 }
 
 /** What a retired session's sweep needs to know. */
@@ -163,6 +169,13 @@ export class Persistence {
     this.store.putNew(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
+  /** @param payloadBytes of the message, which a restart counts without reading it; of no matter for a receipt */
+  putQueuedDelivery(session: number, delivery: DeliveryFacts, payloadBytes: number): void {
+    const bytes = delivery.kind === DeliveryKind.receipt ? 0 : payloadBytes;
+    const value = encodeDelivery(delivery, DeliveryState.queued, 0, bytes);
+    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), value);
+  }
+
   putDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
     const key = deliveryKey(session, delivery.sequence);
     this.store.put(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
@@ -192,36 +205,27 @@ export class Persistence {
   /** Deliveries that were sent and not finished: they come before all that wait. */
   readInflight(session: number): StoredRow[] {
     const inflight: StoredRow[] = [];
-    for (let after = 0; ; ) {
-      const rows = this.readDeliveries(session, after, pageRows);
+    // Most sessions have few, and all that waits comes after them.
+    for (let after = 0, limit = inflightRows; ; limit = pageRows) {
+      const rows = this.readDeliveries(session, after, limit);
       for (const row of rows) {
         if (row.state === DeliveryState.queued) return inflight;
         inflight.push(row);
       }
       const last = rows[rows.length - 1];
-      if (last === undefined || rows.length < pageRows) return inflight;
+      if (last === undefined || rows.length < limit) return inflight;
       after = last.sequence;
     }
   }
 
-  /** How many deliveries wait for a session, and the sequence before the first of them. */
-  countQueued(session: number): { queued: number; before: number } {
+  /** How many deliveries wait for a session, the sequence before the first of them, and that of the last. */
+  countQueued(session: number): { queued: number; before: number; last: number } {
     const inflight = this.readInflight(session);
     const before = inflight[inflight.length - 1]?.sequence ?? 0;
     const { start, end } = deliveryRange(session, before);
-    return { queued: this.store.countRange(Table.deliveries, start, end, Number.MAX_SAFE_INTEGER), before };
-  }
-
-  /** How many of a session's waiting deliveries after a sequence are receipts. */
-  countReceipts(session: number, after: number): number {
-    let count = 0;
-    for (let cursor = after; ; ) {
-      const rows = this.readDeliveries(session, cursor, pageRows);
-      for (const { kind } of rows) if (kind === DeliveryKind.receipt) count++;
-      const last = rows[rows.length - 1];
-      if (last === undefined || rows.length < pageRows) return count;
-      cursor = last.sequence;
-    }
+    const queued = this.store.countRange(Table.deliveries, start, end, Number.MAX_SAFE_INTEGER);
+    const [last] = queued === 0 ? [] : this.store.rangeReverse(Table.deliveries, start, end ?? pastAll, 1);
+    return { queued, before, last: last === undefined ? before : readDeliveryKey(last.key).sequence };
   }
 
   putMessage(message: Message, references: number): void {
@@ -383,6 +387,7 @@ function rowOf({ key, value }: StoreEntry): StoredRow {
     messageSequence,
     state: stored.state as DeliveryState,
     packetId,
+    payloadBytes: stored.payloadBytes,
     qos,
     retain,
     subscriptionIds,

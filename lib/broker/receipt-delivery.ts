@@ -11,8 +11,8 @@ import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import { Routes, targetOf } from './routes.js';
-import { queueLength } from './send-window.js';
 import type { ServerReceipts } from './server-receipts.js';
+import { queueLength } from './stored-queues.js';
 
 /** Levels of a tally's topic; a receipt's has one more. */
 const tallyLevels = 3;

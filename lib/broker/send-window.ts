@@ -21,6 +21,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, receiptAccess } from './receipt-access.js';
+import { queueLength } from './stored-queues.js';
 
 /** Rows read from a stored queue at a time. */
 const queueSlice = 128;
@@ -30,19 +31,6 @@ const dupBit = 8;
 /** First byte of a PUBLISH that is not a repeat. */
 export function publishFirstByte(qos: QoS, retain: boolean): number {
   return 0x30 | (qos << 1) | (retain ? 1 : 0);
-}
-
-/** Deliveries waiting in a session's queue; counted in the store when it is first asked after a start. */
-export function queueLength(context: Context, session: Session): number {
-  if (!session.queueKnown) {
-    session.queueKnown = true;
-    const counted = context.persistence.countQueued(session.number);
-    if (counted.queued > 0) session.queue.leaveToStore(counted.queued, counted.before);
-    if (counted.queued > 0 && session.receiptSubscriptions > 0) {
-      session.waitingReceipts = context.persistence.countReceipts(session.number, counted.before);
-    }
-  }
-  return session.queueLength;
 }
 
 /** The frame for a link, or null if it is larger than its client takes. [MQTT-3.1.2-24] */
@@ -200,7 +188,7 @@ export class SendWindow {
       return;
     }
     if (delivery.kind !== DeliveryKind.receipt) {
-      session.queue.bytes = Math.max(0, session.queue.bytes - message.payload.length);
+      session.queue.removeBytes(delivery.sequence, message.payload.length);
     }
     // [MQTT-3.3.2-5] what expired before its first send is not sent
     if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {

@@ -59,8 +59,7 @@ export class StoredTimers {
     const { row } = found;
     if (session.queueKnown) {
       if (!session.queue.remove(row.sequence)) session.queue.removedBeyond();
-      const bytes = context.persistence.readMessage(row.messageSequence)?.payload.length ?? 0;
-      session.queue.bytes = Math.max(0, session.queue.bytes - bytes);
+      session.queue.removeBytes(row.sequence, row.payloadBytes);
     }
     context.metrics.expired++;
     removeRow(context, session, row.sequence, row);

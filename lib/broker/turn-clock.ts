@@ -6,6 +6,7 @@ export class TurnClock implements Clock {
   private isOpen = false;
   private openedAtMs = 0;
   private turns = 0;
+  private isStopped = false;
 
   constructor(inner: Clock) {
     this.inner = inner;
@@ -51,6 +52,13 @@ export class TurnClock implements Clock {
   }
 
   endOfTurn(callback: () => void): void {
-    this.inner.endOfTurn(callback);
+    this.inner.endOfTurn(() => {
+      if (!this.isStopped) callback();
+    });
+  }
+
+  /** What is left for later turns does not come any more: the store is about to close. */
+  stop(): void {
+    this.isStopped = true;
   }
 }

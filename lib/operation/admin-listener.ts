@@ -79,7 +79,7 @@ export class AdminListener {
     if (session === undefined || (connectedOnly && session.link === null)) {
       return problem(404, connectedOnly ? 'no such client is connected' : 'there is no such session');
     }
-    if (method === 'GET') return { status: 200, body: describeSession(session) };
+    if (method === 'GET') return { status: 200, body: describeSession(core.context, session) };
     return method === 'DELETE' ? this.end(core, session, !connectedOnly) : notAllowed('GET, DELETE');
   }
 
@@ -93,7 +93,7 @@ export class AdminListener {
   private async end(core: BrokerCore, session: Session, withSession: boolean): Promise<HttpAnswer> {
     if (!core.context.persistence.healthy) return problem(503, 'the store can not record this now');
     const { clientId } = session;
-    const before = summarize(session);
+    const before = summarize(core.context, session);
     core.endByOperator(session, withSession);
     this.log.info({ client: clientId }, withSession ? 'admin: session deleted' : 'admin: client disconnected');
     await new Promise<void>((resolve) => core.context.turns.afterCommit(resolve));

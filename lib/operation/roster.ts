@@ -1,4 +1,5 @@
 import type { Context } from '../broker/context.js';
+import { queueLength } from '../broker/stored-queues.js';
 import type { Session } from '../session/session.js';
 
 /** Sessions looked at in one turn. */
@@ -6,7 +7,7 @@ const sliceSessions = 5000;
 /** Subscriptions shown of one session. */
 export const shownSubscriptionsMax = 1000;
 
-/** One session in a list. Times are in ms since the epoch; null is unknown or none. */
+/** One session in a list. Times are in ms since the epoch; null is none. */
 export interface SessionSummary {
   readonly clientId: string;
   readonly userName: string | null;
@@ -16,8 +17,7 @@ export interface SessionSummary {
   readonly disconnectedAt: number | null;
   readonly sessionExpirySeconds: number;
   readonly subscriptions: number;
-  /** Null if nobody has counted since the start what the store holds. */
-  readonly queuedMessages: number | null;
+  readonly queuedMessages: number;
   readonly inflightMessages: number;
 }
 
@@ -39,11 +39,12 @@ export interface Page {
  * Looks at all of them for every page, a slice a turn.
  */
 export async function listSessions(
-  { sessions, clock }: Context,
+  context: Context,
   after: number,
   limit: number,
   connectedOnly: boolean,
 ): Promise<Page> {
+  const { sessions, clock } = context;
   const byNumber = (a: Session, b: Session): number => a.number - b.number;
   let least: Session[] = [];
   let more = false;
@@ -62,10 +63,10 @@ export async function listSessions(
   const page = least.slice(0, limit);
   const last = page.at(-1);
   const isEnd = last === undefined || (!more && least.length === page.length);
-  return { sessions: page.map(summarize), next: isEnd ? null : String(last.number) };
+  return { sessions: page.map((session) => summarize(context, session)), next: isEnd ? null : String(last.number) };
 }
 
-export function summarize(session: Session): SessionSummary {
+export function summarize(context: Context, session: Session): SessionSummary {
   const { clientId, userName, link, version, disconnectedAtMs, expirySeconds, subscriptions } = session;
   return {
     clientId,
@@ -76,16 +77,16 @@ export function summarize(session: Session): SessionSummary {
     disconnectedAt: link === null && disconnectedAtMs > 0 ? disconnectedAtMs : null,
     sessionExpirySeconds: expirySeconds,
     subscriptions: subscriptions.size,
-    queuedMessages: session.queueKnown ? session.queueLength : null,
+    queuedMessages: queueLength(context, session),
     inflightMessages: session.inflightCount,
   };
 }
 
-export function describeSession(session: Session): SessionDetails {
+export function describeSession(context: Context, session: Session): SessionDetails {
   const filters: { filter: string; qos: number }[] = [];
   for (const { topicFilter, qos } of session.subscriptions.values()) {
     if (filters.length === shownSubscriptionsMax) break;
     filters.push({ filter: topicFilter, qos });
   }
-  return { ...summarize(session), filters, willTopic: session.will?.topicName ?? null };
+  return { ...summarize(context, session), filters, willTopic: session.will?.topicName ?? null };
 }

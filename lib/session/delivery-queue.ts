@@ -18,8 +18,46 @@ export class DeliveryQueue {
   private beyondCount = 0;
   /** Sequence of the last delivery taken into `items`; rows beyond it follow. */
   private cursorSequence = 0;
-  /** Payload bytes of everything in the queue that was queued by this process. */
-  bytes = 0;
+  /** Payload bytes of all messages in the queue that are measured. */
+  private measuredBytes = 0;
+  /** Rows after this sequence and up to `restoredTo` were queued by an earlier process and are not measured yet. */
+  private measuredSequence = 0;
+  private restoredSequence = 0;
+
+  get bytes(): number {
+    return this.measuredBytes;
+  }
+
+  get measuredTo(): number {
+    return this.measuredSequence;
+  }
+
+  get restoredTo(): number {
+    return this.restoredSequence;
+  }
+
+  /** Rows with sequences above `before` and up to `last` are an earlier process's: their bytes are still to be told. */
+  measuresFrom(before: number, last: number): void {
+    this.measuredSequence = before;
+    this.restoredSequence = last;
+  }
+
+  /** So many bytes are in the restored rows up to `sequence` that were not measured before. */
+  measured(bytes: number, sequence: number): void {
+    this.measuredBytes += bytes;
+    this.measuredSequence = sequence;
+  }
+
+  /** A message of so many bytes is in the queue now. */
+  addBytes(bytes: number): void {
+    this.measuredBytes += bytes;
+  }
+
+  /** A message of so many bytes has left its place in the queue. */
+  removeBytes(sequence: number, bytes: number): void {
+    const isMeasured = sequence <= this.measuredSequence || sequence > this.restoredSequence;
+    if (isMeasured) this.measuredBytes = Math.max(0, this.measuredBytes - bytes);
+  }
 
   get length(): number {
     return this.items.length - this.head + this.beyondCount;

@@ -6,10 +6,7 @@ const smallBytes = 128;
 
 /** The error of a row whose bytes are not what this version writes. */
 export function corruptRecord(what: string): CountersignError {
-  return new CountersignError(
-    'ERR_COUNTERSIGN_DATA_CORRUPT',
-    `a stored ${what} is damaged; restore the data directory from a copy`,
-  );
+  return new CountersignError('ERR_COUNTERSIGN_DATA_CORRUPT', `a stored ${what} is damaged`);
 }
 
 /** Writes an integer below 2^53 as 8 bytes that sort by value. */

@@ -31,6 +31,8 @@ export interface StoredDelivery extends DeliveryFacts {
   readonly state: number;
   /** 0 for none. */
   readonly packetId: number;
+  /** Of the message, while the delivery waits; 0 otherwise. */
+  readonly payloadBytes: number;
 }
 
 /** A packet identifier in use by the client: a row of table `inbound`. */
@@ -113,21 +115,28 @@ export function decodeMessage(sequence: number, value: Buffer): Message {
   };
 }
 
-// A delivery: state u8, flags u8, kind u8, [packet id u16], [message sequence u64], [count u16, subscription ids u32
-// each], [group bytes u16, group], and the reference to the end. 3 to 13 bytes for most.
+// A delivery: state u8, flags u8, kind u8 (its highest bit: payload bytes follow), [payload bytes u32], [packet id
+// u16], [message sequence u64], [count u16, subscription ids u32 each], [group bytes u16, group], and the reference to
+// the end. 3 to 13 bytes for most.
 const deliveryRetain = 0x04;
 const deliveryPacketId = 0x08;
 const deliverySubscriptionIds = 0x10;
 const deliveryGroup = 0x20;
 const deliveryReference = 0x40;
 const deliveryOtherMessage = 0x80;
+/** In the byte of the kind. */
+const deliveryPayloadBytes = 0x80;
 
-/** A delivery without its sequence, which is in its key. */
-export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId: number): Buffer {
+/**
+ * A delivery without its sequence, which is in its key.
+ * @param payloadBytes of the message, where a start should know without reading it
+ */
+export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId: number, payloadBytes = 0): Buffer {
   const { subscriptionIds, group, reference, messageSequence } = delivery;
   let flags: number = delivery.qos;
   let bytes = 3;
   if (delivery.retain) flags |= deliveryRetain;
+  if (payloadBytes !== 0) bytes += 4;
   if (packetId !== 0) {
     flags |= deliveryPacketId;
     bytes += 2;
@@ -152,7 +161,8 @@ export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId:
   const writer = new RecordWriter(bytes);
   writer.uint8(state);
   writer.uint8(flags);
-  writer.uint8(delivery.kind);
+  writer.uint8(payloadBytes === 0 ? delivery.kind : delivery.kind | deliveryPayloadBytes);
+  if (payloadBytes !== 0) writer.uint32(payloadBytes);
   if (packetId !== 0) writer.uint16(packetId);
   if (messageSequence !== delivery.sequence) writer.uint53(messageSequence);
   if (subscriptionIds !== null) writeSubscriptionIds(writer, subscriptionIds);
@@ -170,6 +180,7 @@ export function decodeDelivery(sequence: number, value: Buffer): StoredDelivery 
   const state = reader.uint8();
   const flags = reader.uint8();
   const kind = reader.uint8();
+  const payloadBytes = (kind & deliveryPayloadBytes) === 0 ? 0 : reader.uint32();
   const packetId = (flags & deliveryPacketId) === 0 ? 0 : reader.uint16();
   const messageSequence = (flags & deliveryOtherMessage) === 0 ? sequence : reader.uint53();
   const subscriptionIds = (flags & deliverySubscriptionIds) === 0 ? null : readSubscriptionIds(reader);
@@ -181,10 +192,11 @@ export function decodeDelivery(sequence: number, value: Buffer): StoredDelivery 
     messageSequence,
     state,
     packetId,
+    payloadBytes,
     qos: readQoS(flags & qosBits, 'delivery'),
     retain: (flags & deliveryRetain) !== 0,
     subscriptionIds,
-    kind,
+    kind: kind & ~deliveryPayloadBytes,
     reference,
     group,
   };

@@ -58,6 +58,13 @@ t.test('store check names damaged rows, and export gives the others', async (t) 
   t.match(stderr, /^countersign: table sessions, row 00000007: a stored session is damaged/m);
   t.match(stderr, /^countersign: table deliveries, row [0-9a-f]{24}: /m);
   t.match(stdout, /2 rows damaged/);
+  const started = await runProgram(t, ['start', '--port', '0', '--data', directory]);
+  t.equal(started.code, 1);
+  t.equal(started.stderr.trim().split('\n').length, 1);
+  t.match(
+    started.stderr,
+    /^countersign: data directory .+: a stored session is damaged; run `countersign store check /,
+  );
   const exported = await runProgram(t, ['store', 'export', directory]);
   t.equal(exported.code, 1);
   t.match(exported.stdout, /"type":"retained"/);

@@ -114,7 +114,15 @@ export class Audit {
       this.verdicts.broken('memory and store agree', `${clientId} has ${known}, stored are ${filters}`);
     }
     if (session.queueKnown) {
-      const queued = rows.filter(({ state }) => state === DeliveryState.queued).length;
+      const waiting = rows.filter(({ state }) => state === DeliveryState.queued);
+      const queued = waiting.length;
+      const bytes = waiting.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
+      if (bytes !== session.queue.bytes) {
+        this.verdicts.broken(
+          'memory and store agree',
+          `${clientId} has ${session.queue.bytes} bytes waiting, ${bytes}`,
+        );
+      }
       if (queued !== session.queueLength) {
         this.verdicts.broken(
           'memory and store agree',

@@ -36,7 +36,8 @@ const delivery = fc.record({
   qos,
   retain: fc.boolean(),
   subscriptionIds: fc.option(fc.array(uint32, { maxLength: 5 }), { nil: null }),
-  kind: uint8,
+  kind: fc.integer({ min: 0, max: 127 }),
+  payloadBytes: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   reference: fc.option(bytes, { nil: null }),
   group: fc.option(text, { nil: null }),
 });
@@ -95,7 +96,10 @@ t.test('every record comes back as it was', async (t) => {
   };
   round('message', message, (value) => records.decodeMessage(value.sequence, records.encodeMessage(value)));
   round('delivery', delivery, (value) =>
-    records.decodeDelivery(value.sequence, records.encodeDelivery(value, value.state, value.packetId)),
+    records.decodeDelivery(
+      value.sequence,
+      records.encodeDelivery(value, value.state, value.packetId, value.payloadBytes),
+    ),
   );
   round('session', session, (value) => sessions.decodeSession(value.number, sessions.encodeSession(value)));
   round('subscription', subscription, (value) => sessions.decodeSubscription(sessions.encodeSubscription(value)));

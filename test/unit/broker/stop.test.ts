@@ -1,0 +1,28 @@
+import t from 'tap';
+import { MemoryStore } from '../../../lib/store/memory-store.js';
+import { Table } from '../../../lib/store/store.js';
+import { CoreWorld } from '../../helpers/core-world.js';
+
+const everything = Buffer.alloc(0);
+const messages = 2000;
+
+t.test('after a stop nothing goes on in later turns; the next start finishes it', async (t) => {
+  const store = new MemoryStore();
+  const rows = () => store.countRange(Table.deliveries, everything, null, messages);
+  const world = new CoreWorld(store, { receiveMaximum: 65_535 });
+  const subscriber = world.connect('sub');
+  world.subscribe(subscriber, 'a', 1);
+  world.disconnect(subscriber);
+  const publisher = world.connect('pub', 0);
+  for (let sent = 0; sent < messages; sent++) world.publish(publisher, 'a', []);
+  world.clock.settle();
+  t.equal(rows(), messages);
+  world.core.endByOperator(subscriber.session, true);
+  const left = rows();
+  t.ok(left > 0 && left < messages, `${left} deliveries are still to be swept`);
+  world.core.stop();
+  world.clock.settle();
+  t.equal(rows(), left, 'the store, which may be closed, is left alone');
+  new CoreWorld(store, {}, world.clock).clock.settle();
+  t.equal(rows(), 0);
+});
