@@ -55,8 +55,8 @@ export function formatValue(value: unknown): string {
   return escapeAll(isPlain ? value : (JSON.stringify(value) ?? 'undefined'));
 }
 
-/** What JSON leaves as it is and a terminal may obey: DEL, C1 controls, line separators, changes of direction. */
-const furtherControls = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+/** What JSON leaves as it is and a terminal may obey or hide: C1 controls, line ends, marks of direction, no width. */
+const furtherControls = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
 
 /** Escapes what a client may have put into its names to fool who reads the log. */
 export function escapeControls(line: string): string {

@@ -15,6 +15,9 @@ export class Metrics {
   /** Packets by type × 256 + reason code, 0 for those that have none; PUBLISH to clients is in `publishesSent`. */
   readonly received = new Float64Array(16 * reasonCodes);
   readonly sent = new Float64Array(16 * reasonCodes);
+  /** What was answered for each filter of SUBSCRIBE and UNSUBSCRIBE, by reason code. */
+  readonly subscribed = new Float64Array(reasonCodes);
+  readonly unsubscribed = new Float64Array(reasonCodes);
   publishesReceived = 0;
   publishesSent = 0;
   /** Publishes refused with a reason code or, at QoS 0, discarded. */
@@ -30,6 +33,8 @@ export class Metrics {
   droppedQueueFull = 0;
   droppedTooLarge = 0;
   expired = 0;
+  /** Deliveries, untracked ones too, that a session had not confirmed when it ended. */
+  droppedSessionEnded = 0;
   sessionsExpired = 0;
   takeovers = 0;
   willsPublished = 0;

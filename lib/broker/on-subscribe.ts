@@ -52,6 +52,7 @@ export class OnSubscribe {
       reasonCodes.push(subscription.qos); // [MQTT-3.9.3-1]
       if (this.wantsRetained(request, isNew)) replays.push(subscription);
     }
+    this.count(this.context.metrics.subscribed, reasonCodes);
     const waits = persistence.uncommitted !== before;
     const refused = reasonCodes.some((code) => code >= firstFailureCode);
     const reason = refused && link.problemInformation ? 'a filter was refused: see its reason code' : null;
@@ -70,8 +71,13 @@ export class OnSubscribe {
     const reasonCodes = filters.map((topicFilter) =>
       this.subscriptions.remove(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
     );
+    this.count(this.context.metrics.unsubscribed, reasonCodes);
     const unsuback = encodeUnsuback(packet.packetId, reasonCodes, link.version, null, link.maximumPacketSize);
     turns.bytes(link, unsuback, persistence.uncommitted !== before); // [MQTT-3.10.4-4]
+  }
+
+  private count(counts: Float64Array, reasonCodes: readonly number[]): void {
+    for (const code of reasonCodes) counts[code]++;
   }
 
   private replay(subscription: Subscription, since: string | null): void {

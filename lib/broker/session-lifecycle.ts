@@ -121,11 +121,14 @@ export class SessionLifecycle {
 
   /** Deliveries of a session that is not stored are all in memory. */
   private sweepInMemory(session: Session, cause: Cause): void {
+    const { metrics } = this.context;
     if (session.inflightCount > 0) {
       const { outbound } = session;
       for (const packetId of outbound.inOrder()) {
         const delivery = outbound.detail(packetId);
-        if (delivery !== null) this.finish(session, delivery, outbound.state(packetId), cause);
+        const state = outbound.state(packetId);
+        if (delivery !== null) this.finish(session, delivery, state, cause);
+        else if (outcomeOf(step(state, DeliveryEvent.sessionEnd)) !== Outcome.none) metrics.droppedSessionEnded++;
       }
     }
     if (session.queueLength > 0) {
@@ -152,11 +155,15 @@ export class SessionLifecycle {
   }
 
   private finish(session: Session, delivery: Delivery | StoredRow, state: StoredRow['state'], cause: Cause): void {
-    const { tracker } = this.context;
+    const { tracker, metrics } = this.context;
     const event = this.endOf(delivery, state);
     const transition = step(state, event);
     removeRow(this.context, session, delivery.sequence, delivery);
     const outcome = outcomeOf(transition);
+    if (outcome !== Outcome.none && delivery.kind !== DeliveryKind.receipt) {
+      if (event === DeliveryEvent.expire) metrics.expired++;
+      else metrics.droppedSessionEnded++;
+    }
     if (outcome === Outcome.none || delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
     tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
       outcome,

@@ -47,6 +47,7 @@ const dropCauses: readonly (readonly [string, CountedField])[] = [
   ['too_large', 'droppedTooLarge'],
   ['not_authorized', 'droppedNotAuthorized'],
   ['expired', 'expired'],
+  ['session_ended', 'droppedSessionEnded'],
 ];
 
 const packetTypes = Object.entries(PacketType);
@@ -143,11 +144,13 @@ export class MetricsPage {
       const help = `Packets ${direction} with a reason code that is not 0x00, by type and code.`;
       this.counter(`reason_codes_${direction}`, help, ['type', 'code'], (set) => {
         for (const [type, number] of packetTypes) {
-          for (let code = 1; code < reasonCodes; code++) {
-            const count = counts[number * reasonCodes + code] as number;
-            if (count > 0) set({ type, code: `0x${code.toString(16).padStart(2, '0')}` }, count);
-          }
+          const from = number * reasonCodes;
+          setCodes(type, counts.subarray(from, from + reasonCodes), set);
         }
+        if (direction === 'received') return;
+        // These have a code for each filter.
+        setCodes('suback', metrics.subscribed, set);
+        setCodes('unsuback', metrics.unsubscribed, set);
       });
     }
   }
@@ -241,6 +244,14 @@ export class MetricsPage {
       read((labels, value) => this.inc(labels, value));
     };
     new Counter({ name: `countersign_${name}_total`, help, labelNames, registers: [this.registry], collect });
+  }
+}
+
+/** Counts of packets of a type, or of filters in them, by reason code; but for 0x00. */
+function setCodes(type: string, counts: Float64Array, set: (labels: Record<string, string>, value: number) => void) {
+  for (let code = 1; code < reasonCodes; code++) {
+    const count = counts[code] as number;
+    if (count > 0) set({ type, code: `0x${code.toString(16).padStart(2, '0')}` }, count);
   }
 }
 

@@ -1,8 +1,11 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
 import { escapeControls, formatLine } from '../../bin/log.js';
 import { startChild } from '../helpers/broker.js';
 import { connected } from '../helpers/client.js';
-import { ack, connect, publish } from '../helpers/packets.js';
+import { temporaryDirectory } from '../helpers/command.js';
+import { ack, connect, property, publish } from '../helpers/packets.js';
 import { WireClient } from '../helpers/wire-client.js';
 
 const evil = 'a\u001b[31m\u009b\u007f\u202e"}\n{"level":60';
@@ -69,3 +72,46 @@ t.test('each connection has a line when it comes, is refused or goes, with clien
   t.match(of('x'.repeat(31)), [{ level: 40, msg: /^connection refused/, address, reason: /client identifier/ }]);
   t.match(of('four'), [{ msg: 'connected' }, { msg: 'connection lost', address, reason: String }]);
 });
+
+/** Names that would end a line, begin another, steer a terminal or end a quotation, were they written as they are. */
+const names = [
+  'a\nINFO connected client=admin',
+  'b\r\n{"level":60}',
+  '\u001b[2J\u001b]0;x\u0007',
+  '"\\" x="y',
+  '\u202egnp',
+  '\u2028',
+  '\u200f\u061c\ufeff',
+];
+
+for (const format of ['json', 'pretty'] as const) {
+  t.test(`no client identifier, user name or topic forges a line or steers a terminal (${format})`, async (t) => {
+    const accessFile = join(await temporaryDirectory(t), 'access');
+    await writeFile(accessFile, 'topic read #\npattern write ok\n');
+    const environment = { COUNTERSIGN_LOG_FORMAT: format, COUNTERSIGN_ACCESS_FILE: accessFile };
+    const child = await startChild(t, ['--memory', '--log-level', 'debug'], environment);
+    const before = child.running.stderr.split('\n').length;
+    for (const name of names) {
+      const will = { topic: name, payload: 'x' };
+      const client = await connected(t, child.port, { clientId: name, userName: name, will });
+      const properties = [property.userProperty('receipt', name)];
+      client.send(publish({ topic: 'ok', qos: 1, packetId: 1, properties }), publish({ topic: name, qos: 0 }));
+      await client.packet();
+      client.send(ack('pubrec', 1), '82 01 ff');
+      await client.rest();
+    }
+    const { stderr } = await child.stop();
+    t.notMatch(stderr.replaceAll('\n', ''), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    const lines = stderr.split('\n').slice(before - 1, -1);
+    // connected, request refused, will dropped, protocol error, disconnected
+    t.ok(lines.length >= 5 * names.length && lines.length <= 5 * names.length + 3, `${lines.length} lines`);
+    for (const line of lines) {
+      if (format === 'pretty') t.match(line, /^\d\d:\d\d:\d\d\.\d{3} [A-Z]+ /);
+      else t.match(JSON.parse(line), { level: Number, msg: String });
+    }
+    if (format === 'json') {
+      const clients = lines.map((line) => (JSON.parse(line) as Line).client).filter((client) => client !== undefined);
+      t.same(new Set(clients), new Set(names), 'and they are told as they are');
+    }
+  });
+}

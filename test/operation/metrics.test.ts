@@ -6,7 +6,7 @@ import { startBroker } from '../helpers/broker.js';
 import { connected, connectedToSession, published, received, subscribed } from '../helpers/client.js';
 import { temporaryDirectory } from '../helpers/command.js';
 import { withDeadline } from '../helpers/deadline.js';
-import { connect, property, publish } from '../helpers/packets.js';
+import { connect, disconnect, property, publish, subscribe, unsubscribe } from '../helpers/packets.js';
 import { WireClient } from '../helpers/wire-client.js';
 
 const local = { metrics: { port: 0 } };
@@ -67,6 +67,50 @@ t.test('/metrics has packets by type, reason codes, drops and gauges', async (t)
     all.get('countersign_commit_seconds_count'),
     'the last bucket has all',
   );
+});
+
+t.test('filters of SUBSCRIBE and UNSUBSCRIBE are counted by reason code, packets once', async (t) => {
+  const { port, base } = await watched(t, { maximumSubscriptionsPerSession: 2 });
+  const client = await connected(t, port);
+  const filters = [
+    ['a', 0],
+    ['b', 2],
+    ['c', 1],
+  ] as const;
+  client.send(subscribe({ packetId: 1, filters }));
+  t.same([...(await client.packet()).subarray(-3)], [0, 2, 0x97]);
+  client.send(subscribe({ packetId: 2, filters: [['b', 1]] }));
+  await client.expect('90 04 00 02 00 01');
+  client.send(unsubscribe({ packetId: 3, filters: ['b', 'c'] }));
+  await client.expect('b0 05 00 03 00 00 11');
+  const all = await scrape(base);
+  const has = (name: string, value: number | undefined) => t.equal(all.get(`countersign_${name}`), value, name);
+  has('reason_codes_sent_total{type="suback",code="0x01"}', 1);
+  has('reason_codes_sent_total{type="suback",code="0x02"}', 1);
+  has('reason_codes_sent_total{type="suback",code="0x97"}', 1);
+  has('reason_codes_sent_total{type="unsuback",code="0x11"}', 1);
+  has('reason_codes_sent_total{type="suback",code="0x00"}', undefined);
+  has('packets_sent_total{type="suback"}', 2);
+  has('packets_sent_total{type="unsuback"}', 1);
+});
+
+t.test('what the end of a session takes with it is counted, in memory and in the store', async (t) => {
+  const { broker, port, base } = await watched(t);
+  const publisher = await connected(t, port, { clientId: 'pub' });
+  const away = await connectedToSession(t, port, 'away');
+  await subscribed(away, { filters: [['a', 1]] });
+  away.send('e0 00');
+  await away.expectClose();
+  const here = await connected(t, port, { clientId: 'here' });
+  await subscribed(here, { filters: [['a', 2]] });
+  for (const qos of [1, 2] as const) await published(publisher, { topic: 'a', qos });
+  await here.packet();
+  await here.packet();
+  here.send(disconnect());
+  await here.expectClose();
+  await connected(t, port, { clientId: 'away', cleanStart: true });
+  t.equal((await scrape(base)).get('countersign_messages_dropped_total{cause="session_ended"}'), 4);
+  t.equal(broker.metrics.publishesDropped, 0);
 });
 
 t.test('/metrics has sums over sessions, and how long tracked messages took', async (t) => {
