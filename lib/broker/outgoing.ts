@@ -1,5 +1,6 @@
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
+import { encodeTextPublishFrame } from '../codec/publish-text.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
@@ -42,6 +43,7 @@ export class Outgoing {
   private properties: Buffer | null = null;
   private topicBytes: Buffer | null = null;
   private kept: Message | null = null;
+  private text: string | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
   private bare: (PublishFrame | null)[] = [null, null];
   private identifiedBy: readonly number[] | null = null;
@@ -106,6 +108,16 @@ export class Outgoing {
     this.expirySeconds = message.expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((message.expiryAtMs - now) / 1000));
   }
 
+  /** Takes a message of the broker's own, at QoS 2, whose payload is text. @param properties in wire form */
+  fromText(topicName: string, text: string, properties: Buffer, retain: boolean, sequence: number): void {
+    this.reset(topicName, 2, retain, '', sequence);
+    this.text = text;
+    this.sourceFrameStart = -1;
+    this.properties = properties;
+    this.expiryAtMs = 0;
+    this.expirySeconds = -1;
+  }
+
   private reset(topicName: string, qos: QoS, retain: boolean, publisherId: string, sequence: number): void {
     this.topicName = topicName;
     this.qos = qos;
@@ -121,6 +133,7 @@ export class Outgoing {
     this.properties = null;
     this.topicBytes = null;
     this.kept = null;
+    this.text = null;
     this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
     this.bare[0] = this.bare[1] = null;
     this.identifiedBy = null;
@@ -129,10 +142,11 @@ export class Outgoing {
 
   /** Length of the payload in bytes. */
   get payloadLength(): number {
+    if (this.text !== null) return Buffer.byteLength(this.text);
     return this.kept === null ? this.sourceEnd - this.payloadStart : this.kept.payload.length;
   }
 
-  get payload(): Buffer {
+  private get payload(): Buffer {
     return this.kept === null ? this.source.subarray(this.payloadStart, this.sourceEnd) : this.kept.payload;
   }
 
@@ -145,8 +159,7 @@ export class Outgoing {
   /** The message as an object of its own, made at first need; bytes are copied out of the receive buffer. */
   message(): Message {
     if (this.kept !== null) return this.kept;
-    const payload = Buffer.allocUnsafe(this.sourceEnd - this.payloadStart);
-    this.source.copy(payload, 0, this.payloadStart, this.sourceEnd);
+    const payload = this.text === null ? Buffer.from(this.payload) : Buffer.from(this.text);
     this.kept = {
       sequence: this.sequence,
       topicName: this.topicName,
@@ -202,6 +215,11 @@ export class Outgoing {
     subscriptionIds: readonly number[] | null,
     withReceipt: boolean,
   ): PublishFrame {
+    if (this.text !== null) {
+      const { topicName, text } = this;
+      const properties = this.forwardedProperties();
+      return encodeTextPublishFrame({ topicName, properties, subscriptionIds, text }, version5, withPacketId);
+    }
     this.topicBytes ??=
       this.kept === null && this.topicEnd > this.topicStart
         ? this.source.subarray(this.topicStart, this.topicEnd)

@@ -124,23 +124,22 @@ export class ReceiptDelivery {
 
   /** Offers one receipt packet to one session. */
   private send(session: Session, matching: readonly Subscription[], plain: ReceiptReference): void {
-    const { tracker, metrics, sequences, clock } = this.context;
+    const { tracker, metrics, sequences } = this.context;
     const subscriptions = matching.filter((subscription) => this.isPermitted(subscription));
     if (subscriptions.length === 0) return;
     const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
     const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
     const reference = countsOnly ? { ...plain, countsOnly } : plain;
     if (this.collapses(session, reference)) return;
-    const message = tracker.render(reference, false);
-    if (message === null) return;
+    const packet = tracker.render(reference, false);
+    if (packet === null) return;
     metrics.receiptsSent++;
     const { qos, subscriptionIds } = targetOf(session, subscriptions);
     const target = { session, qos, subscriptionIds, retainAsPublished: true, own: null };
-    this.out.fromMessage(message, clock.now());
     // At QoS 0 it is sent now or never: nothing refers to it later.
     const kind = DeliveryKind.receipt;
     const sequence = sequences.next();
-    this.out.sequence = sequence;
+    this.out.fromText(packet.topicName, packet.text, packet.properties, packet.retain, sequence);
     const bytes = qos === 0 ? null : encodeReference(reference);
     this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group: groupOf(subscriptions) });
   }

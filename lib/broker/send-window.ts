@@ -11,6 +11,7 @@ import {
   step,
 } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
+import { messageOf } from '../receipts/receipt-message.js';
 import { decodeReference } from '../receipts/reference.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
@@ -261,7 +262,8 @@ export class SendWindow {
     if (reference === null) return null;
     const decoded = decodeReference(reference);
     const countsOnly = decoded.countsOnly || receiptAccess(this.context, session) === 'tally';
-    return this.context.tracker.render(countsOnly ? { ...decoded, countsOnly } : decoded, wasSent);
+    const packet = this.context.tracker.render(countsOnly ? { ...decoded, countsOnly } : decoded, wasSent);
+    return packet === null ? null : messageOf(packet);
   }
 
   private tell(session: Session, delivery: Delivery, outcome: Outcome, cause: Cause | null): void {

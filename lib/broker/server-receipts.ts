@@ -1,6 +1,6 @@
 import { CountersignError } from '../base/errors.js';
 import type { Receipt, Tally } from '../receipts/packets.js';
-import { receiptContent } from '../receipts/receipt-message.js';
+import { receiptBody } from '../receipts/receipt-text.js';
 import type { Row, TrackedRecord } from '../receipts/record.js';
 import type { ReceiptReference } from '../receipts/reference.js';
 import type { Requested } from '../receipts/request.js';
@@ -57,7 +57,7 @@ export class ServerReceipts {
       turns.afterCommit(() => this.handOver(batch));
     }
     // The row goes on changing, so what it says now is written down now.
-    const packet = receiptContent(reference, stream.id, record, row);
+    const packet: Receipt | Tally = JSON.parse(receiptBody(reference, stream.id, record, row));
     this.pending.push({ sequence: record.sequence, stream, packet });
   }
 

@@ -315,16 +315,32 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
   return new PublishFrame(bytes, 0, bytes.length, packetIdAt);
 }
 
+/** Bytes of Subscription Identifiers in wire form. */
+export function sizeOfIdentifiers(subscriptionIds: readonly number[] | null): number {
+  let size = 0;
+  if (subscriptionIds === null) return size;
+  for (let index = 0; index < subscriptionIds.length; index++) {
+    size += 1 + variableByteIntegerSize(subscriptionIds[index]);
+  }
+  return size;
+}
+
+/** @returns the position behind them */
+export function writeIdentifiers(target: Buffer, offset: number, subscriptionIds: readonly number[] | null): number {
+  let position = offset;
+  if (subscriptionIds === null) return position;
+  for (let index = 0; index < subscriptionIds.length; index++) {
+    target[position] = PropertyId.subscriptionIdentifier;
+    position = writeVariableByteInteger(target, position + 1, subscriptionIds[index]);
+  }
+  return position;
+}
+
 function sizeOfProperties(fields: PublishFields): number {
   let size = fields.properties.length;
   if (fields.messageExpirySeconds >= 0) size += 5;
   if (fields.topicAlias > 0) size += 3;
-  const subscriptionIds = fields.subscriptionIds;
-  if (subscriptionIds !== null) {
-    for (let index = 0; index < subscriptionIds.length; index++) {
-      size += 1 + variableByteIntegerSize(subscriptionIds[index]);
-    }
-  }
+  size += sizeOfIdentifiers(fields.subscriptionIds);
   return fields.extraUserProperties === null ? size : size + fields.extraUserProperties.length;
 }
 
@@ -338,18 +354,13 @@ function writeProperties(target: Buffer, offset: number, fields: PublishFields):
     target[position] = PropertyId.topicAlias;
     position = writeUint16(target, position + 1, fields.topicAlias);
   }
-  const subscriptionIds = fields.subscriptionIds;
-  if (subscriptionIds !== null) {
-    for (let index = 0; index < subscriptionIds.length; index++) {
-      target[position] = PropertyId.subscriptionIdentifier;
-      position = writeVariableByteInteger(target, position + 1, subscriptionIds[index]);
-    }
-  }
+  position = writeIdentifiers(target, position, fields.subscriptionIds);
   position += fields.properties.copy(target, position);
   return fields.extraUserProperties === null ? position : position + fields.extraUserProperties.copy(target, position);
 }
 
-function writeUint16(target: Buffer, offset: number, value: number): number {
+/** @returns the position behind it */
+export function writeUint16(target: Buffer, offset: number, value: number): number {
   target[offset] = value >>> 8;
   target[offset + 1] = value;
   return offset + 2;

@@ -69,9 +69,6 @@ export interface Tally {
   readonly failures?: readonly TallyFailure[];
 }
 
-/** An object whose members can still be set: for whoever makes it. */
-export type Draft<Shape> = { -readonly [Key in keyof Shape]: Shape[Key] };
-
 /** Tells a tally from a receipt. */
 export function isTally(packet: Receipt | Tally): packet is Tally {
   return 'final' in packet;

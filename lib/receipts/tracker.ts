@@ -1,5 +1,4 @@
 import type { Clock } from '../base/clock.js';
-import type { Message } from '../base/message.js';
 import { Outcome } from '../delivery/table.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -8,7 +7,7 @@ import { Cause } from './causes.js';
 import { InlineRows } from './inline-rows.js';
 import { clientIdentityKey, groupIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
 import { receiptId } from './receipt-id.js';
-import { receiptMessage } from './receipt-message.js';
+import { type ReceiptPacket, receiptPacket } from './receipt-message.js';
 import { encodeReceiptId } from './receipt-properties.js';
 import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
@@ -345,12 +344,12 @@ export class Tracker {
   }
 
   /** The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell. */
-  render(reference: ReceiptReference, wasSent: boolean): Message | null {
+  render(reference: ReceiptReference, wasSent: boolean): ReceiptPacket | null {
     const record = this.records.find(reference.publisherKey, reference.sequence);
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
     if (reference.recipientKey !== null && row === null) return null;
-    return receiptMessage(reference, this.id(reference.sequence), record, row, wasSent);
+    return receiptPacket(reference, this.id(reference.sequence), record, row, wasSent);
   }
 
   /** One place changes rows, counts them and tells of it. */
