@@ -10,14 +10,14 @@ import { type DeferredRows, type Settlement, type Store, Table } from '../store/
 type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
 
 /**
- * A delivery at QoS 1 that was sent at once, or will be with its commit. Its row waits: if the recipient has
+ * A delivery at QoS 1 or 2 that was sent at once, or will be with its commit. Its row waits: if the recipient has
  * acknowledged in time, there never is one.
  */
 export class DeferredDelivery implements Delivery, Settlement {
   readonly session: number;
   readonly sequence: number;
   readonly kind: DeliveryKind;
-  readonly qos: QoS = 1;
+  readonly qos: QoS;
   readonly retain: boolean;
   readonly subscriptionIds: readonly number[] | null;
   readonly group: string | null = null;
@@ -26,6 +26,8 @@ export class DeferredDelivery implements Delivery, Settlement {
   readonly transientReference: Buffer | null;
   message: Message | null = null;
   packetId = 0;
+  /** As long as there is no row: then it is the row's. */
+  private state: DeliveryState;
   /** The other deliveries of the same message, as a list. */
   readonly next: DeferredDelivery | null;
   /** What it is part of while it has no row and may still have none. */
@@ -39,6 +41,7 @@ export class DeferredDelivery implements Delivery, Settlement {
   constructor(
     session: number,
     sequence: number,
+    state: DeliveryState,
     retain: boolean,
     subscriptionIds: readonly number[] | null,
     record: Buffer | null,
@@ -47,6 +50,8 @@ export class DeferredDelivery implements Delivery, Settlement {
   ) {
     this.session = session;
     this.sequence = sequence;
+    this.state = state;
+    this.qos = state === DeliveryState.awaitPuback ? 1 : 2;
     this.kind = record === null ? DeliveryKind.message : DeliveryKind.tracked;
     this.retain = retain;
     this.subscriptionIds = subscriptionIds;
@@ -57,6 +62,15 @@ export class DeferredDelivery implements Delivery, Settlement {
 
   get messageSequence(): number {
     return this.sequence;
+  }
+
+  /** The delivery has come to another state. @returns false if there is a row by now, which has to be changed */
+  advance(state: DeliveryState): boolean {
+    const { rows } = this;
+    if (rows === null) return false;
+    this.state = state;
+    rows.change(this);
+    return true;
   }
 
   /** The delivery is at its end. @returns false if there is a row by now, which has to be deleted */
@@ -70,10 +84,21 @@ export class DeferredDelivery implements Delivery, Settlement {
     return true;
   }
 
-  /** Takes the delivery out of what the log says of its message. */
+  /** Brings what the log says up to date; at its end, takes the delivery out of it. */
   writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
+    if (!this.isSettled) {
+      put(Table.deliveries, deliveryKey(this.session, this.sequence), this.encode());
+      return;
+    }
     put(Table.deliveries, deliveryKey(this.session, this.sequence), null);
     if (this.transientReference === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
+  }
+
+  /** The row, where there has to be one. */
+  encode(): Buffer {
+    const { transientReference, sequence } = this;
+    if (transientReference === null) return encodeDelivery(this, this.state, this.packetId);
+    return encodeTransient(sequence, sequence, transientReference, null);
   }
 }
 
@@ -97,13 +122,15 @@ export class DeferredMessage implements DeferredRows {
     this.references = references;
     this.store = store;
     this.bytes = message.payload.length + message.properties.length;
-    // What is tracked is sent when it has been written.
-    this.mayVanish = first.kind === DeliveryKind.message;
+    // What is tracked, and all at QoS 2, is sent when it has been written.
+    let mayVanish = first.kind === DeliveryKind.message;
     for (let delivery: DeferredDelivery | null = first; delivery !== null; delivery = delivery.next) {
       delivery.rows = this;
       this.left++;
       if (delivery.transientReference === null) this.needs++;
+      if (delivery.qos === 2) mayVanish = false;
     }
+    this.mayVanish = mayVanish;
   }
 
   get isSettled(): boolean {
@@ -116,6 +143,11 @@ export class DeferredMessage implements DeferredRows {
     if (delivery.transientReference === null) this.needs--;
     if (this.isLogged) this.store.putSettlement(this, delivery);
     return this.needs;
+  }
+
+  /** A delivery has another state. */
+  change(delivery: DeferredDelivery): void {
+    if (this.isLogged) this.store.putSettlement(this, delivery);
   }
 
   log(put: PutRow): void {
@@ -135,16 +167,9 @@ export class DeferredMessage implements DeferredRows {
   private putDeliveries(put: PutRow): void {
     for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
       if (delivery.isSettled) continue;
-      put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), encodeDeferred(delivery));
+      put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
   }
-}
-
-/** The row of a deferred delivery that was not acknowledged in time. */
-export function encodeDeferred(delivery: DeferredDelivery): Buffer {
-  const { transientReference } = delivery;
-  if (transientReference === null) return encodeDelivery(delivery, DeliveryState.awaitPuback, delivery.packetId);
-  return encodeTransient(delivery.sequence, delivery.sequence, transientReference, null);
 }
 
 /** The row of a tracked delivery to a session that is not stored: only a restart reads it. */

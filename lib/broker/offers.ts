@@ -92,8 +92,8 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.tooLarge, qos);
       return;
     }
-    if (qos === 1 && out.defers && mayDefer(carriage, session)) {
-      this.sendDeferred(target, out, carriage, link, frame);
+    if (out.defers && mayDefer(carriage, session)) {
+      this.sendDeferred(target, out, carriage, qos, link, frame);
       return;
     }
     // A plain delivery needs no object: the message's own sequence says it all.
@@ -120,22 +120,40 @@ export class Offers {
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 
-  /** Sends at QoS 1 what most likely is acknowledged before it has to be a row. */
-  private sendDeferred(target: Target, out: Outgoing, carriage: Carriage, link: Link, frame: PublishFrame): void {
+  /** Sends what most likely is acknowledged before it has to be a row. */
+  private sendDeferred(
+    target: Target,
+    out: Outgoing,
+    carriage: Carriage,
+    qos: QoS,
+    link: Link,
+    frame: PublishFrame,
+  ): void {
     const { session, subscriptionIds } = target;
     const record = carriage.reference;
     const transient = session.stored || record === null ? null : transientReference(record, session, null);
     const retain = this.retainFlag(target, out);
     const { number } = session;
     const { sequence, deferred } = out;
-    const delivery = new DeferredDelivery(number, sequence, retain, subscriptionIds, record, transient, deferred);
+    const state = nextState(step(DeliveryState.new, qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2));
+    const delivery = new DeferredDelivery(
+      number,
+      sequence,
+      state,
+      retain,
+      subscriptionIds,
+      record,
+      transient,
+      deferred,
+    );
     out.deferred = delivery;
-    const state = nextState(step(DeliveryState.new, DeliveryEvent.sendQos1));
     delivery.packetId = session.outbound.take(state, sequence, delivery);
     session.sendQuota--;
     session.inflightBytes?.add(delivery.packetId, out.payloadLength);
-    if (record !== null) this.context.tracker.sent(record, sequence, session, null, 1);
-    this.context.turns.publish(link, frame, publishFirstByte(1, retain), delivery.packetId, record !== null);
+    if (record !== null) this.context.tracker.sent(record, sequence, session, null, qos);
+    // What must not be repeated leaves once it is recorded.
+    const waits = record !== null || qos === 2;
+    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), delivery.packetId, waits);
   }
 
   /** Puts a delivery at the end of the session's queue, or refuses it if that is full. */

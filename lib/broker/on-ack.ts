@@ -7,6 +7,7 @@ import { PacketType } from '../spec/packet-types.js';
 import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 import type { DeliveryFacts } from '../store/records.js';
 import type { Context } from './context.js';
+import { DeferredDelivery } from './deferred-deliveries.js';
 import { removeRow, type SendWindow } from './send-window.js';
 
 function eventOf(packetType: number, reasonCode: number): DeliveryEvent {
@@ -81,6 +82,8 @@ export class OnAck {
   }
 
   private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {
+    const state = session.outbound.state(packetId);
+    if (delivery instanceof DeferredDelivery && delivery.advance(state)) return;
     // Of a plain message only its number matters from here on: it is not sent again.
     const facts: DeliveryFacts = delivery ?? {
       sequence,
@@ -92,7 +95,7 @@ export class OnAck {
       reference: null,
       group: null,
     };
-    this.context.persistence.putDelivery(session.number, facts, session.outbound.state(packetId), packetId);
+    this.context.persistence.putDelivery(session.number, facts, state, packetId);
   }
 
   private tell(

@@ -47,7 +47,7 @@ import {
   type StoredSubscription,
 } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
-import { type DeferredDelivery, DeferredMessage, encodeDeferred, encodeTransient } from './deferred-deliveries.js';
+import { type DeferredDelivery, DeferredMessage, encodeTransient } from './deferred-deliveries.js';
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
@@ -245,7 +245,7 @@ export class Persistence {
     let all = references;
     for (let delivery = deferred; delivery !== null; delivery = delivery.next) {
       if (delivery.transientReference === null) all++;
-      this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), encodeDeferred(delivery));
+      this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
     if (all > 0) this.putMessage(message, all);
   }
