@@ -3,11 +3,11 @@ import type { Message } from '../base/message.js';
 import { Outcome } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { DeliveryKind } from '../session/delivery.js';
-import { Session, transientSessionBase } from '../session/session.js';
+import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
-import type { QoS } from '../spec/packet-types.js';
 import { messageKey, readMessageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
+import { type Cohort, decodeCohort, encodeCohort } from './cohort-value.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import type { Offers } from './offers.js';
@@ -27,13 +27,6 @@ const bytesMax = 16 * 1024 * 1024;
 /** Offers between looks at the clock. */
 const clockEvery = 25;
 
-/** Stands for a recipient that did not survive a restart. */
-function endedSession(clientId: string, userName: string | null): Session {
-  const session = new Session(0, clientId, userName, false, 5, 0);
-  session.ended = true;
-  return session;
-}
-
 /** A route's targets as the publisher reaches them; the route's own list where that is the same. [MQTT-3.8.3-3] */
 function grantedTargets({ targets }: Route, publisher: Session | null): readonly Target[] {
   const excludes = publisher !== null && [...publisher.subscriptions.values()].some(({ noLocal }) => noLocal);
@@ -46,11 +39,8 @@ function grantedTargets({ targets }: Route, publisher: Session | null): readonly
 }
 
 /** A fan-out under way. */
-export interface LargeFanOut {
+export interface LargeFanOut extends Cohort {
   readonly message: Message;
-  readonly record: Buffer | null;
-  readonly targets: readonly Target[];
-  readonly groups: readonly string[];
   /** True if the cohort and the cursor are in the store. */
   readonly durable: boolean;
   cursor: number;
@@ -109,7 +99,7 @@ export class LargeFanOuts {
     if (stored) {
       // The fan-out itself keeps the message until its end.
       out.references++;
-      this.context.persistence.store.put(Table.fanOuts, messageKey(message.sequence), this.encodeCohort(fanOut));
+      this.context.persistence.store.put(Table.fanOuts, messageKey(message.sequence), encodeCohort(fanOut));
       this.putCursor(fanOut);
     }
     this.add(fanOut);
@@ -124,8 +114,10 @@ export class LargeFanOuts {
       const sequence = readMessageKey(key);
       const message = this.context.persistence.readMessage(sequence);
       const cursor = store.get(Table.fanOutCursors, key);
-      if (message !== null && cursor !== null)
-        this.add(this.decodeCohort(message, value, new ByteReader(cursor).varint()));
+      if (message === null || cursor === null) continue;
+      const cohort = decodeCohort(value, this.context.storedSessions);
+      const done = (): void => undefined;
+      this.add({ ...cohort, message, durable: true, cursor: new ByteReader(cursor).varint(), done });
     }
   }
 
@@ -135,7 +127,9 @@ export class LargeFanOuts {
     if (fanOut.durable) this.awaitCommit();
     this.bytes += payload.length;
     this.topics.set(topicName, (this.topics.get(topicName) ?? 0) + 1);
-    this.schedule();
+    // To find the recipients took its time: the first of them get the message in a turn of its own.
+    this.context.turns.begin();
+    this.context.clock.endOfTurn(() => this.schedule());
   }
 
   private schedule(): void {
@@ -242,43 +236,5 @@ export class LargeFanOuts {
   private putCursor({ message, cursor }: LargeFanOut): void {
     const value = new ByteWriter().varint(cursor).finish();
     this.context.persistence.store.put(Table.fanOutCursors, messageKey(message.sequence), value);
-  }
-
-  /** The cohort as one value: record's key, groups, and for each recipient its number, identity and granted options. */
-  private encodeCohort({ record, groups, targets }: LargeFanOut): Buffer {
-    const writer = new ByteWriter().optionalBytes(record).varint(groups.length);
-    for (const group of groups) writer.string(group);
-    writer.varint(targets.length);
-    for (const { session, qos, retainAsPublished, subscriptionIds } of targets) {
-      writer.varint(session.number).u8(qos | (retainAsPublished ? 4 : 0));
-      if (session.number >= transientSessionBase) writer.string(session.clientId).optionalString(session.userName);
-      writer.varint(subscriptionIds?.length ?? 0);
-      for (const id of subscriptionIds ?? []) writer.varint(id);
-    }
-    return writer.finish();
-  }
-
-  private decodeCohort(message: Message, value: Buffer, cursor: number): LargeFanOut {
-    const reader = new ByteReader(value);
-    const record = reader.optionalBytes();
-    const groups: string[] = [];
-    for (let left = reader.varint(); left > 0; left--) groups.push(reader.string());
-    const targets: Target[] = [];
-    for (let left = reader.varint(); left > 0; left--) targets.push(this.decodeTarget(reader));
-    return { message, record, groups, targets, durable: true, cursor, done: () => undefined };
-  }
-
-  private decodeTarget(reader: ByteReader): Target {
-    const number = reader.varint();
-    const options = reader.u8();
-    const isTransient = number >= transientSessionBase;
-    const clientId = isTransient ? reader.string() : '';
-    const userName = isTransient ? reader.optionalString() : null;
-    const ids: number[] = [];
-    for (let left = reader.varint(); left > 0; left--) ids.push(reader.varint());
-    const session = this.context.storedSessions.get(number) ?? endedSession(clientId, userName);
-    const subscriptionIds = ids.length === 0 ? null : ids;
-    const target = { session, qos: (options & 3) as QoS, retainAsPublished: (options & 4) !== 0, subscriptionIds };
-    return { ...target, own: null };
   }
 }

@@ -7,7 +7,6 @@ import { RetainedIndex } from '../topic/retained-index.js';
 import type { Context } from './context.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
-import { targetOf } from './routes.js';
 
 /** Retained messages looked up at a time, and how many of them wait in a session's queue at most. */
 const replaySlice = 64;
@@ -25,6 +24,11 @@ interface Replay {
   readonly found: { topicName: string; sequence: number }[];
   sent: number;
   more: boolean;
+}
+
+/** Retained messages go out with RETAIN set, whatever the subscription asks for those that are live. */
+function retainedTarget({ session, qos, subscriptionIds }: Subscription): Target {
+  return { session, qos, subscriptionIds, retainAsPublished: true, own: null };
 }
 
 /** Keeps the retained messages and replays them to subscribers. @see MQTT 5 §3.3.1.3 */
@@ -184,7 +188,7 @@ export class Retained {
     this.out.tracked = false;
     this.out.retain = true;
     const carriage = { kind: DeliveryKind.message, sequence: sequences.next(), reference: null, group: null };
-    replay.target ??= { ...targetOf(subscription.session, [subscription]), retainAsPublished: true };
+    replay.target ??= retainedTarget(subscription);
     this.offers.offer(replay.target, this.out, carriage);
     if (this.out.references > 0) persistence.addReferences(sequence, this.out.references);
   }

@@ -30,24 +30,10 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
   return target;
 }
 
-/** The same for one subscription, which is almost all of them: made once, whatever routes it is part of. */
-function singleTarget(subscription: Subscription): Target {
-  subscription.target ??= makeSingleTarget(subscription);
-  return subscription.target;
-}
-
-function makeSingleTarget(subscription: Subscription): Target {
-  const { session, qos, noLocal, retainAsPublished, subscriptionId } = subscription;
-  const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
-  const target = { session, qos, retainAsPublished, subscriptionIds, own: null as Target | null };
-  if (!noLocal) target.own = target;
-  return target;
-}
-
-/** The target that a set of matching subscriptions of one session makes. */
+/** The target that a set of matching subscriptions of one session makes: almost always there is one. */
 export function targetOf(session: Session, subscriptions: readonly Subscription[]): Target {
   const [only] = subscriptions;
-  if (only !== undefined && subscriptions.length === 1) return singleTarget(only);
+  if (only !== undefined && subscriptions.length === 1) return only;
   const notLocal = subscriptions.filter((subscription) => !subscription.noLocal);
   if (notLocal.length === subscriptions.length) return merge(session, subscriptions, 'self');
   return merge(session, subscriptions, notLocal.length === 0 ? null : merge(session, notLocal, 'self'));
@@ -132,7 +118,7 @@ export class Routes {
       if (session.routeStamp !== stamp) {
         session.routeStamp = stamp;
         session.routeIndex = targets.length;
-        targets.push(singleTarget(subscription));
+        targets.push(subscription);
         continue;
       }
       overlapping ??= new Map();

@@ -26,27 +26,38 @@ const noLocalBit = 0x04;
 const retainAsPublishedBit = 0x08;
 const retainHandlingShift = 4;
 
-/** One subscription of one session: a filter and its options. There may be millions: its options are one number. */
-export class Subscription implements SubscriptionOptions {
+/**
+ * One subscription of one session: a filter and its options, and what it makes of a message if it alone matches. There
+ * may be millions: its options are one number.
+ */
+export class Subscription implements SubscriptionOptions, Target {
   readonly session: Session;
   /** As subscribed, `$share/…` included. */
   readonly topicFilter: string;
-  /** 0 for none. */
-  readonly subscriptionId: number;
-  /** The target this subscription makes alone; made at first use. */
-  target: Target | null = null;
+  /** Its own identifier, if it has one. */
+  readonly subscriptionIds: readonly number[] | null;
   /** As the byte in SUBSCRIBE. */
   private readonly options: number;
 
+  /** @param subscriptionId 0 for none */
   constructor(session: Session, topicFilter: string, options: SubscriptionOptions, subscriptionId: number) {
     this.session = session;
     this.topicFilter = topicFilter;
-    this.subscriptionId = subscriptionId;
+    this.subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
     this.options =
       options.qos |
       (options.noLocal ? noLocalBit : 0) |
       (options.retainAsPublished ? retainAsPublishedBit : 0) |
       (options.retainHandling << retainHandlingShift);
+  }
+
+  /** 0 for none. */
+  get subscriptionId(): number {
+    return this.subscriptionIds === null ? 0 : (this.subscriptionIds[0] as number);
+  }
+
+  get own(): Target | null {
+    return this.noLocal ? null : this;
   }
 
   get qos(): QoS {
