@@ -1,7 +1,9 @@
 import type { IPublishPacket, UserProperties } from 'mqtt-packet';
-import { type Filter, fence, type Role, willFilter } from './cast.js';
+import { Answering } from './answering.js';
+import { type Filter, fence, isPermanent, type Outlet, type Role, willFilter } from './cast.js';
 import type { Account } from './deliveries.js';
 import { clears } from './facts.js';
+import { isJob } from './groups.js';
 import type { Log } from './log.js';
 import { type Application, Peer, type Publication } from './peer.js';
 import { hashOf } from './random.js';
@@ -10,6 +12,9 @@ import type { World } from './world.js';
 /** Messages that a publisher has unacknowledged at most. */
 const windowSize = 8;
 const refusedCode = 0x83;
+
+/** Packets until a client that waits for what its absence brings about looks again. */
+const awayPackets = 250;
 
 /** Topics of sessions that end: each session of each such client has one of its own. */
 const churnPrefix = 'churn/';
@@ -31,22 +36,28 @@ export class Actor implements Application {
   /** True if the present session, or the next one if it is new, outlives its connection. */
   private keeps: boolean;
   private connections = 0;
+  private readonly answering: Answering;
+  /** True while it waits for what its absence brings about: a delayed will, the end of its session. */
+  private isAway = false;
 
   constructor(world: World, log: Log, role: Role) {
-    const { clientId, version, durable, receiveMaximum = 100, churns = false, filters = [] } = role;
+    const { clientId, version, durable, receiveMaximum = 100, filters = [], expirySeconds } = role;
     this.world = world;
     this.log = log;
     this.role = role;
-    this.peer = new Peer(world, { clientId, version, receiveMaximum }, this);
-    this.account = log.deliveries.open(clientId);
+    this.peer = new Peer(world, { clientId, version, receiveMaximum, expirySeconds }, this);
+    this.account = log.deliveries.open(clientId, isPermanent(role));
+    this.answering = new Answering(world, this.peer, log.recipients);
     this.keeps = durable;
     const qos = Math.min(...filters.map((filter) => filter.qos));
-    log.receipts.know({ clientId, version, permanent: durable && !churns, qos });
+    log.recipients.know({ clientId, version, permanent: isPermanent(role), qos });
   }
 
   connect(): void {
-    const { clientId, durable, willQos } = this.role;
-    if (!this.peer.isClosed || !this.world.up) return;
+    const { clientId, durable, willQos, willDelay = 0 } = this.role;
+    if (!this.peer.isClosed || !this.world.up || this.staysAway()) return;
+    this.isAway = false;
+    if (this.account.mayHaveEnded && this.log.receipts.hasExpired(this.account)) this.peer.expectNone();
     if (this.session === 0 || this.renews || !this.account.durable) {
       this.session++;
       this.account.begin(this.keeps);
@@ -56,32 +67,36 @@ export class Actor implements Application {
     const clean = !durable || this.renews;
     if (willQos === undefined) this.peer.connect(clean, this.keeps);
     else {
-      this.log.wills.onConnecting(this.willName, clientId, willQos);
+      this.log.wills.onConnecting(this.willName, clientId, willQos, willDelay);
+      const properties = willDelay > 0 ? { properties: { willDelayInterval: willDelay } } : {};
       const will = { topic: `will/${clientId}`, payload: String(this.connections), qos: willQos, retain: false };
-      this.peer.connect(clean, this.keeps, will);
+      this.peer.connect(clean, this.keeps, { ...will, ...properties });
     }
   }
 
   /** True when nothing is open between this client and the broker. */
   get isAtRest(): boolean {
-    return this.peer.isAtRest;
+    return this.peer.isAtRest && this.answering.isAtRest;
   }
 
   /** Publishes one message to a topic of its own. */
-  publish(filter: Filter & { readonly retain?: boolean }): void {
-    const { topic, qos, retain = false } = filter;
+  publish(outlet: Outlet): void {
+    const { topic, qos, retain = false } = outlet;
     const { random } = this.world;
     const n = (this.numbers.get(topic) ?? 0) + 1;
     this.numbers.set(topic, n);
     const isPlain = this.role.version === 4 || retain;
+    const isTracked = !isPlain && random.chance(this.role.tracked ?? 0);
+    const request = isTracked ? { receipt: 'delivered' as const, deadline: 0, hold: false } : null;
     const publication: Publication = {
       ...{ topic, n, qos, retain, sentAt: this.world.now() },
       payload: retain && clears(n) ? '' : String(n),
-      tracked: !isPlain && random.chance(this.role.tracked ?? 0),
+      request: outlet.request ?? request,
       expires: !isPlain && topic !== fence && random.chance(0.03),
     };
     if (retain) this.log.retained.onSent(topic, n);
     else this.log.deliveries.onSent(publication);
+    if (publication.request !== null) this.log.receipts.onSent(publication);
     this.peer.publish(publication);
   }
 
@@ -106,9 +121,10 @@ export class Actor implements Application {
 
   // ---- Application ----
 
-  onConnected(): void {
+  onConnected(sessionPresent: boolean): void {
     const { clientId, filters = [], churns, willQos } = this.role;
     this.renews = false;
+    this.findSession(sessionPresent);
     // A session that is not kept is followed by one that is, and asks for the old one: there must be none.
     this.keeps = this.role.durable;
     if (willQos !== undefined) this.log.wills.onConnected(this.willName, clientId);
@@ -117,6 +133,7 @@ export class Actor implements Application {
     // What was not acknowledged is asked for again; a repeated SUBSCRIBE is a subscription all the same.
     const missing = wanted.filter(({ topic }) => !this.account.subscriptions.has(topic));
     if (missing.length > 0) this.subscribe(missing);
+    this.answering.onConnected(sessionPresent);
     // Publishers of tracked messages begin when their receipts are sure to come.
     if (missing.length === 0) this.work();
   }
@@ -136,15 +153,22 @@ export class Actor implements Application {
   }
 
   onTaken(publication: Publication, reasonCode: number, userProperties: UserProperties): void {
-    const { topic, n, retain, tracked } = publication;
+    const { topic, n, retain, request, word } = publication;
     const { clientId } = this.role;
-    if (reasonCode >= 0x80) this.world.violation(`${clientId}: ${topic} ${n} was refused with ${reasonCode}`);
+    if (word !== undefined) {
+      this.answering.onTaken(word, reasonCode);
+      return;
+    }
+    const isHeld = request?.hold === true && reasonCode === 0x83;
+    if (reasonCode >= 0x80 && !isHeld)
+      this.world.violation(`${clientId}: ${topic} ${n} was refused with ${reasonCode}`);
+    const { deliveries, groups, receipts } = this.log;
     if (retain) this.log.retained.onTaken(topic, n);
-    else this.log.deliveries.onTaken(publication);
-    if (tracked) {
-      const id = userProperties['receipt-id'];
-      const certain = this.log.deliveries.recipientsOf(publication);
-      this.log.receipts.onTaken(clientId, id?.toString(), Number(userProperties['receipt-matched']), certain);
+    else deliveries.onTaken(publication);
+    groups.onTaken(publication);
+    if (request !== null) {
+      const certain = [...deliveries.recipientsOf(publication), ...groups.recipientsOf(publication)];
+      receipts.onTaken(clientId, publication, reasonCode, userProperties, certain);
     }
     this.maybeLeave(0.004);
     this.work();
@@ -158,15 +182,14 @@ export class Actor implements Application {
     const { topic } = packet;
     const text = packet.payload.toString();
     if (topic.startsWith('$receipts/')) {
-      this.log.receipts.onReceived(this.role.clientId, topic, text, keyOf(packet));
+      this.log.receipts.onReceived(this.role.clientId, packet);
     } else if (topic.startsWith('will/')) {
       this.log.wills.onArrived(`${topic.slice('will/'.length)} ${text}`);
     } else if (this.refuses(packet)) {
       this.log.deliveries.onRefused(this.account, topic, Number(text));
       return refusedCode;
     } else {
-      this.log.deliveries.onArrived(this.account, topic, Number(text), packet.qos);
-      this.checkSession(topic);
+      this.onNumbered(packet, Number(text));
     }
     this.maybeToggle();
     this.maybeLeave(this.role.churns === true ? 0.04 : 0.01);
@@ -175,23 +198,21 @@ export class Actor implements Application {
 
   onAnswered(packet: IPublishPacket, reasonCode: number): void {
     const { clientId, version } = this.role;
-    const id = packet.properties?.userProperties?.['receipt-id'];
-    if (packet.topic.startsWith('load/') || packet.topic.startsWith(churnPrefix)) {
-      const key = version === 4 ? `${packet.topic} ${packet.payload.toString()}` : '';
-      if (version === 4 || id !== undefined) {
-        this.log.receipts.onAnswered(clientId, id?.toString() ?? null, key, reasonCode);
-      }
-    }
+    if (packet.topic.startsWith('$receipts/') || packet.topic.startsWith('will/')) return;
+    const name = version === 4 ? `${packet.topic} ${packet.payload.toString()}` : receiptIdOf(packet);
+    if (name !== null) this.log.recipients.onAnswered(clientId, name, reasonCode);
   }
 
   onClosed(): void {
-    if (this.role.willQos !== undefined) this.log.wills.onEnded(this.willName, false);
-    for (const { topic } of this.role.toggles ?? []) this.unsure(topic);
+    const { willQos, willDelay, expirySeconds, publishes, toggles = [] } = this.role;
+    if (willQos !== undefined) this.log.wills.onEnded(this.willName, false);
+    if (expirySeconds !== undefined) this.account.leave();
+    this.isAway = (willDelay !== undefined || expirySeconds !== undefined) && this.world.random.chance(0.6);
+    for (const { topic } of toggles) this.unsure(topic);
     if (!this.world.up) return;
     // Publishers keep time going, so they wait for nothing.
-    const isPublisher = this.role.publishes !== undefined;
-    if (isPublisher || this.world.calm) setImmediate(() => this.connect());
-    else this.world.after(this.world.random.below(250), () => this.connect());
+    if (publishes !== undefined || this.world.calm) setImmediate(() => this.connect());
+    else this.comeBackLater();
   }
 
   // ---- chance ----
@@ -201,8 +222,44 @@ export class Actor implements Application {
   }
 
   private refuses(packet: IPublishPacket): boolean {
-    const id = packet.properties?.userProperties?.['receipt-id'];
-    return this.role.refuses === true && packet.qos > 0 && id !== undefined && hashOf(id.toString()) % 7 === 0;
+    const id = receiptIdOf(packet);
+    return this.role.refuses === true && packet.qos > 0 && id !== null && hashOf(id) % 7 === 0;
+  }
+
+  /** True if its absence has not brought about yet what it must. */
+  private staysAway(): boolean {
+    if (!this.isAway) return false;
+    const { wills, receipts } = this.log;
+    if (this.role.expirySeconds !== undefined) return receipts.pendingFor(this.account) > 0;
+    return wills.owes(this.willName) || receipts.overdueFor(this.role.clientId).length > 0;
+  }
+
+  private comeBackLater(): void {
+    this.world.after(this.world.random.below(awayPackets) + 1, () => {
+      this.connect();
+      // In calm somebody else looks.
+      if (this.peer.isClosed && !this.world.calm) this.comeBackLater();
+    });
+  }
+
+  /** Takes note of whether the broker still has a session that may have ended. */
+  private findSession(sessionPresent: boolean): void {
+    if (this.role.expirySeconds === undefined) return;
+    if (sessionPresent) this.account.comeBack(this.world.now());
+    else {
+      this.account.begin(true);
+      this.subscribed.clear();
+    }
+  }
+
+  private onNumbered(packet: IPublishPacket, n: number): void {
+    const { topic, qos, dup } = packet;
+    const { deliveries, groups } = this.log;
+    if (!dup && n > 0) deliveries.checkExpiry(this.account, topic, n, this.peer.connectedAtMs);
+    if (isJob(topic)) groups.onArrived(this.account, topic, n, qos, receiptIdOf(packet));
+    else deliveries.onArrived(this.account, topic, n, qos);
+    this.checkSession(topic);
+    if (this.role.version === 5) this.answering.onMessage(packet);
   }
 
   private checkSession(topic: string): void {
@@ -251,7 +308,6 @@ export class Actor implements Application {
   }
 }
 
-/** The message that a receipt is about: its publisher sent it along. */
-function keyOf(packet: IPublishPacket): string {
-  return packet.properties?.correlationData?.toString() ?? '';
+function receiptIdOf(packet: IPublishPacket): string | null {
+  return packet.properties?.userProperties?.['receipt-id']?.toString() ?? null;
 }

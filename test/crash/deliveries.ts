@@ -1,5 +1,5 @@
 import { naiveMatches } from '../model/topic-naive.js';
-import type { Publication } from './peer.js';
+import { clockMarginMs, messageExpirySeconds, type Publication } from './peer.js';
 import type { World } from './world.js';
 
 interface Subscribed {
@@ -19,6 +19,12 @@ interface Stream {
 /** What one subscriber is owed and what it got. */
 export class Account {
   readonly clientId: string;
+  /** True if its session never ends. */
+  readonly permanent: boolean;
+  /** Number of the session, rising. */
+  session = 0;
+  /** True for a session with a short expiry while its client is away: it may have ended unseen. */
+  mayHaveEnded = false;
   /** True if its present session outlives the connection. */
   durable = false;
   /** What it has subscribed to for certain, by filter: from SUBACK until UNSUBSCRIBE or a clean start is sent. */
@@ -27,13 +33,16 @@ export class Account {
   readonly owed = new Set<string>();
   private readonly streams = new Map<string, Stream>();
 
-  constructor(clientId: string) {
+  constructor(clientId: string, permanent: boolean) {
     this.clientId = clientId;
+    this.permanent = permanent;
   }
 
   /** A new session: nothing of the old one is owed any more. */
   begin(durable: boolean): void {
+    this.session++;
     this.durable = durable;
+    this.mayHaveEnded = false;
     this.subscriptions.clear();
     this.owed.clear();
     this.streams.clear();
@@ -49,11 +58,23 @@ export class Account {
 
   /** True if it subscribed before the message was sent, and has not taken that back; at that QoS or above. */
   covers(publication: Publication, minimumQos: number): boolean {
+    if (this.mayHaveEnded) return false;
     for (const [filter, { from, qos }] of this.subscriptions) {
       if (from === null || from > publication.sentAt || Math.min(qos, publication.qos) < minimumQos) continue;
       if (naiveMatches(filter, publication.topic)) return true;
     }
     return false;
+  }
+
+  /** The client is away, and its session may end for that: what it had subscribed to is not certain any more. */
+  leave(): void {
+    this.mayHaveEnded = true;
+  }
+
+  /** The client is back and has its session: what is sent from now on is for it. */
+  comeBack(at: number): void {
+    this.mayHaveEnded = false;
+    for (const subscription of this.subscriptions.values()) subscription.from = at;
   }
 
   settle(): void {
@@ -74,13 +95,15 @@ export class Deliveries {
   arrived = 0;
   private readonly world: World;
   private readonly sent = new Map<string, Publication>();
+  /** When messages that expire were acknowledged, by the publisher's clock. */
+  private readonly takenAtMs = new Map<string, number>();
 
   constructor(world: World) {
     this.world = world;
   }
 
-  open(clientId: string): Account {
-    const account = new Account(clientId);
+  open(clientId: string, permanent: boolean): Account {
+    const account = new Account(clientId, permanent);
     this.accounts.push(account);
     return account;
   }
@@ -92,7 +115,10 @@ export class Deliveries {
   /** The broker acknowledged a message: from now on it is owed to every durable session that had subscribed. */
   onTaken(publication: Publication): void {
     this.taken++;
-    if (publication.expires) return;
+    if (publication.expires) {
+      this.takenAtMs.set(keyOf(publication.topic, publication.n), performance.now());
+      return;
+    }
     for (const account of this.accounts) {
       if (!account.durable || !account.covers(publication, 1)) continue;
       const { floor, seen } = account.stream(publication.topic);
@@ -101,9 +127,20 @@ export class Deliveries {
   }
 
   /** Durable sessions that a tracked message must have among its recipients. */
-  recipientsOf(publication: Publication): string[] {
-    const covered = this.accounts.filter((account) => account.durable && account.covers(publication, 0));
-    return covered.map(({ clientId }) => clientId);
+  recipientsOf(publication: Publication): Account[] {
+    return this.accounts.filter((account) => account.durable && account.covers(publication, 0));
+  }
+
+  /** The message as it was first sent, since everything was settled last. */
+  find(key: string): Publication | undefined {
+    return this.sent.get(key);
+  }
+
+  /** A message came to a connection for the first time: it must not have expired before there was that connection. */
+  checkExpiry(account: Account, topic: string, n: number, connectedAtMs: number): void {
+    const takenAtMs = this.takenAtMs.get(keyOf(topic, n)) ?? Number.POSITIVE_INFINITY;
+    if (connectedAtMs < takenAtMs + messageExpirySeconds * 1000 + clockMarginMs) return;
+    this.world.violation(`${account.clientId}: ${topic} number ${n} came after it had expired`);
   }
 
   onArrived(account: Account, topic: string, n: number, qos: number): void {
@@ -153,5 +190,6 @@ export class Deliveries {
   settle(): void {
     for (const account of this.accounts) account.settle();
     this.sent.clear();
+    this.takenAtMs.clear();
   }
 }

@@ -2,6 +2,23 @@ import type { IConnectPacket, IPublishPacket, ISubscription, Packet, UserPropert
 import { Wire } from './wire.js';
 import type { World } from './world.js';
 
+/** What a publisher asks of the broker about its message. */
+export interface ReceiptRequest {
+  readonly receipt: 'delivered' | 'processed';
+  /** Seconds to the tally of what is overdue; 0 for none. */
+  readonly deadline: number;
+  /** True if PUBACK is to wait for the outcome. */
+  readonly hold: boolean;
+}
+
+/** A recipient's application on one message: dealt with, or not. */
+export interface Word {
+  readonly receiptId: string;
+  readonly ok: boolean;
+  /** Names the message instead of its receipt-id where not null. */
+  readonly correlationData: Buffer | null;
+}
+
 /** An application message as a client publishes it. */
 export interface Publication {
   readonly topic: string;
@@ -10,11 +27,20 @@ export interface Publication {
   readonly payload: string;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
-  readonly tracked: boolean;
+  /** Null for a message that is not tracked. */
+  readonly request: ReceiptRequest | null;
+  /** True if it is for one second only. */
   readonly expires: boolean;
+  /** Set if it is not a message for others but an application's acknowledgement. */
+  readonly word?: Word;
   /** When it was first sent. */
   readonly sentAt: number;
 }
+
+/** Seconds that a message lives which expires. */
+export const messageExpirySeconds = 1;
+/** How far the clocks of a client and of the broker may be apart when they time the same thing. */
+export const clockMarginMs = 50;
 
 /** What the client's application does about what happens. */
 export interface Application {
@@ -36,6 +62,8 @@ export interface PeerSetup {
   readonly clientId: string;
   readonly version: 4 | 5;
   readonly receiveMaximum: number;
+  /** Seconds that the session outlives its connection, if it is to. */
+  readonly expirySeconds?: number | undefined;
 }
 
 interface Flow {
@@ -49,7 +77,7 @@ interface Request {
   readonly isSubscribe: boolean;
 }
 
-const expirySeconds = 3600;
+const longExpirySeconds = 3600;
 
 /**
  * The protocol's part of a client, with the session state that MQTT wants a client to keep across connections: open
@@ -75,6 +103,9 @@ export class Peer {
   /** True if the broker must not have a session: a CONNACK came for one that ended with its connection. */
   private mustBeNone = false;
   private expectsNone = false;
+  /** When the last connection ended, and when this one was asked for, by the client's clock. */
+  private closedAtMs = 0;
+  connectedAtMs = 0;
 
   constructor(world: World, setup: PeerSetup, application: Application) {
     this.world = world;
@@ -102,7 +133,8 @@ export class Peer {
    */
   connect(clean: boolean, keeps: boolean, will?: IConnectPacket['will']): void {
     if (this.wire !== null || !this.world.up) return;
-    const { clientId, version, receiveMaximum } = this.setup;
+    const { clientId, version, receiveMaximum, expirySeconds = longExpirySeconds } = this.setup;
+    this.connectedAtMs = performance.now();
     if (clean) this.forget();
     this.cleanUnanswered = clean;
     this.keeps = keeps;
@@ -126,6 +158,11 @@ export class Peer {
     });
   }
 
+  /** The broker has told that the session is over: the next connection must not find it. */
+  expectNone(): void {
+    this.mustBeNone = true;
+  }
+
   /** Drops the connection without a word; at once for this client, whenever it sees it for the broker. */
   cut(): void {
     this.wire?.cut();
@@ -145,10 +182,12 @@ export class Peer {
     this.sendPublish(publication, packetId, false);
   }
 
-  subscribe(filters: readonly ISubscription[]): void {
+  /** @param since receipt id behind which records are asked for */
+  subscribe(filters: readonly ISubscription[], since?: string): void {
     const messageId = this.nextPacketId();
     this.requests.set(messageId, { filters: filters.map(({ topic }) => topic), isSubscribe: true });
-    this.wire?.send({ cmd: 'subscribe', messageId, subscriptions: [...filters] });
+    const properties = since === undefined ? {} : { properties: { userProperties: { 'receipt-since': since } } };
+    this.wire?.send({ cmd: 'subscribe', messageId, subscriptions: [...filters], ...properties });
   }
 
   unsubscribe(filters: readonly string[]): void {
@@ -172,6 +211,7 @@ export class Peer {
 
   private closed(): void {
     this.wire = null;
+    this.closedAtMs = performance.now();
     this.online = false;
     this.answers = [];
     this.requests.clear();
@@ -218,7 +258,9 @@ export class Peer {
       this.world.violation(`${clientId} was refused with ${reasonCode}`);
       return;
     }
-    if (this.established && !sessionPresent) this.world.violation(`the session of ${clientId} is lost`);
+    const expiresAtMs = this.closedAtMs + (this.setup.expirySeconds ?? longExpirySeconds) * 1000 - clockMarginMs;
+    const mustBe = this.established && performance.now() < expiresAtMs;
+    if (mustBe && !sessionPresent) this.world.violation(`the session of ${clientId} is lost`);
     if (this.cleanUnanswered && sessionPresent) this.world.violation(`${clientId} got a session after a clean start`);
     if (this.expectsNone && sessionPresent) this.world.violation(`an ended session of ${clientId} is back`);
     if (!sessionPresent) this.forget();
@@ -287,10 +329,10 @@ export class Peer {
   }
 
   private sendPublish(publication: Publication, messageId: number, dup: boolean): void {
-    const { topic, n, payload, qos, retain, tracked, expires } = publication;
+    const { topic, payload, qos, retain, expires } = publication;
     const properties = {
-      ...(tracked ? { userProperties: { receipt: 'delivered' }, correlationData: Buffer.from(`${topic} ${n}`) } : {}),
-      ...(expires ? { messageExpiryInterval: 1 } : {}),
+      ...receiptProperties(publication),
+      ...(expires ? { messageExpiryInterval: messageExpirySeconds } : {}),
     };
     const packet = { cmd: 'publish' as const, topic, payload, qos, retain, dup };
     const identifier = qos === 0 ? {} : { messageId };
@@ -303,4 +345,21 @@ export class Peer {
     } while (this.flows.has(this.lastPacketId) || this.requests.has(this.lastPacketId));
     return this.lastPacketId;
   }
+}
+
+/** What a message that is tracked, or an application's acknowledgement, carries along. */
+function receiptProperties({ topic, n, request, word }: Publication): IPublishPacket['properties'] {
+  if (word !== undefined) {
+    const status = word.ok ? 'ok' : 'error';
+    if (word.correlationData !== null) return { userProperties: { status }, correlationData: word.correlationData };
+    return { userProperties: { status, 'receipt-id': word.receiptId } };
+  }
+  if (request === null) return {};
+  const { receipt, deadline, hold } = request;
+  const userProperties = {
+    receipt,
+    ...(deadline > 0 ? { 'receipt-deadline': String(deadline) } : {}),
+    ...(hold ? { 'receipt-hold': 'true' } : {}),
+  };
+  return { userProperties, correlationData: Buffer.from(`${topic} ${n}`) };
 }

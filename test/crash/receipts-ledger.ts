@@ -1,52 +1,17 @@
+import type { IPublishPacket } from 'mqtt-packet';
+import { longDeadlineSeconds } from './cast.js';
+import type { Account } from './deliveries.js';
+import type { Publication } from './peer.js';
+import type { RecipientLog } from './recipient-log.js';
+import { type Body, checkOutcome, checkSaid, isOutcome, keyOf, recipientOf, type Told } from './told.js';
 import type { World } from './world.js';
 
-/** What the tests read of a receipt or a tally. */
-interface Body {
-  readonly id: string;
-  readonly to?: string;
-  readonly state?: string;
-  readonly qos?: number;
-  readonly reason?: number;
-  readonly cause?: string;
+/** Counts that a held PUBACK tells. */
+interface Held {
   readonly matched: number;
-  readonly processed: number;
   readonly delivered: number;
-  readonly sent: number;
   readonly failed: number;
   readonly pending: number;
-  readonly final?: boolean;
-}
-
-/** One tracked message, as its publisher has been told of it. */
-interface Told {
-  readonly publisher: string;
-  matched: number | null;
-  hasFirst: boolean;
-  hasFinal: boolean;
-  readonly queued: Set<string>;
-  /** The outcome of each recipient. */
-  readonly outcomes: Map<string, string>;
-  /** Recipients that must be in the cohort. */
-  certain: readonly string[];
-}
-
-const outcomes = ['delivered', 'sent', 'rejected', 'expired', 'dropped', 'lost'];
-
-/** What a subscriber answered, by the receipt-id that it saw, or, at version 3.1.1, by the message itself. */
-interface Answers {
-  taken: number;
-  refused: number;
-  /** Receipts that rest on these answers. */
-  claimed: number;
-}
-
-/** What decides how its deliveries may end: some outcomes are for sessions that end, or for QoS 0, only. */
-export interface Recipient {
-  readonly clientId: string;
-  readonly version: 4 | 5;
-  /** True if its session never ends in this run. */
-  readonly permanent: boolean;
-  readonly qos: number;
 }
 
 /** Receipts as publishers got them against what the recipients themselves say. */
@@ -55,162 +20,242 @@ export class ReceiptsLedger {
   received = 0;
   /** Outcomes by state. */
   readonly counts = new Map<string, number>();
+  readonly recipients: RecipientLog;
   private readonly world: World;
-  private readonly recipients = new Map<string, Recipient>();
+  private readonly publications = new Map<string, Publication>();
   private readonly told = new Map<string, Told>();
   private readonly closed = new Set<string>();
-  private readonly answers = new Map<string, Answers>();
   private open = 0;
+  /** The last message of each publisher when everything was settled last. */
+  private readonly settledId = new Map<string, string>();
 
-  constructor(world: World) {
+  constructor(world: World, recipients: RecipientLog) {
     this.world = world;
-  }
-
-  know(recipient: Recipient): void {
-    this.recipients.set(recipient.clientId, recipient);
+    this.recipients = recipients;
   }
 
   get isComplete(): boolean {
     return this.open === 0;
   }
 
-  /** A subscriber has answered a tracked message. */
-  onAnswered(clientId: string, receiptId: string | null, key: string, reasonCode: number): void {
-    const answers = this.answersOf(clientId, receiptId ?? key);
-    if (reasonCode >= 0x80) answers.refused++;
-    else answers.taken++;
+  /** A message that asks for receipts is on its way. */
+  onSent(publication: Publication): void {
+    this.publications.set(`${publication.topic} ${publication.n}`, publication);
   }
 
-  /** PUBACK or PUBREC of a tracked message. @param certain clients that had subscribed for certain */
-  onTaken(publisher: string, id: string | undefined, matched: number, certain: readonly string[]): void {
+  /**
+   * PUBACK or PUBREC of a tracked message.
+   * @param certain sessions, and names of groups, that had subscribed for certain
+   */
+  onTaken(
+    publisher: string,
+    publication: Publication,
+    reasonCode: number,
+    properties: Readonly<Record<string, string | string[] | undefined>>,
+    certain: readonly (Account | string)[],
+  ): void {
+    const number = (name: string): number => Number(properties[`receipt-${name}`]);
+    const id = properties['receipt-id']?.toString();
     if (id === undefined) {
       this.world.violation(`${publisher} got no receipt-id for a tracked message`);
       return;
     }
     if (this.closed.has(id)) return;
-    const told = this.toldOf(id, publisher);
-    if (told.matched !== null && told.matched !== matched)
+    const told = this.toldOf(id, publisher, `${publication.topic} ${publication.n}`);
+    const matched = number('matched');
+    if (told.matched !== null && told.matched !== matched) {
       this.world.violation(`${id} matched ${told.matched}, ${matched}`);
+    }
     told.matched = matched;
-    told.certain = certain;
+    told.certain = certain.map((who) => (typeof who === 'string' ? who : who.clientId));
+    for (const who of certain) if (typeof who !== 'string') told.sessions.set(who.clientId, who.session);
+    if (publication.request?.hold !== true) return;
+    const counts = { delivered: number('delivered'), failed: number('failed'), pending: number('pending') };
+    this.onHeldAnswered(told, publication, reasonCode, { matched, ...counts });
   }
 
   /** A receipt or a tally came, for the first time. */
-  onReceived(publisher: string, topic: string, payload: string, key: string): void {
+  onReceived(publisher: string, packet: IPublishPacket): void {
     this.received++;
+    const payload = packet.payload.toString();
     const body = JSON.parse(payload) as Body;
     const { id } = body;
     if (this.closed.has(id)) {
       this.world.violation(`after the final tally of ${id} came ${payload}`);
       return;
     }
-    const told = this.toldOf(id, publisher);
+    const told = this.toldOf(id, publisher, keyOf(packet));
     if (told.publisher !== publisher) this.world.violation(`${publisher} got a receipt of ${told.publisher}`);
     if (told.hasFinal) this.world.violation(`after the final tally of ${id} came ${payload}`);
     told.matched ??= body.matched;
     if (told.matched !== body.matched) this.world.violation(`${id} matched ${told.matched}, then ${payload}`);
-    if (topic.split('/').length === 3) this.onTally(told, body, payload);
-    else this.onReceipt(told, body, payload, key);
+    const segment = packet.topic.split('/')[3];
+    if (segment === undefined) this.onTally(told, body, payload);
+    else if (decodeURIComponent(segment) === recipientOf(body)) this.onReceipt(told, body, payload);
+    else this.world.violation(`${packet.topic} tells ${payload}`);
+  }
+
+  /** Messages with a deadline that wait for this recipient alone to say so: their tally of what is overdue must come. */
+  overdueFor(clientId: string): string[] {
+    const waiting = [...this.told].filter(([, { publication, hasOverdue, outcomes, queued, certain }]) => {
+      const { deadline = 0, hold = false } = publication?.request ?? {};
+      const isShort = deadline > 0 && !(hold && deadline === longDeadlineSeconds);
+      if (!isShort || hasOverdue || outcomes.has(clientId)) return false;
+      return queued.has(clientId) || certain.includes(clientId);
+    });
+    return waiting.map(([id]) => id);
+  }
+
+  /** Deliveries to the present session of a client that have no outcome. */
+  pendingFor({ clientId, session }: Account): number {
+    let count = 0;
+    for (const { sessions, outcomes } of this.told.values()) {
+      if (sessions.get(clientId) === session && !outcomes.has(clientId)) count++;
+    }
+    return count;
+  }
+
+  /** True if a receipt has told that the present session of a client has expired. */
+  hasExpired({ clientId, session }: Account): boolean {
+    for (const { sessions, outcomes } of this.told.values()) {
+      if (sessions.get(clientId) === session && outcomes.get(clientId)?.cause === 'session-expired') return true;
+    }
+    return false;
+  }
+
+  /** What publishers have been told since everything was settled last, oldest first, and the last id before that. */
+  toldTo(publisher: string): { since: string | undefined; told: Map<string, Told> } {
+    const own = [...this.told].filter(([, told]) => told.publisher === publisher);
+    return {
+      since: this.settledId.get(publisher),
+      told: new Map(own.sort(([one], [other]) => (one < other ? -1 : 1))),
+    };
   }
 
   /** All tracked messages have their final tally: each is checked as a whole. */
   settle(): void {
     for (const [id, told] of this.told) {
-      for (const clientId of told.certain) {
-        if (!told.outcomes.has(clientId))
-          this.world.violation(`${id} has no outcome for ${clientId}, which subscribed`);
+      for (const name of told.certain) {
+        if (!told.outcomes.has(name)) this.world.violation(`${id} has no outcome for ${name}, which subscribed`);
       }
       this.closed.add(id);
+      if (id > (this.settledId.get(told.publisher) ?? '')) this.settledId.set(told.publisher, id);
+    }
+    for (const said of this.recipients.byReceiptId()) {
+      const wrong = checkSaid(said, this.told.get(said.name), this.recipients.recipient(said.clientId)?.permanent);
+      if (wrong !== null && !this.closed.has(said.name)) this.world.violation(`${said.name} is unknown: ${wrong}`);
+      else if (wrong !== null && this.told.has(said.name)) this.world.violation(wrong);
     }
     this.told.clear();
-    this.answers.clear();
+    this.publications.clear();
+    this.recipients.settle();
   }
 
   /** What is not finished, in words. */
   missing(): string[] {
     const open = [...this.told].filter(([, { hasFinal }]) => !hasFinal);
     return open.slice(0, 5).map(([id, { publisher, matched, outcomes: known, queued }]) => {
-      const list = [...known].map(([to, state]) => `${to} ${state}`).join(', ');
+      const list = [...known].map(([to, { state }]) => `${to} ${state}`).join(', ');
       return `${id} of ${publisher} has no final tally: ${matched} matched, ${list}, queued ${[...queued].join(' ')}`;
     });
   }
 
+  /** PUBACK of a held message: what it says must be so, and was so for its recipients before. */
+  private onHeldAnswered(told: Told, publication: Publication, reasonCode: number, held: Held): void {
+    const { matched, delivered, failed, pending } = held;
+    const text = `the held PUBACK of ${told.id}, ${reasonCode}, ${JSON.stringify(held)}`;
+    if (delivered + failed + pending > matched) this.world.violation(`${text} does not add up`);
+    const isSuccess = failed === 0 && pending === 0 && delivered > 0;
+    const expected = matched === 0 ? 0x10 : isSuccess ? 0 : 0x83;
+    if (reasonCode !== expected && publication.request?.receipt === 'delivered')
+      this.world.violation(`${text} is wrong`);
+    if (pending > 0 && publication.request?.deadline === longDeadlineSeconds) this.world.violation(`${text} is early`);
+    const takers = this.recipients.countTakers(told.id, `${publication.topic} ${publication.n}`);
+    if (takers < delivered) this.world.violation(`${text}, and ${takers} clients took it`);
+    told.held = held;
+  }
+
   private onTally(told: Told, body: Body, payload: string): void {
-    const { matched, processed, delivered, sent, failed, pending, final } = body;
+    const { matched, processed, delivered, sent, failed, pending, final, overdue, at } = body;
     if (matched !== processed + delivered + sent + failed + pending) {
       this.world.violation(`a tally does not add up: ${payload}`);
     }
     if (final !== (pending === 0)) this.world.violation(`final and pending do not agree: ${payload}`);
-    if (!told.hasFirst) {
-      told.hasFirst = true;
+    if (told.firstAtMs === null) {
+      told.firstAtMs = at;
       if (pending !== matched) this.world.violation(`the first tally came late: ${payload}`);
+      this.checkRepeat(told);
+    } else if (overdue === true) {
+      const deadline = told.publication?.request?.deadline ?? 0;
+      if (deadline === 0 || told.hasOverdue) this.world.violation(`nothing made it overdue: ${payload}`);
+      if (at < told.firstAtMs + deadline * 1000) this.world.violation(`overdue before its deadline: ${payload}`);
+      told.hasOverdue = true;
     } else if (final !== true) this.world.violation(`a second tally that is not final: ${payload}`);
-    if (final !== true) return;
+    if (final === true) this.onFinal(told, body, payload);
+  }
+
+  private onFinal(told: Told, { matched, processed, delivered, sent, failed }: Body, payload: string): void {
     told.hasFinal = true;
     this.open--;
-    const count = (state: string): number => [...told.outcomes.values()].filter((known) => known === state).length;
+    const states = [...told.outcomes.values()].map(({ state }) => state);
+    const count = (state: string): number => states.filter((known) => known === state).length;
+    const unfailed = count('processed') + count('delivered') + count('sent');
     const isRight =
-      told.outcomes.size === matched &&
+      states.length === matched &&
+      count('processed') === processed &&
       count('delivered') === delivered &&
       count('sent') === sent &&
-      matched - count('delivered') - count('sent') === failed;
-    const known = [...told.outcomes].map(([to, state]) => `${to} ${state}`).join(', ');
+      matched - unfailed === failed;
+    const known = [...told.outcomes].map(([to, { state }]) => `${to} ${state}`).join(', ');
     if (!isRight) this.world.violation(`the final tally ${payload} is not the sum of ${known}`);
+    if (told.held === null) return;
+    const wasRight =
+      told.held.failed <= failed && told.held.delivered <= delivered + processed && told.held.matched === matched;
+    if (!wasRight) this.world.violation(`${payload} after a held PUBACK with ${JSON.stringify(told.held)}`);
   }
 
-  private onReceipt(told: Told, body: Body, payload: string, key: string): void {
-    const { to = '', state = '' } = body;
-    if (!told.hasFirst) this.world.violation(`a receipt before the first tally: ${payload}`);
-    if (state === 'queued') {
-      if (told.queued.has(to) || told.outcomes.has(to)) this.world.violation(`queued out of place: ${payload}`);
-      told.queued.add(to);
-      return;
+  /** A message held by the broker is not published a second time when its publisher sends it again. */
+  private checkRepeat({ id, publisher, publication, key }: Told): void {
+    if (publication?.request?.hold !== true || publication.request.deadline !== longDeadlineSeconds) return;
+    for (const other of this.told.values()) {
+      if (other.id === id || other.publisher !== publisher || other.key !== key || other.hasFinal) continue;
+      this.world.violation(`${key} was published as ${id} while it was held as ${other.id}`);
     }
-    if (!outcomes.includes(state)) this.world.violation(`an unknown state: ${payload}`);
-    if (told.outcomes.has(to)) this.world.violation(`a second outcome, after ${told.outcomes.get(to)}: ${payload}`);
-    told.outcomes.set(to, state);
-    this.counts.set(state, (this.counts.get(state) ?? 0) + 1);
-    this.checkOutcome(body, payload, key);
   }
 
-  /** An outcome against the recipient's own log. */
-  private checkOutcome(body: Body, payload: string, key: string): void {
-    const { id, to = '', state = '', qos = 0, reason } = body;
-    const recipient = this.recipients.get(to);
-    if (recipient === undefined) {
+  private onReceipt(told: Told, body: Body, payload: string): void {
+    const { to = '', state = '' } = body;
+    const name = recipientOf(body);
+    if (told.firstAtMs === null) this.world.violation(`a receipt before the first tally: ${payload}`);
+    const known = told.outcomes.get(name);
+    if (known !== undefined) this.world.violation(`a second outcome, after ${known.state}: ${payload}`);
+    const recipient = this.recipients.recipient(to);
+    if (state !== 'queued' && recipient === undefined) {
       this.world.violation(`a receipt for a client that is not: ${payload}`);
       return;
     }
-    const { version, permanent } = recipient;
-    const answers = this.answersOf(to, version === 5 ? id : key);
-    if (state === 'delivered') answers.claimed++;
-    const { taken, refused, claimed } = answers;
-    if (claimed > taken) this.world.violation(`not acknowledged by ${to}: ${payload}`);
-    if (state === 'rejected' && (refused === 0 || reason !== 0x83)) this.world.violation(`not refused: ${payload}`);
-    if (state === 'sent' && qos !== 0) this.world.violation(`sent is an outcome at QoS 0 only: ${payload}`);
-    const isQos0 = recipient.qos === 0 || key.split(' ')[0].endsWith('/0');
-    if (state === 'dropped' && !isQos0) this.world.violation(`nothing to drop it for: ${payload}`);
-    if (!permanent) return;
-    if (state === 'lost') this.world.violation(`its session never ended: ${payload}`);
-    if (version === 5 && taken > 0 && state !== 'delivered') this.world.violation(`${to} took it: ${payload}`);
+    if (recipient === undefined || !isOutcome(told, recipient, state)) {
+      const passed = state === 'queued' ? told.queued : told.delivered;
+      if (passed.has(name)) this.world.violation(`${state} a second time: ${payload}`);
+      passed.add(name);
+    } else {
+      told.outcomes.set(name, { state, to, cause: body.cause ?? null });
+      this.counts.set(state, (this.counts.get(state) ?? 0) + 1);
+    }
+    if (state === 'queued' || recipient === undefined) return;
+    const wrong = checkOutcome(told, body, recipient, this.recipients);
+    if (wrong !== null) this.world.violation(`${wrong}: ${payload}`);
   }
 
-  private answersOf(clientId: string, name: string): Answers {
-    const key = `${clientId} ${name}`;
-    const known = this.answers.get(key);
-    if (known !== undefined) return known;
-    const answers = { taken: 0, refused: 0, claimed: 0 };
-    this.answers.set(key, answers);
-    return answers;
-  }
-
-  private toldOf(id: string, publisher: string): Told {
+  private toldOf(id: string, publisher: string, key: string): Told {
     const known = this.told.get(id);
     if (known !== undefined) return known;
     const told: Told = {
-      ...{ publisher, matched: null, hasFirst: false, hasFinal: false, queued: new Set<string>() },
-      ...{ outcomes: new Map<string, string>(), certain: [] },
+      ...{ id, publisher, key, publication: this.publications.get(key) ?? null, matched: null, firstAtMs: null },
+      ...{ hasOverdue: false, hasFinal: false, held: null, certain: [], sessions: new Map<string, number>() },
+      ...{ queued: new Set<string>(), delivered: new Set<string>(), outcomes: new Map() },
     };
+    if (told.publication === null) this.world.violation(`${id} tells of ${key}, which was not sent`);
     this.told.set(id, told);
     this.open++;
     return told;

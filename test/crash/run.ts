@@ -2,18 +2,26 @@ import type { Test } from 'tap';
 import { type BrokerChild, startChild } from '../helpers/broker.js';
 import { temporaryDirectory } from '../helpers/command.js';
 import { Actor } from './actor.js';
-import { cast, fence } from './cast.js';
+import { casts, fence } from './cast.js';
 import { Deliveries } from './deliveries.js';
-import { RetainedFacts, WillFacts } from './facts.js';
+import { RetainedFacts } from './facts.js';
+import { Groups } from './groups.js';
 import type { Log } from './log.js';
-import { type Application, Peer } from './peer.js';
+import { compareRecords, readRecords, readRetained } from './probes.js';
 import { Random } from './random.js';
 import { ReceiptsLedger } from './receipts-ledger.js';
+import { RecipientLog } from './recipient-log.js';
+import { WillFacts } from './wills.js';
 import { World } from './world.js';
 
 async function steadyMachine(t: Test): Promise<Machine> {
   return { directory: await temporaryDirectory(t), environment: () => ({}), onKilled: () => undefined };
 }
+
+/** Somebody may read all records, as many as there are. */
+const options = { COUNTERSIGN_RECEIPTS__ACCESS: 'all', COUNTERSIGN_RECEIPTS__REPLAY: '10000000' };
+/** Part of the restarts that are killed before they are ready, or right after. */
+const dyingPart = 0.3;
 
 /** How many packets the clients receive before the kill: from the first few after a start to a busy broker. */
 const instants = [30, 500, 5000, 20_000] as const;
@@ -24,10 +32,18 @@ const checkedPart = 0.7;
 export interface Machine {
   /** Directory of the broker's data. */
   readonly directory: string;
-  /** Environment for the next start. */
-  environment(): Record<string, string>;
+  /** Environment for the next start. @param dies true if the process is to die soon, where the machine can have it so */
+  environment(dies: boolean): Record<string, string>;
   /** The broker is dead and not started yet. */
   onKilled(): void;
+}
+
+/** What to run. */
+export interface CrashPlan {
+  readonly seed: number;
+  readonly durability: string;
+  /** Name of who takes part; everyone where not given. */
+  readonly cast?: string;
 }
 
 /** A broker that is killed again and again under the load of the whole cast. */
@@ -39,28 +55,42 @@ export class CrashRun {
   private readonly machine: Machine;
   private broker: BrokerChild;
   private probes = 0;
+  /** Starts that were killed. */
+  private dead = 0;
+  /** How long the first start took. */
+  private readonly startMs: number;
 
-  private constructor(t: Test, broker: BrokerChild, machine: Machine, seed: number) {
-    const world = new World(new Random(seed));
+  private constructor(t: Test, broker: BrokerChild, machine: Machine, plan: CrashPlan, startMs: number) {
+    const world = new World(new Random(plan.seed));
+    this.startMs = startMs;
     this.t = t;
     this.broker = broker;
     this.machine = machine;
     this.world = world;
     world.port = broker.port;
+    const deliveries = new Deliveries(world);
+    const recipients = new RecipientLog(world);
     this.log = {
-      deliveries: new Deliveries(world),
-      receipts: new ReceiptsLedger(world),
+      deliveries,
+      recipients,
+      groups: new Groups(world, deliveries.accounts),
+      receipts: new ReceiptsLedger(world, recipients),
       retained: new RetainedFacts(world),
       wills: new WillFacts(world),
       churnTopics: () => this.actors.flatMap((actor) => actor.churnTopics()),
     };
+    const cast = casts[plan.cast ?? 'everyone'];
+    if (cast === undefined)
+      throw new Error(`there is no cast ${plan.cast}: use one of ${Object.keys(casts).join(', ')}`);
     this.actors = cast.map((role) => new Actor(world, this.log, role));
   }
 
-  static async start(t: Test, seed: number, args: readonly string[] = [], machine?: Machine): Promise<CrashRun> {
+  static async start(t: Test, plan: CrashPlan, machine?: Machine): Promise<CrashRun> {
     const used = machine ?? (await steadyMachine(t));
-    const flags = ['--data', used.directory, '--log-level', 'warn', ...args];
-    return new CrashRun(t, await startChild(t, flags, used.environment()), used, seed);
+    const flags = ['--data', used.directory, '--log-level', 'warn', '--durability', plan.durability];
+    const beganAtMs = performance.now();
+    const broker = await startChild(t, flags, { ...options, ...used.environment(false) });
+    return new CrashRun(t, broker, used, plan, performance.now() - beganAtMs);
   }
 
   /** Load, a kill, a restart; and, when it is time, a check of everything. @param check true to check in any case */
@@ -79,7 +109,8 @@ export class CrashRun {
       () => `the load stands still: ${this.describeRest()}`,
     );
     await this.killAndRestart();
-    this.log.retained.check(await this.probe(), 'after the restart');
+    this.log.retained.check(await readRetained(world, `probe-${++this.probes}`), 'after the restart');
+    await this.checkRecords(false);
     if (check || random.chance(checkedPart)) await this.settle();
   }
 
@@ -96,40 +127,29 @@ export class CrashRun {
     if (stderr.includes('"level":50')) world.violation(`the broker logged an error: ${stderr.slice(0, 2000)}`);
     this.log.wills.onKilled();
     this.machine.onKilled();
-    this.broker = await this.broker.restart(this.machine.environment());
+    while (world.random.chance(dyingPart)) await this.startAndDie();
+    this.broker = await this.broker.restart({ ...options, ...this.machine.environment(false) });
     world.up = true;
   }
 
-  /** What a new subscriber is told to be retained. */
-  private async probe(): Promise<Map<string, number>> {
-    const { world } = this;
-    const found = new Map<string, number>();
-    const topic = 'retained/probe';
-    let isOver = false;
-    const nothing = (): void => undefined;
-    const application: Application = {
-      onConnected: () => peer.subscribe([{ topic: 'retained/#', qos: 1 }]),
-      onSubscribed: () => {
-        const message = { topic, n: 1, payload: '1', qos: 1 as const, retain: false, tracked: false, expires: false };
-        peer.publish({ ...message, sentAt: world.now() });
-      },
-      onMessage: (packet) => {
-        if (packet.topic === topic) isOver = true;
-        else if (packet.retain) found.set(packet.topic, Number(packet.payload.toString()));
-        return 0;
-      },
-      ...{ onClosed: nothing, onAnswered: nothing, onTaken: nothing, onCompleted: nothing, onUnsubscribed: nothing },
-    };
-    const clientId = `probe-${++this.probes}`;
-    const peer = new Peer(world, { clientId, version: 5, receiveMaximum: 100 }, application);
-    world.calm = true;
-    peer.connect(true, false);
-    await world.until(
-      () => isOver && peer.isAtRest,
-      () => 'no answer to a probe for retained messages',
-    );
-    peer.end(true);
-    return found;
+  /** A start that is killed while it reads its data, or while it sets out to do what has fallen due. */
+  private async startAndDie(): Promise<void> {
+    const { machine, world } = this;
+    const limitMs = world.random.next() * 1.3 * this.startMs;
+    await this.broker.startAndDie({ ...options, ...machine.environment(true) }, limitMs);
+    this.dead++;
+    machine.onKilled();
+  }
+
+  /** The records must say what their publishers were told. @param atRest true if they were told everything */
+  private async checkRecords(atRest: boolean): Promise<void> {
+    for (const { role } of this.actors) {
+      const { since, told } = this.log.receipts.toldTo(role.clientId);
+      const last = [...told.keys()].at(-1);
+      if (last === undefined) continue;
+      const records = await readRecords(this.world, `auditor-${++this.probes}`, role.clientId, since, last);
+      for (const wrong of compareRecords(told, records, atRest)) this.world.violation(`${role.clientId}: ${wrong}`);
+    }
   }
 
   /** Everyone connects and finishes what is open; then nothing may be missing. */
@@ -139,19 +159,28 @@ export class CrashRun {
     for (const actor of this.actors) actor.connect();
     for (const actor of this.actors) actor.peer.flush();
     const isDone = (): boolean =>
-      this.actors.every((actor) => actor.isAtRest) &&
+      this.areAllBack() &&
       log.deliveries.isPaid &&
+      log.groups.isPaid &&
       log.receipts.isComplete &&
       log.wills.missing().length === 0;
     if (!(await this.reach(isDone))) return;
     // What comes after everything else shows that nothing more was on its way.
-    const publisher = this.actors.find(({ role }) => role.clientId === 'p4');
+    const publisher = this.actors.find(({ role }) => role.publishes !== undefined);
     publisher?.publish({ topic: fence, qos: 1 });
     if (!(await this.reach(isDone))) return;
-    log.retained.check(await this.probe(), 'at rest');
+    log.retained.check(await readRetained(world, `probe-${++this.probes}`), 'at rest');
+    await this.checkRecords(true);
     log.deliveries.settle();
+    log.groups.settle();
     log.receipts.settle();
     log.wills.settle();
+  }
+
+  /** True when everybody is connected and at rest; who has been away for long enough comes back. */
+  private areAllBack(): boolean {
+    for (const actor of this.actors) if (actor.peer.isClosed) actor.connect();
+    return this.actors.every((actor) => actor.isAtRest);
   }
 
   /** True if it came to that, and nothing was broken on the way. */
@@ -167,10 +196,15 @@ export class CrashRun {
   }
 
   private describeRest(): string {
-    const { deliveries, receipts, wills } = this.log;
+    const { deliveries, groups, receipts, wills } = this.log;
     const busy = this.actors.filter((actor) => !actor.isAtRest);
-    const open = busy.map(({ role, peer }) => `${role.clientId} (${peer.online ? peer.openFlows : 'offline'})`);
-    return [`open: ${open.join(', ')}`, ...deliveries.missing(), ...receipts.missing(), ...wills.missing()].join('; ');
+    const open = busy.map(({ role, peer }) => {
+      const overdue = receipts.overdueFor(role.clientId);
+      const waits = peer.isClosed && overdue.length > 0 ? `, waits for tallies of what is overdue: ${overdue[0]}` : '';
+      return `${role.clientId} (${peer.online ? peer.openFlows : 'offline'}${waits})`;
+    });
+    const missing = [deliveries, groups, receipts, wills].flatMap((facts) => facts.missing());
+    return [`open: ${open.join(', ')}`, ...missing].join('; ');
   }
 
   /** One line about what the run has seen. */
@@ -184,7 +218,8 @@ export class CrashRun {
   /** What the run has seen, in numbers. */
   tally(): Record<string, number> {
     const { deliveries, receipts } = this.log;
-    return { acknowledged: deliveries.taken, received: deliveries.arrived, receipts: receipts.received };
+    const { taken: acknowledged, arrived: received } = deliveries;
+    return { acknowledged, received, receipts: receipts.received, deadStarts: this.dead };
   }
 
   /** Ends the clients; the broker goes with the test. */

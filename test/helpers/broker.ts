@@ -43,6 +43,15 @@ export class BrokerChild {
     return this.running.kill('SIGTERM');
   }
 
+  /** Starts it again and kills it after so many milliseconds, ready or not; resolves when it has ended. */
+  async startAndDie(environment: Readonly<Record<string, string>>, afterMs: number): Promise<void> {
+    const commandLine = [programPath, 'start', ...this.args, '--port', String(this.port)];
+    const running = new Running(this.t, process.execPath, commandLine, cleanEnvironment(environment));
+    const timer = setTimeout(() => running.child.kill('SIGKILL'), afterMs);
+    await running.ended;
+    clearTimeout(timer);
+  }
+
   /** Starts it again with the same flags, on the port it had, after it has ended. */
   async restart(environment: Readonly<Record<string, string>> = {}): Promise<BrokerChild> {
     return startChild(this.t, [...this.args, '--port', String(this.port)], environment);

@@ -15,7 +15,7 @@ t.setTimeout(rounds * 120_000);
 
 t.test(`nothing acknowledged is lost in ${rounds} rounds with power losses (seed ${seed})`, { skip }, async (t) => {
   const machine = new PowerLosses(await temporaryDirectory(t), new Random(seed + 1000));
-  const run = await CrashRun.start(t, seed, ['--durability', 'flushed'], machine);
+  const run = await CrashRun.start(t, { seed, durability: 'flushed' }, machine);
   t.teardown(() => run.end());
   for (let round = 1; round <= rounds && run.world.violations.length === 0; round++) {
     await run.round(round === rounds);

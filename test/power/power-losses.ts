@@ -8,6 +8,8 @@ import { FaultyDisk } from './faulty-disk.js';
 const fileBytesMax = 256 * 2 ** 20;
 /** How much longer than here a sync takes. */
 const syncMs = [0, 2, 10] as const;
+/** Operations on the data file that a start makes within its first moments. */
+const startOperations = 40;
 /** Part of the kills after which the machine goes on: page cache and boot id are as they were. */
 const killsOnly = 0.25;
 
@@ -31,15 +33,16 @@ export class PowerLosses implements Machine {
     this.random = random;
   }
 
-  environment(): Record<string, string> {
-    return this.disk.environment(this.random.pick(syncMs));
+  environment(dies: boolean): Record<string, string> {
+    const killAfter = dies ? 1 + this.random.below(startOperations) : 0;
+    return this.disk.environment(this.random.pick(syncMs), killAfter);
   }
 
   onKilled(): void {
     const journal = this.disk.readJournal();
     this.model ??= new DiskModel(Buffer.alloc(0), fileBytesMax);
     this.model.replay(journal, 0, journal.length);
-    rmSync(this.disk.journal);
+    rmSync(this.disk.journal, { force: true });
     if (this.random.chance(killsOnly)) {
       this.model.adopt(readFileSync(this.file));
       return;
