@@ -106,11 +106,11 @@ export class ReceiptsLedger {
     return waiting.map(([id]) => id);
   }
 
-  /** Deliveries to the present session of a client that have no outcome. */
+  /** Deliveries to the present session of a client that its end will end: what waits for its application stays. */
   pendingFor({ clientId, session }: Account): number {
     let count = 0;
-    for (const { sessions, outcomes } of this.told.values()) {
-      if (sessions.get(clientId) === session && !outcomes.has(clientId)) count++;
+    for (const { sessions, outcomes, delivered } of this.told.values()) {
+      if (sessions.get(clientId) === session && !outcomes.has(clientId) && !delivered.has(clientId)) count++;
     }
     return count;
   }
