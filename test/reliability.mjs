@@ -6,6 +6,9 @@ const page = new URL('../docs/reliability.md', import.meta.url);
 
 /** For each kind of run: what was done, what was lost, as cells of a row. */
 const rows = {
+  'crash-everyone-flushed': (run) => crashRow('30 clients of all kinds', run),
+  'crash-everyone-committed': (run) => crashRow('30 clients of all kinds', run),
+  'crash-pairs-flushed': (run) => crashRow('50 publishers that track to 50 recipients', run),
   'power-broker': (run) => [
     'power loss under load, whole broker, `flushed`',
     `${run.kills} kills, ${run.losses} of them power losses, ${run.sectorsAtRisk} sectors torn or dropped`,
@@ -14,6 +17,19 @@ const rows = {
   ],
   'power-store-flushed': (run) => storeRow('flushed', run),
   'power-store-committed': (run) => storeRow('committed', run),
+  simulation: (run) => [
+    'everything at once, simulated',
+    `${count(run.seeds)} worlds, ${count(run.crashes)} crashes in ${count(run.hours)} hours`,
+    `${count(run.acknowledged)} acknowledged messages, ${count(run.receipts)} receipts`,
+    `${run.broken} invariants broken`,
+  ],
+  soak: (run) => [
+    'mixed load with reconnects, for long',
+    `${count(run.minutes)} minutes, ${count(run.rounds)} rounds`,
+    `${count(run.messages)} messages`,
+    `${run.growing.length === 0 ? 'nothing grew' : `grew: ${run.growing.join(', ')}`}; ` +
+      run.levels.map(({ name, early, late }) => `${name} ${early} → ${late}`).join(', '),
+  ],
   restart: (run) => [
     'restart at scale, after a clean stop / `kill -9`',
     `${count(run.sessions)} sessions, ${count(run.subscriptions)} subscriptions, ${count(run.queued)} messages waiting`,
@@ -22,6 +38,15 @@ const rows = {
       `${Math.max(run.rssAtReady, run.rssSettled)} / ${run.rssAfterKill} MB; stopped in ${seconds(run.stopMs)}`,
   ],
 };
+
+function crashRow(who, run) {
+  return [
+    `\`kill -9\` under load of ${who}, \`${run.durability}\``,
+    `${run.kills} kills, and ${run.deadStarts} of starts`,
+    `${count(run.acknowledged)} acknowledged messages, ${count(run.receipts)} receipts`,
+    `${run.violations} lost, repeated or without an outcome`,
+  ];
+}
 
 /** Thousands apart, as in the page. */
 function count(number) {

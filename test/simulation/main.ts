@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { keepResults } from '../helpers/results.js';
 import { planOf } from './plan.js';
 import { play, playSeed, type Result, shrink } from './run.js';
 
@@ -73,7 +74,9 @@ function playMany(from: number, seeds: number, isBrief: boolean): boolean {
   if (isBrief) return true;
   const seconds = (performance.now() - startedAtMs) / 1000;
   const faster = Math.round(total.simulatedMs / 1000 / seconds).toLocaleString('en');
-  const hours = Math.round(total.simulatedMs / 3_600_000).toLocaleString('en');
+  const wholeHours = Math.round(total.simulatedMs / 3_600_000);
+  const hours = wholeHours.toLocaleString('en');
+  keepResults('simulation', { seed: from, seeds, ...total, hours: wholeHours, broken: 0 });
   process.stdout.write(
     `${seeds} seeds are well: ${total.steps} steps, ${hours} hours in ${seconds.toFixed(1)} s ` +
       `(${faster} times real time), ` +
