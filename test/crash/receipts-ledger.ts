@@ -95,7 +95,7 @@ export class ReceiptsLedger {
     else this.world.violation(`${packet.topic} tells ${payload}`);
   }
 
-  /** Messages with a deadline that wait for this recipient alone to say so: their tally of what is overdue must come. */
+  /** Messages with a deadline, pending for a recipient that is away: their tally of what is overdue must come. */
   overdueFor(clientId: string): string[] {
     const waiting = [...this.told].filter(([, { publication, hasOverdue, outcomes, queued, certain }]) => {
       const { deadline = 0, hold = false } = publication?.request ?? {};

@@ -12,7 +12,7 @@ export interface Recipient {
   readonly qos: number;
 }
 
-/** What a recipient said of one message, by the receipt-id that it saw, or, at version 3.1.1, of all that look alike. */
+/** What a recipient said of one message, by receipt-id, or, at version 3.1.1, of all that look alike. */
 export interface Said {
   readonly clientId: string;
   readonly name: string;

@@ -32,7 +32,7 @@ const checkedPart = 0.7;
 export interface Machine {
   /** Directory of the broker's data. */
   readonly directory: string;
-  /** Environment for the next start. @param dies true if the process is to die soon, where the machine can have it so */
+  /** Environment for the next start. @param dies true if it is to die soon, where the machine can have it so */
   environment(dies: boolean): Record<string, string>;
   /** The broker is dead and not started yet. */
   onKilled(): void;
