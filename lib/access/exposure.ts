@@ -7,6 +7,8 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
+const remedy = 'give passwordFile or jwt, or write allowAnonymous: true to let everybody in';
+
 /**
  * Refuses to let everybody in from other machines unless that is asked for in so many words.
  *
@@ -28,6 +30,11 @@ export function refuseExposure(settings: Settings, hooks: Hooks, address: { read
       );
     }
     const isAllowed = listener.allowAnonymous ?? allowAnonymous;
+    refuseAnyProxy(`${path}.trustedProxies`, listener);
+    if (!isChecked && !isAllowed && listener.proxyProtocol === true) {
+      const problem = 'clients come from other machines, by the proxy, and nothing checks who connects';
+      throw wrong(`${path}.proxyProtocol: ${problem}: ${remedy}`);
+    }
     // A Unix socket has no other machines at its far end.
     if (!isChecked && !isAllowed && listener.type !== 'unix') refuseUnlessLoopback(`${path}.host`, listener.host);
   });
@@ -41,7 +48,14 @@ function knowsUsers({ clientCertificates = 'none', userFromCertificate = 'none' 
 function refuseUnlessLoopback(path: string, host: string): void {
   if (isLoopback(host)) return;
   const problem = `${JSON.stringify(host)} is not a loopback address, and nothing checks who connects`;
-  throw wrong(`${path}: ${problem}: give passwordFile or jwt, or write allowAnonymous: true to let everybody in`);
+  throw wrong(`${path}: ${problem}: ${remedy}`);
+}
+
+/** Whoever reaches a listener that believes headers can pass for anybody's address. */
+function refuseAnyProxy(path: string, { type, host, proxyProtocol, trustedProxies }: ListenerSettings): void {
+  if (proxyProtocol !== true || trustedProxies !== undefined || type === 'unix' || isLoopback(host)) return;
+  const problem = `whoever reaches ${JSON.stringify(host)} could claim to be at any address`;
+  throw wrong(`${path}: is missing: ${problem}: name the proxies, such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are all`);
 }
 
 /** A name other than localhost may come to mean any address, so it counts as none of this machine's own. */

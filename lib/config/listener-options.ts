@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { uint16Max } from '../spec/limits.js';
 import { isTopicName } from '../topic/names.js';
+import { parseNetwork } from './networks.js';
 
 /** Longest path of a Unix socket, in bytes, that the kernel takes. */
 const socketPathMax = 107;
@@ -56,6 +57,15 @@ export const listenerSchema = z
       .min(1)
       .optional()
       .describe('How many connections this listener may have open; more are refused. Those of all count together too.'),
+    proxyProtocol: z
+      .boolean()
+      .optional()
+      .describe('Whether each connection begins with a header of the PROXY protocol, version 1 or 2.'),
+    trustedProxies: z
+      .array(z.string().refine((text) => parseNetwork(text) !== null, 'an address, or a network such as 10.0.0.0/8'))
+      .min(1)
+      .optional()
+      .describe('Addresses and networks that proxies connect from, such as 10.0.0.0/8; others are refused.'),
     certificateFile: file().describe('PEM file with the certificate chain of tls or wss.'),
     keyFile: file().describe('PEM file with the private key of tls or wss.'),
     minimumTlsVersion: z
@@ -80,6 +90,7 @@ export const listenerSchema = z
       context.addIssue({ code: 'custom', path: [key], message, input: listener[key as keyof typeof listener] });
     if (listener.type === 'unix') checkSocket(listener, wrong);
     else checkPort(listener, wrong);
+    checkProxy(listener, wrong);
     checkTls(listener, wrong);
   });
 
@@ -109,6 +120,18 @@ function checkPort({ type, port, path, mode }: Place, wrong: Wrong): void {
   if (port === undefined) wrong('port', `listeners of type ${type} need one`);
   if (path?.startsWith('/') === false) wrong('path', 'the path of WebSockets begins with /');
   if (mode !== undefined) wrong('mode', 'it is for listeners of type unix');
+}
+
+interface ProxyKeys {
+  readonly type: string;
+  readonly proxyProtocol?: boolean | undefined;
+  readonly trustedProxies?: readonly string[] | undefined;
+}
+
+function checkProxy({ type, proxyProtocol, trustedProxies }: ProxyKeys, wrong: Wrong): void {
+  if (trustedProxies === undefined) return;
+  if (type === 'unix') wrong('trustedProxies', 'who connects to a Unix socket has no address: see mode');
+  if (proxyProtocol !== true) wrong('trustedProxies', 'it has no effect without proxyProtocol: true');
 }
 
 interface TlsKeys {

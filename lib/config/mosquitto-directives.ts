@@ -90,6 +90,8 @@ export const listenerDirectives: Readonly<Record<string, Translation>> = {
   use_identity_as_username: to('userFromCertificate', whenTrue('commonName')),
   use_subject_as_username: to('userFromCertificate', whenTrue('subject')),
   tls_version: to('minimumTlsVersion', tlsVersion),
+  // Of 2.1.
+  enable_proxy_protocol: to('proxyProtocol', (text) => (whole(text) > 0 ? true : undefined)),
   mount_point: to('mountPoint', path),
   max_connections: to('maximumConnections', bound(undefined)),
 };

@@ -206,6 +206,12 @@ class Import {
     const { options } = this.listenerAt(line);
     // Told to take the user from both, Mosquitto takes the common name.
     if (options[option] !== 'commonName') options[option] = translated;
+    if (option === 'proxyProtocol') {
+      this.note(
+        line,
+        'enable_proxy_protocol: any version is taken; name the proxies in trustedProxies of the listener',
+      );
+    }
     if (option === 'mountPoint' && !text.endsWith('/')) {
       options[option] = `${text}/`;
       this.note(line, `mount_point ${text}: a mount point is whole levels here: ${text}/`);

@@ -6,6 +6,7 @@ import type { ConnectionParts } from './connection-parts.js';
 import type { Connections } from './connections.js';
 import { mountedParts } from './mounted-parts.js';
 import { addressOf, type Origin } from './origin.js';
+import { ProxyStage } from './proxy-stage.js';
 import { type Room, roomOf } from './room.js';
 import { type TlsOutcomes, TlsStage } from './tls-stage.js';
 import { listenAtPath, removeStaleSocket } from './unix-socket.js';
@@ -32,6 +33,8 @@ export interface ListenerAddress extends Address {
  *     tls   socket ──▶ TLS handshake ───────────────▶ Connection
  *     ws    socket ───────────────────▶ HTTP upgrade ─▶ Connection
  *     wss   socket ──▶ TLS handshake ──▶ HTTP upgrade ─▶ Connection
+ *
+ * With `proxyProtocol` the header of a proxy comes before all of them.
  */
 export class Listener {
   private readonly settings: ListenerSettings;
@@ -39,6 +42,7 @@ export class Listener {
   private readonly parts: ConnectionParts;
   private readonly room: Room | null;
   private readonly server: Server;
+  private readonly proxy: ProxyStage | null;
   private readonly tls: TlsStage | null;
   private readonly upgrades: Upgrades | null;
 
@@ -55,6 +59,7 @@ export class Listener {
     const options = connections.parts.core.context.settings;
     const timeoutMs = options.connectTimeout * 1000;
     this.server = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => this.onSocket(socket));
+    this.proxy = settings.proxyProtocol === true ? this.createProxy(timeoutMs) : null;
     this.tls = type === 'tls' || type === 'wss' ? new TlsStage(settings, path, timeoutMs, this.tlsOutcomes()) : null;
     this.upgrades = type === 'ws' || type === 'wss' ? this.createUpgrades(options.maximumPacketSize, timeoutMs) : null;
   }
@@ -120,12 +125,27 @@ export class Listener {
 
   private onSocket(socket: Socket): void {
     if (!this.connections.admit(socket, this.room)) return;
+    if (this.proxy !== null) this.proxy.take(socket);
+    else this.onClient(socket, null);
+  }
+
+  /** @param address of the client, if a proxy has told it */
+  private onClient(socket: Socket, address: string | null): void {
     if (this.tls !== null) {
-      this.tls.take(socket);
+      this.tls.take(socket, address);
       return;
     }
     const { type, path } = this.settings;
-    this.onPlain(socket, { address: type === 'unix' ? `unix:${path}` : addressOf(socket), certificateUser: null });
+    const own = type === 'unix' ? `unix:${path}` : addressOf(socket);
+    this.onPlain(socket, { address: address ?? own, certificateUser: null });
+  }
+
+  private createProxy(timeoutMs: number): ProxyStage {
+    const { timers } = this.connections.parts.core.context;
+    return new ProxyStage(this.settings.trustedProxies, timers, timeoutMs, {
+      onHeader: (socket, address) => this.onClient(socket, address),
+      onRefused: (address, reason) => this.connections.refused(address, reason),
+    });
   }
 
   private tlsOutcomes(): TlsOutcomes {

@@ -19,6 +19,8 @@ export class TlsStage {
   private readonly path: string;
   private readonly outcomes: TlsOutcomes;
   private readonly server: TlsServer;
+  /** Clients' own addresses by the addresses of the connections that proxies make for them. */
+  private readonly proxied = new Map<string, string>();
 
   /**
    * @param path of the listener in the configuration, for messages
@@ -38,7 +40,13 @@ export class TlsStage {
     this.server.on('tlsClientError', this.onFailed);
   }
 
-  take(socket: Socket): void {
+  /** @param address of the client, if a proxy has told another than the socket's own */
+  take(socket: Socket, address: string | null): void {
+    if (address !== null) {
+      const ends = endsOf(socket);
+      this.proxied.set(ends, address);
+      socket.once('close', () => this.proxied.delete(ends));
+    }
     this.server.emit('connection', socket);
   }
 
@@ -53,7 +61,7 @@ export class TlsStage {
   }
 
   private readonly onSecure = (socket: TLSSocket): void => {
-    const address = addressOf(socket);
+    const address = this.clientOf(socket);
     const verdict = judgeCertificate(socket, this.settings);
     if ('user' in verdict) {
       this.outcomes.onSecure(socket, { address, certificateUser: verdict.user });
@@ -71,8 +79,18 @@ export class TlsStage {
   ): void => {
     // Who looks whether somebody listens, as load balancers do, is not worth a line.
     if (error.code !== 'ECONNRESET') {
-      this.outcomes.onRefused(addressOf(socket), `TLS: ${error.reason ?? error.code ?? error.message}`);
+      this.outcomes.onRefused(this.clientOf(socket), `TLS: ${error.reason ?? error.code ?? error.message}`);
     }
     socket.destroy();
   };
+
+  private clientOf(socket: TLSSocket): string {
+    const proxied = this.proxied.size === 0 ? undefined : this.proxied.get(endsOf(socket));
+    return proxied ?? addressOf(socket);
+  }
+}
+
+/** Both ends of a connection, which no other has at the same time. Those of a TLS socket are its TCP socket's. */
+function endsOf(socket: Socket): string {
+  return `${addressOf(socket)} ${socket.localAddress}:${socket.localPort}`;
 }

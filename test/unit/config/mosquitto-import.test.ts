@@ -206,6 +206,12 @@ t.test('certificates of clients', async (t) => {
   t.match(textsOf(`${tls}tls_version tlsv1.1`), [/^5: tls_version: "tlsv1\.1" is not spoken/]);
 });
 
+t.test('listeners behind a proxy', async (t) => {
+  const { options, notes } = importMosquitto('listener 1883\nenable_proxy_protocol 2\n');
+  t.match(notes, [{ line: 2, text: /name the proxies in trustedProxies/ }]);
+  t.match(options.listeners, [{ type: 'tcp', port: 1883, proxyProtocol: true }]);
+});
+
 t.test('a listener that would let in more than it did is left out, and told', async (t) => {
   for (const text of [
     'listener 8883\nrequire_certificate true',
