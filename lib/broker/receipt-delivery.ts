@@ -20,9 +20,12 @@ const tallyLevels = 3;
 /** A subscription to one's own receipts, and which of them its filter can match at all. */
 interface OwnSubscription {
   readonly subscription: Subscription;
-  readonly takesTallies: boolean;
-  readonly takesReceipts: boolean;
+  readonly tallies: Share;
+  readonly receipts: Share;
 }
+
+/** How many of the tallies, or of the receipts, a filter matches. */
+type Share = 'all' | 'some' | 'none';
 
 /** Takes receipts to the sessions subscribed to them. Receipts are routed by publisher: their topics are used once. */
 export class ReceiptDelivery {
@@ -92,16 +95,27 @@ export class ReceiptDelivery {
     const session = this.context.sessions.get(owner.clientId);
     // Ownership is client identifier and user name. [receipts contract, "Who may subscribe"]
     if (session === undefined || session.userName !== owner.userName) return;
-    const subscriptions = this.own.get(session);
-    if (!subscriptions?.some(({ takesTallies, takesReceipts }) => (row === null ? takesTallies : takesReceipts)))
-      return;
-    const topicName = ownReceiptsPrefix + this.restOf(record, row);
-    const matching: Subscription[] = [];
-    for (const { subscription } of subscriptions) {
-      if (!filterMatches(subscription.topicFilter, topicName)) continue;
-      if (!this.replays.covers(subscription, reference)) matching.push(subscription);
+    const own = this.own.get(session);
+    if (own === undefined) return;
+    const access = receiptAccess(this.context, session);
+    const sees = access === 'own' || access === 'all';
+    let topicName = '';
+    let matching: Subscription[] | null = null;
+    for (const { subscription, tallies, receipts } of own) {
+      const matches = row === null ? tallies : receipts;
+      if (matches === 'none') continue;
+      const { topicFilter } = subscription;
+      if (matches === 'some') {
+        if (topicName === '') topicName = ownReceiptsPrefix + this.restOf(record, row);
+        if (!filterMatches(topicFilter, topicName)) continue;
+      }
+      if (!sees && !mayReadReceipts(access, topicFilter)) continue;
+      if (this.replays.size > 0 && this.replays.covers(subscription, reference)) continue;
+      if (matching === null) matching = [subscription];
+      else matching.push(subscription);
     }
-    if (matching.length > 0) this.send(session, matching, reference);
+    if (matching === null) return;
+    this.offer(session, matching, access === 'tally' ? { ...reference, countsOnly: true } : reference);
   }
 
   private emitToWatchers(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
@@ -122,14 +136,18 @@ export class ReceiptDelivery {
     }
   }
 
-  /** Offers one receipt packet to one session. */
-  private send(session: Session, matching: readonly Subscription[], plain: ReceiptReference): void {
-    const { tracker, metrics, sequences } = this.context;
+  /** Offers one receipt to those of a session's subscriptions that are permitted. */
+  private send(session: Session, matching: readonly Subscription[], reference: ReceiptReference): void {
     const subscriptions = matching.filter((subscription) => this.isPermitted(subscription));
     if (subscriptions.length === 0) return;
     const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
     const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
-    const reference = countsOnly ? { ...plain, countsOnly } : plain;
+    this.offer(session, subscriptions, countsOnly ? { ...reference, countsOnly } : reference);
+  }
+
+  /** Offers one receipt packet to one session. */
+  private offer(session: Session, subscriptions: readonly Subscription[], reference: ReceiptReference): void {
+    const { tracker, metrics, sequences } = this.context;
     if (this.collapses(session, reference)) return;
     const packet = tracker.render(reference, false);
     if (packet === null) return;
@@ -161,10 +179,13 @@ export class ReceiptDelivery {
 }
 
 function ownSubscription(subscription: Subscription): OwnSubscription {
-  const { topicFilter } = subscription;
-  const takesBoth = topicFilter.endsWith('#');
-  const isOfReceipts = countLevels(topicFilter) > tallyLevels;
-  return { subscription, takesTallies: takesBoth || !isOfReceipts, takesReceipts: takesBoth || isOfReceipts };
+  const rest = subscription.topicFilter.slice(ownReceiptsPrefix.length);
+  if (rest === '#' || rest === '+/#') return { subscription, tallies: 'all', receipts: 'all' };
+  if (rest === '+') return { subscription, tallies: 'all', receipts: 'none' };
+  if (rest === '+/+') return { subscription, tallies: 'none', receipts: 'all' };
+  if (rest.endsWith('#')) return { subscription, tallies: 'some', receipts: 'some' };
+  const isOfReceipts = countLevels(subscription.topicFilter) > tallyLevels;
+  return { subscription, tallies: isOfReceipts ? 'none' : 'some', receipts: isOfReceipts ? 'some' : 'none' };
 }
 
 /** The shared subscription a receipt comes through. */
