@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { isIPv6 } from 'node:net';
 import type { Logger } from 'pino';
 import { version } from '../lib/base/version.js';
@@ -52,6 +53,7 @@ export async function start(flags: StartFlags, environment: NodeJS.ProcessEnv): 
   try {
     await listening;
     announce(settings, broker.addresses);
+    if (environment.NOTIFY_SOCKET !== undefined) notifySystemd(log);
   } catch (error) {
     await flush();
     throw error;
@@ -90,6 +92,17 @@ function announce(settings: Settings, [first, ...others]: readonly ListenerAddre
   // Who started us may have closed stdout, which is no reason to stop.
   process.stdout.on('error', () => undefined);
   process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/**
+ * Tells systemd, where it started us and wants to know, that connections are accepted. Node has no datagram sockets of
+ * Unix, so systemd's own program does it.
+ */
+function notifySystemd(log: Logger): void {
+  execFile('systemd-notify', ['--ready', `--status=countersign ${version} accepts connections`], (error) => {
+    if (error === null) log.debug({}, 'systemd was told that the broker is ready');
+    else log.warn({ error: error.message }, 'systemd could not be told that the broker is ready');
+  });
 }
 
 function addressUrl({ type, host, port, path }: ListenerAddress): string {
