@@ -84,12 +84,8 @@ export class DeferredDelivery implements Delivery, Settlement {
     return true;
   }
 
-  /** Brings what the log says up to date; at its end, takes the delivery out of it. */
+  /** Takes the delivery out of what the log says of its message. */
   writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
-    if (!this.isSettled) {
-      put(Table.deliveries, deliveryKey(this.session, this.sequence), this.encode());
-      return;
-    }
     put(Table.deliveries, deliveryKey(this.session, this.sequence), null);
     if (this.transientReference === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
   }
@@ -99,6 +95,21 @@ export class DeferredDelivery implements Delivery, Settlement {
     const { transientReference, sequence } = this;
     if (transientReference === null) return encodeDelivery(this, this.state, this.packetId);
     return encodeTransient(sequence, sequence, transientReference, null);
+  }
+}
+
+/** A delivery's row as it was when its state changed: what happens later belongs to a later batch. */
+class ChangedRow implements Settlement {
+  private readonly key: Buffer;
+  private readonly value: Buffer;
+
+  constructor(delivery: DeferredDelivery) {
+    this.key = deliveryKey(delivery.session, delivery.sequence);
+    this.value = delivery.encode();
+  }
+
+  writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
+    put(Table.deliveries, this.key, this.value);
   }
 }
 
@@ -147,7 +158,7 @@ export class DeferredMessage implements DeferredRows {
 
   /** A delivery has another state. */
   change(delivery: DeferredDelivery): void {
-    if (this.isLogged) this.store.putSettlement(this, delivery);
+    if (this.isLogged) this.store.putSettlement(this, new ChangedRow(delivery));
   }
 
   log(put: PutRow): void {
