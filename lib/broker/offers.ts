@@ -176,8 +176,10 @@ export class Offers {
     else queue.addBytes(out.payloadLength);
     queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
+      const isAway = session.link === null;
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
-      persistence.putQueuedDelivery(session.number, delivery, out.payloadLength);
+      if (carriage.kind !== DeliveryKind.receipt && isAway) out.lasting++;
+      persistence.putQueuedDelivery(session.number, delivery, out.payloadLength, isAway);
       if (out.expiryAtMs > 0) persistence.putDeliveryExpiry(out.expiryAtMs, session.number, delivery.sequence);
     } else {
       this.putTransientRow(session, delivery.sequence, out, carriage);

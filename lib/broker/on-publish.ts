@@ -237,7 +237,7 @@ export class OnPublish {
     out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
     if (out.references > 0 || out.deferred !== null) {
-      persistence.putFannedOut(out.message(), out.references, out.deferred);
+      persistence.putFannedOut(out.message(), out.references, out.lasting === out.references, out.deferred);
     }
     if (record !== null && tracking !== null) {
       tracker.accept(record, out.sequence);

@@ -25,6 +25,8 @@ export class Outgoing {
   receiptProperty: Buffer | null = null;
   /** Deliveries and other rows of the store that refer to the message. */
   references = 0;
+  /** How many of them are rows that most likely stay for long: queued for who is away, or retained. */
+  lasting = 0;
   sequence = 0;
   /** True if deliveries of this message may leave their rows until the turn is written. */
   defers = false;
@@ -127,6 +129,7 @@ export class Outgoing {
     this.tracked = false;
     this.receiptProperty = null;
     this.references = 0;
+    this.lasting = 0;
     this.defers = false;
     this.deferred = null;
     this.view = null;

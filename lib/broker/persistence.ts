@@ -169,11 +169,11 @@ export class Persistence {
     this.store.putNew(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
-  /** @param payloadBytes of the message, which a restart counts without reading it; of no matter for a receipt */
-  putQueuedDelivery(session: number, delivery: DeliveryFacts, payloadBytes: number): void {
+  /** @param payloadBytes of a message, which a restart counts unread; @param isAway it may be long until it is sent */
+  putQueuedDelivery(session: number, delivery: DeliveryFacts, payloadBytes: number, isAway: boolean): void {
     const bytes = delivery.kind === DeliveryKind.receipt ? 0 : payloadBytes;
     const value = encodeDelivery(delivery, DeliveryState.queued, 0, bytes);
-    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), value);
+    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), value, isAway);
   }
 
   putDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
@@ -234,10 +234,10 @@ export class Persistence {
 
   /**
    * Records a message that has just been fanned out.
-   * @param references rows that are put already and refer to it
+   * @param references rows that are put already and refer to it; `isLasting` if all of these may stay for long
    * @param deferred its deliveries whose rows can wait; with other rows about, they are put now
    */
-  putFannedOut(message: Message, references: number, deferred: DeferredDelivery | null): void {
+  putFannedOut(message: Message, references: number, isLasting: boolean, deferred: DeferredDelivery | null): void {
     if (references === 0 && deferred !== null) {
       this.store.putDeferred(new DeferredMessage(message, deferred, this.references, this.store));
       return;
@@ -247,7 +247,8 @@ export class Persistence {
       if (delivery.transientReference === null) all++;
       this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
-    if (all > 0) this.putMessage(message, all);
+    if (isLasting && deferred === null) this.references.putLastingMessage(message, all);
+    else if (all > 0) this.putMessage(message, all);
   }
 
   /** Adds references to a message that may or may not be stored already. */

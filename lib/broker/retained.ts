@@ -81,6 +81,7 @@ export class Retained {
     } else {
       this.index.set(out.topicName, out.sequence);
       out.references++;
+      out.lasting++;
       persistence.putRetained(out.topicName, out.sequence, out.expiryAtMs);
     }
     if (before !== undefined) persistence.releaseMessage(before);

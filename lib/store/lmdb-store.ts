@@ -131,8 +131,8 @@ export class LmdbStore implements Store {
     this.overlay.put(table, key, value, false);
   }
 
-  putNew(table: Table, key: Buffer, value: Buffer): void {
-    this.overlay.put(table, key, value, true);
+  putNew(table: Table, key: Buffer, value: Buffer, isLasting = false): void {
+    this.overlay.put(table, key, value, true, isLasting);
   }
 
   delete(table: Table, key: Buffer): void {

@@ -28,7 +28,7 @@ export class MessageReferences {
    * @param references how many will be released, at least 1
    * @param put where to; a row that was deferred goes with its own batch
    */
-  putMessage(message: Message, references: number, put: Put = this.putNew): void {
+  putMessage(message: Message, references: number, put: Put = this.putPassing): void {
     this.writeMessage(message, references, put);
     this.counts.set(message.sequence, references);
   }
@@ -47,7 +47,14 @@ export class MessageReferences {
     else put(Table.references, key, left === 1 ? null : encodeNumber(left));
   }
 
-  private readonly putNew: Put = (table, key, value) => this.store.putNew(table, key, value);
+  /** The same for a message that most likely stays for long. */
+  putLastingMessage(message: Message, references: number): void {
+    this.putMessage(message, references, this.putLasting);
+  }
+
+  private readonly putPassing: Put = (table, key, value) => this.store.putNew(table, key, value);
+
+  private readonly putLasting: Put = (table, key, value) => this.store.putNew(table, key, value, true);
 
   /** @param count further references to a stored message */
   add(sequence: number, count: number): void {

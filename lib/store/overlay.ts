@@ -22,6 +22,8 @@ export class OverlayEntry {
   value: Buffer | null;
   /** True if the key is certainly not on disk, so that a delete need not be written. */
   absentOnDisk: boolean;
+  /** True for a new key that most likely stays: it goes to its table without having been in the log. */
+  isLasting: boolean;
   /** True while the entry is in the log and not in its table: the overlay keeps it until its turn is retired. */
   isInLog: boolean;
   /** The entry of a later batch for the same key. */
@@ -35,6 +37,7 @@ export class OverlayEntry {
     this.batch = batch;
     this.value = value;
     this.absentOnDisk = false;
+    this.isLasting = false;
     this.isInLog = false;
   }
 }
@@ -111,8 +114,12 @@ export class Overlay {
     this.lastGroups = groupPrefixBytes.map(() => null);
   }
 
-  /** @param value null to delete; @param isNew the key is known to be absent */
-  put(table: Table, key: Buffer, value: Buffer | null, isNew: boolean): void {
+  /**
+   * @param value null to delete
+   * @param isNew the key is known to be absent
+   * @param isLasting it is, and most likely stays for long
+   */
+  put(table: Table, key: Buffer, value: Buffer | null, isNew: boolean, isLasting = false): void {
     assert(key.length > 0 && key.length <= keyBytesMax, 'a store key has 1 to 1978 bytes');
     this.uncommitted++;
     const text = keyText(key);
@@ -121,6 +128,7 @@ export class Overlay {
     if (previous === undefined) {
       const entry = new OverlayEntry(group, table, key, text, this.batch, value);
       entry.absentOnDisk = isNew;
+      entry.isLasting = isLasting;
       group.add(entry);
       this.unsealed.push(entry);
       return;

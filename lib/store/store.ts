@@ -116,8 +116,9 @@ export interface Store {
   /**
    * `put` for a key that the caller knows to be absent, in every batch and on disk. If it is deleted again before a
    * transaction has begun to write it, neither the put nor the delete is written at all.
+   * @param isLasting true if the row most likely stays for long: it takes no detour through a log of short-lived ones
    */
-  putNew(table: Table, key: Buffer, value: Buffer): void;
+  putNew(table: Table, key: Buffer, value: Buffer, isLasting?: boolean): void;
 
   /** Deletes a key, absent or not. Takes ownership of the buffer. */
   delete(table: Table, key: Buffer): void;

@@ -29,7 +29,7 @@ const hotTables: ReadonlySet<Table> = new Set([
 
 /** True if an entry is written to the log; what has been in the log must stay there until its turn is retired. */
 export function isLogged(entry: OverlayEntry): boolean {
-  if (!hotTables.has(entry.table)) return false;
+  if (entry.isLasting || !hotTables.has(entry.table)) return false;
   const { value } = entry;
   return !(entry.table === Table.messages && value !== null && value.length >= largeMessageBytes);
 }

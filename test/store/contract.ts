@@ -89,6 +89,27 @@ export function testStoreContract(t: Test, make: () => StoreUnderTest): void {
     await store.close();
   });
 
+  t.test('a row that is to last is changed and deleted like any other', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const keys = [1, 2, 3].map((sequence) => deliveryKey(1, sequence));
+    for (const key of keys) store.putNew(Table.deliveries, key, bytes('a'), true);
+    await committed(store);
+    store.put(Table.deliveries, keys[1], bytes('b'));
+    store.delete(Table.deliveries, keys[2]);
+    await committed(store);
+    const rows = () => store.range(Table.deliveries, everything, null, 10).map(({ value }) => value.toString());
+    t.same(rows(), ['a', 'b']);
+    if (reopen !== null) store = await reopen(store);
+    t.same(rows(), ['a', 'b']);
+    store.delete(Table.deliveries, keys[0]);
+    store.delete(Table.deliveries, keys[1]);
+    store.putNew(Table.deliveries, keys[2], bytes('c'), true);
+    await committed(store);
+    t.same(rows(), ['c']);
+    await store.close();
+  });
+
   t.test('range returns entries in order, from start, up to end, at most limit', async (t) => {
     const store = await make().open();
     for (const name of ['d', 'b', '\x00', '\xff', 'ba', 'a']) store.put(Table.retained, bytes(name), bytes(name));
