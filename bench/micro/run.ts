@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type MicroCase, microCases } from './hot-path.js';
+import { receiptCases } from './receipts.js';
 import { rightsCases } from './rights.js';
 
 /** A young generation that holds a whole measurement: what is allocated then stays to be counted. */
@@ -89,7 +90,7 @@ function main(): void {
     process.exitCode = spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1;
     return;
   }
-  const results = [...microCases, ...rightsCases].map((make) => measure(make, !values.check));
+  const results = [...microCases, ...receiptCases, ...rightsCases].map((make) => measure(make, !values.check));
   if (values.json) process.stdout.write(`${JSON.stringify({ node: process.version, results }, null, 1)}\n`);
   else for (const result of results) process.stdout.write(`${describe(result, !values.check)}\n`);
   if (results.some(({ bytes, bytesMax }) => bytes > bytesMax)) process.exitCode = 1;
