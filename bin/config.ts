@@ -1,8 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { describeOptions } from '../lib/config/documentation.js';
 import { loadSettings } from '../lib/config/load.js';
-import { importMosquitto } from '../lib/config/mosquitto-import.js';
+import { type IncludedFile, importMosquitto } from '../lib/config/mosquitto-import.js';
 import { optionsJsonSchema } from '../lib/config/schema.js';
 import { readConfigurationFile } from './configuration-file.js';
 import { sayError } from './failure.js';
@@ -23,8 +25,10 @@ export function addConfigCommands(program: Command): void {
     .description('translate a mosquitto.conf: YAML on stdout, what does not come over on stderr')
     .argument('<file>', 'mosquitto.conf')
     .action((name: string) => {
-      const { options, notes } = importMosquitto(readConfigurationFile(name).text);
-      for (const { line, text } of notes) sayError(`${name}: ${line === 0 ? '' : `line ${line}: `}${text}`);
+      const { options, notes } = importMosquitto(readConfigurationFile(name).text, readDirectory);
+      for (const { file, line, text } of notes) {
+        sayError(`${file ?? name}: ${line === 0 ? '' : `line ${line}: `}${text}`);
+      }
       process.stdout.write(stringify(options));
     });
   config
@@ -35,4 +39,17 @@ export function addConfigCommands(program: Command): void {
       const schema = () => `${JSON.stringify(optionsJsonSchema(), undefined, 2)}\n`;
       process.stdout.write(markdown === true ? describeOptions() : schema());
     });
+}
+
+/** The files that Mosquitto would read of an `include_dir`, in its order; null if they can not be read. */
+function readDirectory(directory: string): IncludedFile[] | null {
+  try {
+    const names = readdirSync(directory).filter((name) => name.endsWith('.conf'));
+    return names
+      .sort()
+      .map((name) => ({ name: join(directory, name), text: readFileSync(join(directory, name), 'utf8') }));
+  } catch {
+    // The caller says so, with the line that names it.
+    return null;
+  }
 }

@@ -78,6 +78,9 @@ export const globalDirectives: Readonly<Record<string, Translation>> = {
   max_qos: to('maximumQos', whole),
   max_topic_alias: to('topicAliasMaximum', whole),
   max_topic_alias_broker: to('outboundTopicAliasMaximum', whole),
+  // Of 2.1.
+  global_max_clients: to('maximumSessions', bound(undefined)),
+  global_max_connections: to('maximumConnections', bound(undefined)),
 };
 
 /** Directives with one option of their listener. */
@@ -136,7 +139,24 @@ export const directiveNotes: Readonly<Record<string, string>> = {
   auth_plugin: unsupported('an embedding program has hooks, see docs/security.md'),
   plugin: unsupported('an embedding program has hooks, see docs/security.md'),
   auth_plugin_deny_special_chars: unsupported('an embedding program has hooks, see docs/security.md'),
-  include_dir: unsupported('import the files of that directory one by one'),
+  tls_keyform: unsupported('keys are read from files, in PEM'),
+  tls_engine_kpass_sha1: unsupported('keys are read from files, in PEM'),
+  // Of versions before 2.0.
+  retry_interval: ignored('messages are repeated when their client comes back'),
+  store_clean_interval: ignored('nothing has to be cleaned up'),
+  // Of 2.1.
+  accept_protocol_versions: unsupported('all versions are spoken on every listener'),
+  disable_client_cert_date_checks: unsupported('certificates that have expired are refused'),
+  enable_control_api: unsupported('see countersign clients, countersign sessions and docs/operation.md'),
+  http_api: unsupported('it serves no files; for what is measured see metrics in docs/operation.md'),
+  listener_allow_anonymous: unsupported('one set of users is let in, whatever the listener'),
+  listener_auto_id_prefix: unsupported('identifiers that it assigns begin with auto-'),
+  packet_buffer_size: ignored('buffers grow with what comes'),
+  global_plugin: unsupported('an embedding program has hooks, see docs/security.md'),
+  plugin_load: unsupported('an embedding program has hooks, see docs/security.md'),
+  plugin_use: unsupported('an embedding program has hooks, see docs/security.md'),
+  proxy_protocol_v2_require_tls: unsupported('let the proxy take no connections without TLS'),
+  retain_expiry_interval: unsupported('publishers say how long a message lives'),
 };
 
 /** Directives of a bridge; those of its connection stand for all of them. */
@@ -180,4 +200,5 @@ export const structuralDirectives: ReadonlySet<string> = new Set([
   'log_type',
   'log_dest',
   'connection',
+  'include_dir',
 ]);

@@ -12,9 +12,21 @@ import { nearestPath } from './problems.js';
 import { optionFacts, parseOptions } from './schema.js';
 
 /** Something that did not come over as it was. */
-export interface ImportNote {
-  /** Line of the directive, from 1; 0 for the file as a whole. */
+export interface ImportNote extends Place {
+  readonly text: string;
+}
+
+/** Where something was written. */
+export interface Place {
+  /** Null for the file that is imported, else one of a directory that it includes. */
+  readonly file: string | null;
+  /** From 1; 0 for the file as a whole. */
   readonly line: number;
+}
+
+/** A file of a directory that is included. */
+export interface IncludedFile {
+  readonly name: string;
   readonly text: string;
 }
 
@@ -26,7 +38,7 @@ export interface ImportedConfiguration {
 }
 
 interface ListenerDraft {
-  readonly line: number;
+  readonly line: Place;
   readonly port: number;
   readonly host: string;
   /** Path of a Unix socket, in place of host and port. */
@@ -35,6 +47,7 @@ interface ListenerDraft {
   readonly options: Record<string, unknown>;
 }
 
+const asAWhole: Place = { file: null, line: 0 };
 const defaultPort = 1883;
 const allInterfaces = '0.0.0.0';
 /** What a packet has besides its payload. */
@@ -62,12 +75,17 @@ const levelOfType: Readonly<Record<string, (typeof levels)[number]>> = {
  * max_queued_messages 0         maximumQueuedMessages: 0
  * connection cloud              (a note: there are no bridges)
  * ```
+ * @param include what reads the files of a directory, in their order; null if they can not be read
  */
-export function importMosquitto(text: string): ImportedConfiguration {
-  return new Import().run(text);
+export function importMosquitto(
+  text: string,
+  include: (directory: string) => readonly IncludedFile[] | null = () => null,
+): ImportedConfiguration {
+  return new Import(include).run(text);
 }
 
 class Import {
+  private readonly include: (directory: string) => readonly IncludedFile[] | null;
   private readonly options: Record<string, unknown> = {};
   private readonly listeners: ListenerDraft[] = [];
   private readonly notes: ImportNote[] = [];
@@ -75,31 +93,39 @@ class Import {
   private bindAddress: string | null = null;
   private isPerListener = false;
   private isInBridge = false;
-  private persistence: { readonly line: number; readonly location: string } | null = null;
+  private persistence: { readonly line: Place; readonly location: string } | null = null;
   private logLevel: (typeof levels)[number] | null = null;
 
+  constructor(include: (directory: string) => readonly IncludedFile[] | null) {
+    this.include = include;
+  }
+
   run(text: string): ImportedConfiguration {
-    let number = 0;
-    for (const line of text.split('\n')) this.takeLine(line.trim(), ++number);
+    this.takeFile(null, text);
     this.finish();
     return { options: this.checked(), notes: this.notes };
   }
 
-  private takeLine(line: string, number: number): void {
+  private takeFile(file: string | null, text: string): void {
+    let line = 0;
+    for (const directive of text.split('\n')) this.takeLine(directive.trim(), { file, line: ++line });
+  }
+
+  private takeLine(line: string, place: Place): void {
     // Only a line that begins so is a comment: passwords and topics may hold the character.
     if (line === '' || line.startsWith('#')) return;
     const space = line.search(/\s/);
     const name = space < 0 ? line : line.slice(0, space);
     const value = space < 0 ? '' : line.slice(space).trim();
     try {
-      this.take(name, value, number);
+      this.take(name, value, place);
     } catch (error) {
       if (!isUntranslatable(error)) throw error;
-      this.note(number, `${name}: ${error.message}`);
+      this.note(place, `${name}: ${error.message}`);
     }
   }
 
-  private take(name: string, value: string, line: number): void {
+  private take(name: string, value: string, line: Place): void {
     const global = own(globalDirectives, name);
     const ofListener = own(listenerDirectives, name);
     const why = own(directiveNotes, name);
@@ -114,7 +140,7 @@ class Import {
     else this.note(line, `${name}: unknown; the nearest directive is ${nearestDirective(name)}`);
   }
 
-  private takeStructural(name: string, value: string, line: number): void {
+  private takeStructural(name: string, value: string, line: Place): void {
     switch (name) {
       case 'listener':
       case 'port':
@@ -146,6 +172,9 @@ class Import {
         if (value !== 'stderr')
           this.note(line, `log_dest ${value}: logs go to stderr; let the service manager keep them`);
         return;
+      case 'include_dir':
+        this.takeDirectory(value, line);
+        return;
       default:
         this.isInBridge = true;
         this.note(
@@ -155,7 +184,14 @@ class Import {
     }
   }
 
-  private beginListener(name: string, value: string, line: number): void {
+  /** As there, files of an included directory include no others. */
+  private takeDirectory(directory: string, line: Place): void {
+    const files = line.file === null ? this.include(directory) : null;
+    if (files === null) this.note(line, `include_dir ${directory}: not read: import its files one by one`);
+    for (const { name, text } of files ?? []) this.takeFile(name, text);
+  }
+
+  private beginListener(name: string, value: string, line: Place): void {
     const [portText = '', address] = value.split(/\s+/);
     this.isInBridge = false;
     const port = Number(portText);
@@ -167,12 +203,12 @@ class Import {
   }
 
   /** The listener that a directive is about: the one that began last, else the usual one. */
-  private listenerAt(line: number): ListenerDraft {
+  private listenerAt(line: Place): ListenerDraft {
     if (this.current === null) this.beginListener('port', String(defaultPort), line);
     return this.current as ListenerDraft;
   }
 
-  private takeProtocol(value: string, line: number): void {
+  private takeProtocol(value: string, line: Place): void {
     if (value === 'mqtt') return;
     if (value !== 'websockets') {
       this.note(line, `protocol ${value}: not supported: allowed are mqtt and websockets`);
@@ -182,13 +218,13 @@ class Import {
     this.note(line, 'protocol websockets: clients must ask for the path /mqtt; see listeners[].path');
   }
 
-  private takeLogType(value: string, line: number): void {
+  private takeLogType(value: string, line: Place): void {
     const level = own(levelOfType, value);
     if (level === undefined) this.note(line, `log_type ${value}: unknown`);
     else if (this.logLevel === null || levels.indexOf(level) > levels.indexOf(this.logLevel)) this.logLevel = level;
   }
 
-  private takeGlobal(name: string, { option, value }: Translation, text: string, line: number): void {
+  private takeGlobal(name: string, { option, value }: Translation, text: string, line: Place): void {
     const translated = value(text);
     if (translated === undefined) return;
     const before = this.options[option];
@@ -200,7 +236,7 @@ class Import {
     this.options[option] = translated;
   }
 
-  private takeOfListener({ option, value }: Translation, text: string, line: number): void {
+  private takeOfListener({ option, value }: Translation, text: string, line: Place): void {
     const translated = value(text);
     if (translated === undefined) return;
     const { options } = this.listenerAt(line);
@@ -229,9 +265,16 @@ class Import {
     // Mosquitto lets nobody in without a name once there is a listener, unless told otherwise.
     if (listeners.length > 0 && options.allowAnonymous === undefined) options.allowAnonymous = false;
     this.raisePacketSize();
-    if (listeners.length > 0) options.listeners = listeners.map((draft) => this.finishListener(draft));
+    if (listeners.length > 0) {
+      const finished = listeners.map((draft) => ({ listener: this.finishListener(draft), place: draft.line }));
+      const accepted = finished.filter(({ listener, place }) => this.isAccepted({ listeners: [listener] }, place));
+      if (accepted.length > 0) options.listeners = accepted.map(({ listener }) => listener);
+    }
     if (this.isPerListener) {
-      this.note(0, 'per_listener_settings: passwords, access rules and allow_anonymous hold for all listeners here');
+      this.note(
+        asAWhole,
+        'per_listener_settings: passwords, access rules and allow_anonymous hold for all listeners here',
+      );
     }
   }
 
@@ -261,7 +304,7 @@ class Import {
   }
 
   /** Clients that are not asked for certificates need nothing to verify them by. */
-  private dropUnusedTlsOptions(line: number, isTls: boolean, options: Record<string, unknown>): void {
+  private dropUnusedTlsOptions(line: Place, isTls: boolean, options: Record<string, unknown>): void {
     if (!isTls) delete options.minimumTlsVersion;
     if (options.clientCertificates !== undefined) return;
     delete options.caFile;
@@ -276,19 +319,24 @@ class Import {
   private checked(): Record<string, unknown> {
     const kept: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(this.options)) {
-      try {
-        parseOptions({ [key]: value }, '');
-        kept[key] = value;
-      } catch (error) {
-        if (!(error instanceof CountersignError)) throw error;
-        for (const problem of error.message.split('\n')) this.note(0, `left out: ${problem}`);
-      }
+      if (this.isAccepted({ [key]: value }, asAWhole)) kept[key] = value;
     }
     return kept;
   }
 
-  private note(line: number, text: string): void {
-    this.notes.push({ line, text });
+  private isAccepted(options: object, place: Place): boolean {
+    try {
+      parseOptions(options, '');
+      return true;
+    } catch (error) {
+      if (!(error instanceof CountersignError)) throw error;
+      for (const problem of error.message.split('\n')) this.note(place, `left out: ${problem}`);
+      return false;
+    }
+  }
+
+  private note(place: Place, text: string): void {
+    this.notes.push({ ...place, text });
   }
 }
 

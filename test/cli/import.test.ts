@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { runProgram, temporaryDirectory } from '../helpers/command.js';
@@ -6,7 +6,11 @@ import { runProgram, temporaryDirectory } from '../helpers/command.js';
 t.test('config import writes YAML that config check accepts, and tells what does not come over', async (t) => {
   const directory = await temporaryDirectory(t);
   const [from, to] = [join(directory, 'mosquitto.conf'), join(directory, 'broker.yaml')];
-  await writeFile(from, 'listener 1883 127.0.0.1\nmax_queued_messages 0\nuser mosquitto\nconnection x\n');
+  const included = join(directory, 'conf.d');
+  await mkdir(included);
+  await writeFile(join(included, 'b.conf'), 'max_queued_messages 0\n');
+  await writeFile(join(included, 'c.conf.off'), 'max_keepalive 9\n');
+  await writeFile(from, `listener 1883 127.0.0.1\ninclude_dir ${included}\nuser mosquitto\nconnection x\n`);
   const { code, stdout, stderr } = await runProgram(t, ['config', 'import', from]);
   t.equal(code, 0);
   t.match(stdout, /^maximumQueuedMessages: 0$/m);

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { importMosquitto } from '../../../lib/config/mosquitto-import.js';
 import { parseOptions } from '../../../lib/config/schema.js';
@@ -87,7 +90,7 @@ t.test('the file that Debian installs', async (t) => {
   t.match(textsOf(debian), [
     /^6: pid_file: not needed: /,
     /^11: log_dest file .*: logs go to stderr/,
-    /^13: include_dir: not supported: import the files/,
+    /^13: include_dir .*: not read: import its files one by one/,
     /^9: persistence: .*mosquitto\.db/,
   ]);
 });
@@ -254,4 +257,33 @@ t.test('what is unknown or wrong is told with its line and what would be right',
 
 t.test('line ends of other systems are no part of values', async (t) => {
   t.equal(importMosquitto('password_file a\r\n').options.passwordFile, 'a');
+});
+
+t.test('the files of an included directory are read where they are named', async (t) => {
+  const files = [
+    { name: 'd/a.conf', text: 'listener 1884\nmax_queued_messages many\ninclude_dir e' },
+    { name: 'd/b.conf', text: 'mount_point x/\nuser me' },
+  ];
+  const text = 'max_keepalive 60\ninclude_dir d\nlistener 1885\n';
+  const { options, notes } = importMosquitto(text, (directory) => (directory === 'd' ? files : null));
+  t.match(options, { maximumKeepAlive: 60, listeners: [{ port: 1884, mountPoint: 'x/' }, { port: 1885 }] });
+  const told = notes.map(({ file, line, text }) => `${file} ${line} ${text.split(':')[0]}`);
+  t.same(told, ['d/a.conf 2 max_queued_messages', 'd/a.conf 3 include_dir e', 'd/b.conf 2 user']);
+});
+
+t.test('every directive of mosquitto.conf(5), of 2.0 and 2.1, is an option or has a reason', async (t) => {
+  const page = join(fileURLToPath(new URL('.', import.meta.url)), 'mosquitto-directives.txt');
+  const names = readFileSync(page, 'utf8')
+    .split('\n')
+    .filter((name) => name !== '');
+  t.ok(names.length > 120);
+  for (const name of names) t.notMatch(textsOf(`${name} 1`).join(), /: unknown; the nearest/, name);
+});
+
+t.test('a listener that can not be is left out alone, with the line where it begins', async (t) => {
+  const text = 'listener 1883 127.0.0.1\n\nlistener 1884\nmount_point a/+/\nlistener 8883\ncertfile a\nkeyfile b';
+  const { options, notes } = importMosquitto(text);
+  t.match(options.listeners, [{ port: 1883 }, { port: 8883, type: 'tls' }]);
+  t.equal((options.listeners as unknown[]).length, 2);
+  t.match(notes, [{ line: 3, text: /^left out: listeners\[0\]\.mountPoint: "a\/\+\/" is not allowed: / }]);
 });
