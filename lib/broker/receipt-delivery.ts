@@ -167,11 +167,17 @@ export class ReceiptDelivery {
     return mayReadReceipts(receiptAccess(this.context, session), topicFilter);
   }
 
-  /** Too many wait for this session: what is left of a message's receipts is its final tally. */
-  private collapses(session: Session, { kind, publisherKey, sequence }: ReceiptReference): boolean {
+  /**
+   * Too many wait for this session: what is left of a message's receipts is its final tally. A replay, which rests while
+   * its receipts wait, leaves out nothing.
+   */
+  private collapses(session: Session, { kind, publisherKey, sequence, replay }: ReceiptReference): boolean {
+    if (replay) return false;
     queueLength(this.context, session);
     if (session.waitingReceipts < this.context.settings.receipts.maxWaiting) return false;
-    if (kind === ReceiptKind.finalTally) return false;
+    // Of a message for nobody the first tally is the final one.
+    const isFinal = kind === ReceiptKind.finalTally || this.context.records.find(publisherKey, sequence)?.matched === 0;
+    if (isFinal) return false;
     this.context.metrics.receiptsCollapsed++;
     this.context.records.collapse(publisherKey, sequence);
     return true;

@@ -220,3 +220,38 @@ t.test('collapsing counts what waits after a restart too', async (t) => {
   await back.settle();
   t.equal(broker.metrics.receiptsCollapsed, 2);
 });
+
+t.test('what must come does not collapse: the only tally of a message for nobody, and replays', async (t) => {
+  const broker = await startTimedBroker(t, { receipts: { maxWaiting: 2 } });
+  const options = { expiry: 1000, receiveMaximum: 1, acknowledges: false };
+  const pub = await Peer.join(t, broker, 'pub', options);
+  await pub.subscribe('$receipts/~/#');
+  const ids = [];
+  for (let at = 0; at < 5; at++) ids.push((await track(pub, 'nobody')).id);
+  const tellAll = async (): Promise<string[]> => {
+    const told = [];
+    while (told.length < ids.length) {
+      const message = await pub.take();
+      pub.acknowledge(message);
+      told.push(message.topic.split('/')[2] ?? '');
+    }
+    return told;
+  };
+  t.same(await tellAll(), ids);
+  const sub = await Peer.join(t, broker, 'sub');
+  for (const filter of ['a/#', 'a/+', 'a/b']) await sub.subscribe(filter);
+  const others = await Promise.all([1, 2, 3].map((at) => Peer.join(t, broker, `sub-${at}`)));
+  for (const other of others) await other.subscribe('a/b');
+  await pub.unsubscribe('$receipts/~/#');
+  const { id } = await track(pub, 'a/b');
+  for (const peer of [sub, ...others]) await peer.settle();
+  await pub.subscribe(`$receipts/~/${id}/#`);
+  const replayed = [];
+  for (let at = 0; at < 5; at++) {
+    const message = await pub.take();
+    pub.acknowledge(message);
+    replayed.push(message.topic.split('/')[3] ?? 'tally');
+  }
+  t.same(replayed.sort(), ['sub', 'sub-1', 'sub-2', 'sub-3', 'tally']);
+  t.equal(broker.metrics.receiptsCollapsed, 0);
+});

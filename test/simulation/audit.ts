@@ -40,6 +40,39 @@ export class Audit {
     this.verdicts = verdicts;
   }
 
+  /** Looks on while records are pruned: the outcomes of one that is finished have been told. */
+  watch({ context }: BrokerCore): void {
+    const { records } = context;
+    const remove = records.remove.bind(records);
+    records.remove = (record, rows) => {
+      const { topicName, counts } = record;
+      if (counts.pending > 0) {
+        this.verdicts.broken('exactly one outcome', `the record of ${topicName} goes with ${counts.pending} pending`);
+      }
+      return remove(record, rows);
+    };
+  }
+
+  private checkBounds({ context }: BrokerCore): void {
+    const { sessions, settings, records } = context;
+    const { maximumQueuedMessages, maximumQueuedBytes, receipts } = settings;
+    const need = (isSo: boolean, what: string): void => {
+      if (!isSo) this.verdicts.broken('queues and records within bounds', what);
+    };
+    for (const { clientId, queueKnown, queueLength, waitingReceipts, queue } of sessions.values()) {
+      const waiting = queueLength - waitingReceipts;
+      if (queueKnown && maximumQueuedMessages > 0) {
+        need(waiting <= maximumQueuedMessages, `${waiting} messages wait for ${clientId}`);
+      }
+      if (maximumQueuedBytes > 0) need(queue.bytes <= maximumQueuedBytes, `${queue.bytes} bytes wait for ${clientId}`);
+    }
+    need(records.size <= receipts.maxRecords, `${records.size} records`);
+    for (const publisherKey of records.publisherKeys()) {
+      const size = records.sizeOf(publisherKey);
+      need(size <= receipts.maxRecordsPerPublisher, `${size} records of one publisher`);
+    }
+  }
+
   /** What holds after every step, and costs next to nothing to look at. */
   quick({ context }: BrokerCore): void {
     for (const session of context.sessions.values()) {
@@ -67,6 +100,7 @@ export class Audit {
     this.checkMessages(store);
     for (const session of context.storedSessions.values()) this.checkSession(core, session);
     this.checkOwners(core, store);
+    this.checkBounds(core);
     for (const whole of recordsOf(core)) this.checkRecord(whole);
   }
 

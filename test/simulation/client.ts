@@ -19,6 +19,8 @@ interface Request {
   readonly subscriptions: readonly SubscriptionFact[];
 }
 
+/** Type and length of a packet below 128 bytes. */
+const headerBytes = 2;
 export const receiptsFilter = '$receipts/~/#';
 
 /** A client: its half of every flow over connections and sessions, and a log of what it saw. */
@@ -47,6 +49,7 @@ export class SimulatedClient {
     this.random = random;
     this.account = env.deliveries.account(role.clientId);
     this.facts = new SessionFacts(env, role.clientId);
+    this.account.maximumPacketSize = role.maximumPacketSize;
     this.account.isAlive = () => this.facts.isAlive;
     const send = (packet: Packet, onTaken?: () => void): void => this.send(packet, onTaken);
     const broken = (what: string): void => this.broken(what);
@@ -109,10 +112,12 @@ export class SimulatedClient {
     this.wire = wire;
     this.facts.wire = wire;
     env.onWire(wire);
-    const { receiveMaximum, topicAliasMaximum } = role;
+    this.inbox.connectedAtMs = env.time.nowMs;
+    const { receiveMaximum, topicAliasMaximum, maximumPacketSize } = role;
     const properties = {
       ...{ sessionExpiryInterval: seconds, topicAliasMaximum },
       ...(receiveMaximum < 65_535 ? { receiveMaximum } : {}),
+      ...(maximumPacketSize > 0 ? { maximumPacketSize } : {}),
     };
     const packet: Packet = {
       ...{ cmd: 'connect', clientId, clean, keepalive: 0, protocolId: 'MQTT' },
@@ -247,6 +252,9 @@ export class SimulatedClient {
 
   private receive(packet: Packet): void {
     this.env.onEvent?.(`${this.role.clientId} gets ${describePacket(packet)}`);
+    const { maximumPacketSize } = this.role;
+    const bytes = (packet.length ?? 0) + headerBytes;
+    if (maximumPacketSize > 0 && bytes > maximumPacketSize) this.broken(`got ${packet.cmd} of ${bytes} bytes`);
     switch (packet.cmd) {
       case 'connack':
         this.onConnack(packet.sessionPresent, packet.reasonCode ?? packet.returnCode ?? 0);

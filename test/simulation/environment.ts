@@ -1,6 +1,7 @@
 import type { Packet } from 'mqtt-packet';
 import type { ConnectionParts } from '../../lib/net/connection-parts.js';
 import type { Deliveries } from './deliveries.js';
+import type { Plan } from './plan.js';
 import type { Publication, PublishChoice } from './publication.js';
 import type { Receipts } from './receipts.js';
 import type { RetainedFacts } from './retained.js';
@@ -11,6 +12,7 @@ import type { Wire } from './wire.js';
 
 /** What a client sees of its world. */
 export interface Environment {
+  readonly plan: Plan;
   readonly time: SimulatedTime;
   readonly verdicts: Verdicts;
   readonly deliveries: Deliveries;

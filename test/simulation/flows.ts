@@ -1,8 +1,11 @@
 import type { Packet, UserProperties } from 'mqtt-packet';
 import type { Environment } from './environment.js';
 import type { InboxPort } from './inbox.js';
+import { keepsFewRecords } from './plan.js';
 import type { Publication } from './publication.js';
 import type { Role } from './role.js';
+
+const quotaExceeded = 0x97;
 
 /** A publish between PUBLISH and its last acknowledgement. */
 interface Flow {
@@ -85,7 +88,9 @@ export class Flows {
     if (id !== undefined) env.receipts.names.set(id.toString(), publication.name);
     // A hold's failure says that not all have the message; without a hold the broker has not taken it.
     const isTaken = reasonCode < 0x80 || (publication.hold && reasonCode === 0x83);
-    if (!isTaken && env.isWell()) this.port.broken(`${publication.name} was refused with ${reasonCode}`);
+    const isOneRecordMore = reasonCode === quotaExceeded && publication.receipt !== null && keepsFewRecords(env.plan);
+    if (!isTaken && !isOneRecordMore && env.isWell())
+      this.port.broken(`${publication.name} was refused with ${reasonCode}`);
     if (cmd === 'puback' || reasonCode >= 0x80) this.open.delete(messageId);
     else {
       flow.isReleased = true;
@@ -94,7 +99,7 @@ export class Flows {
     }
     if (!isTaken) return;
     if (publication.retain) env.retained.onTaken(publication, env.batch());
-    env.deliveries.onTaken(publication, env.time.events, env.batch());
+    env.deliveries.onTaken(publication, env.time.events, env.batch(), env.time.nowMs);
   }
 
   onPubcomp(messageId: number): void {

@@ -29,6 +29,8 @@ function receiptIdOf(packet: IPublishPacket): string | null {
 export class Inbox {
   /** True while nothing is acknowledged. */
   isStalled = false;
+  /** When its connection was asked for. */
+  connectedAtMs = 0;
   readonly answerable: Answerable[] = [];
   private readonly env: Environment;
   private readonly role: Role;
@@ -88,6 +90,7 @@ export class Inbox {
       const { receiveMaximum } = this.role;
       if (this.inflight.size > receiveMaximum)
         this.port.broken(`has ${this.inflight.size} in flight of ${receiveMaximum}`);
+      this.checkBytes();
       this.refused.delete(messageId);
     }
     const held = qos === 2 ? this.held.get(messageId) : undefined;
@@ -111,6 +114,7 @@ export class Inbox {
     // What clears a retained message has no name.
     if (name === '') return null;
     const { qos, dup, retain } = packet;
+    this.checkExpiry(name, dup);
     const ids = packet.properties?.subscriptionIdentifier ?? [];
     const subscriptionIds = typeof ids === 'number' ? [ids] : ids;
     env.wills.onArrived(name, env.time.nowMs);
@@ -121,6 +125,22 @@ export class Inbox {
     env.receipts.names.set(id, name);
     this.answerable.push({ name, id, group });
     return group;
+  }
+
+  /** Bytes in flight have a bound; one message alone may be larger. */
+  private checkBytes(): void {
+    const { maximumInflightBytes = 0 } = this.env.plan.options;
+    if (maximumInflightBytes === 0 || this.inflight.size < 2) return;
+    let bytes = 0;
+    for (const name of this.inflight.values()) bytes += name.length;
+    if (bytes > maximumInflightBytes) this.port.broken(`has ${bytes} bytes in flight of ${maximumInflightBytes}`);
+  }
+
+  /** What had expired before there was this connection can not have been sent before it had. */
+  private checkExpiry(name: string, dup: boolean): void {
+    const { expiry = 0, takenAtMs = 0 } = this.env.deliveries.find(name) ?? {};
+    if (expiry === 0 || takenAtMs === 0 || dup || this.connectedAtMs <= takenAtMs + expiry * 1000) return;
+    this.env.verdicts.broken('nothing comes that has expired', `${this.role.clientId} gets ${name}`);
   }
 
   /** A client refuses the same messages whenever they come; what an application needs for its own business never. */

@@ -1,4 +1,4 @@
-import type { Row } from '../../lib/receipts/record.js';
+import type { Row, TrackedRecord } from '../../lib/receipts/record.js';
 import { ReceiptState, stateNames } from '../../lib/receipts/states.js';
 import { recordsOf, type Whole } from './audit.js';
 import type { SimulatedClient } from './client.js';
@@ -10,6 +10,8 @@ const restExpirySeconds = 1_000_000;
 const maxPendingMs = 3_600_000;
 /** Longer than any hold or deadline. */
 const restMs = 400_000;
+/** How long a PUBACK is held where no deadline is given. */
+const defaultHoldSeconds = 30;
 
 /** Ends all faults, brings everybody back, lets what is open be finished, and checks what must be so in the end. */
 export function judge(world: World): void {
@@ -17,7 +19,7 @@ export function judge(world: World): void {
   settle(world);
   const { verdicts } = world;
   if (verdicts.found.length > 0) return;
-  world.deliveries.checkPaid();
+  world.deliveries.checkPaid(world.drops);
   checkWaiting(world);
   world.probe();
   // What waits for applications that never answer ends as lost.
@@ -54,7 +56,7 @@ function settle(world: World): void {
       }
     });
     world.pass(1500);
-    quiet = isAtRest() && world.deliveries.isPaid ? quiet + 1 : 0;
+    quiet = isAtRest() && world.deliveries.isPaid(world.drops) ? quiet + 1 : 0;
   }
   if (verdicts.found.length > 0 || isAtRest()) return;
   const busy = clients.map((client) => unrest(world, client)).filter((text) => text !== null);
@@ -92,7 +94,9 @@ function checkWaiting({ core, verdicts }: World): void {
 function checkRecords(world: World): void {
   const { core, verdicts, receipts } = world;
   if (core === null) return;
-  for (const whole of recordsOf(core)) {
+  const wholes = recordsOf(core);
+  if (!receipts.isBlurred && world.isWell()) checkHolds(world, wholes);
+  for (const whole of wholes) {
     const { record, rows } = whole;
     for (const { state, cause } of rows) world.countOutcome(`${stateNames[state]} ${cause ?? ''}`.trim());
     if (record.counts.pending > 0) {
@@ -138,6 +142,9 @@ function checkTruth(world: World, name: string, { rows, id }: Whole): void {
     if (state === ReceiptState.processed) need(answered(row, true), `${text}: not answered`);
     if (cause === 'application') need(answered(row, false), `${text}: not answered`);
     if (state === ReceiptState.sent) need(qos === 0, `${text} at QoS ${qos}`);
+    const { maximumPacketSize = 0 } = world.clients.find(({ role }) => role.clientId === to)?.role ?? {};
+    if (cause === 'queue-full') need(deliveries.mayDrop, text);
+    if (cause === 'too-large') need(maximumPacketSize > 0, text);
     if (state === ReceiptState.expired) need((publication?.expiry ?? 1) > 0, `${text}: could not expire`);
     if (state >= ReceiptState.expired && sentAtMs === 0 && group === null) {
       const hasCome = receipts.arrived.has(`${to} ${id}`);
@@ -174,7 +181,26 @@ function checkTold(world: World, name: string, { record, rows, id }: Whole): voi
   if (JSON.stringify({ ...counts, ...record.counts }) !== JSON.stringify(counts)) {
     verdicts.broken('every tally adds up', `${text}: ${JSON.stringify(final)} of ${JSON.stringify(record.counts)}`);
   }
+  // Where too many waited, what is left of them is the final tally.
+  if (final.body.collapsed === true) return;
   for (const row of rows) checkRowTold(world, text, row, told);
+}
+
+/** A held message that its publisher sent again before it was answered is no new message. */
+function checkHolds({ deliveries, receipts, verdicts }: World, wholes: readonly Whole[]): void {
+  const former = new Map<string, TrackedRecord>();
+  for (const { record, id } of wholes.toSorted((one, other) => one.record.sequence - other.record.sequence)) {
+    const name = receipts.names.get(id) ?? '';
+    const publication = deliveries.find(name);
+    if (publication?.hold !== true) continue;
+    const before = former.get(name);
+    former.set(name, record);
+    if (before === undefined) continue;
+    const heldUntilMs = before.acceptedAtMs + (publication.deadline || defaultHoldSeconds) * 1000;
+    const isAnswered = before.finalAtMs > 0 && before.finalAtMs <= record.acceptedAtMs;
+    if (isAnswered || record.acceptedAtMs >= heldUntilMs) continue;
+    verdicts.broken('a held message is published once', `${name} is ${id} too, before its hold was over`);
+  }
 }
 
 function checkRowTold({ verdicts }: World, text: string, row: Row, told: readonly Told[]): void {

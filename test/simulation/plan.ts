@@ -42,19 +42,41 @@ export interface Plan {
 }
 
 const saltMax = 2 ** 32;
+/** Room for a message without requests, and for no receipt. */
+const smallPacketBytes = 64;
 
 function newRole(random: Random, at: number): Role {
   const version = random.pick([5, 5, 5, 4] as const);
   const is5 = version === 5;
+  const maximumPacketSize = is5 ? random.pick([0, 0, 0, 0, 0, smallPacketBytes]) : 0;
   return {
     clientId: `c${at}`,
     version,
     receiveMaximum: is5 ? random.pick([1, 2, 3, 65_535, 65_535]) : 65_535,
     topicAliasMaximum: is5 ? random.pick([0, 0, 2]) : 0,
+    maximumPacketSize,
     answerMs: random.pick([0, 5, 50]),
     refusesOneIn: random.pick([0, 0, 4]),
-    followsReceipts: is5 && random.chance(0.6),
+    // A receipt is larger than such a packet.
+    followsReceipts: is5 && maximumPacketSize === 0 && random.chance(0.6),
     expirySeconds: random.pick([0, 20, 600, 1_000_000, 1_000_000]),
+  };
+}
+
+/** Bounds that a few clients can fill: most worlds have none of them. */
+function newBounds(random: Random): BrokerOptions {
+  const [maximumQueuedMessages, maximumQueuedBytes] = random.pick([
+    ...[[0, 0] as const, [0, 0] as const, [0, 0] as const, [0, 0] as const],
+    ...[[3, 0] as const, [0, 30] as const],
+  ]);
+  const maxRecords = random.pick([1_000_000, 1_000_000, 1_000_000, 8]);
+  return {
+    ...{ maximumQueuedMessages, maximumQueuedBytes },
+    maximumInflightBytes: random.pick([0, 0, 0, 20]),
+    receipts: {
+      ...{ maxPending: 3600, retention: 1_000_000, maxRecords, maxRecordsPerPublisher: Math.ceil(maxRecords / 2) },
+      maxWaiting: random.pick([10_000, 10_000, 10_000, 5]),
+    },
   };
 }
 
@@ -64,7 +86,7 @@ function newOptions(random: Random): BrokerOptions {
     receiveMaximum: random.pick([1024, 1024, 80]),
     maximumInflightMessages: random.pick([1024, 1024, 2]),
     maximumOutboxBytes: 4096,
-    receipts: { maxPending: 3600, retention: 1_000_000 },
+    ...newBounds(random),
   };
 }
 
@@ -72,6 +94,11 @@ function newOptions(random: Random): BrokerOptions {
 function newMixture(random: Random): [ActionName, number][] {
   const names = Object.keys(weights) as ActionName[];
   return names.map((name) => [name, weights[name] * random.pick([0, 0.5, 1, 1, 1, 3])]);
+}
+
+/** True if the broker may have no room for the record of one more message. */
+export function keepsFewRecords({ options }: Plan): boolean {
+  return (options.receipts?.maxRecords ?? Number.POSITIVE_INFINITY) < 1000;
 }
 
 /** The plan that belongs to a seed. */

@@ -22,6 +22,8 @@ export interface Publication {
   sentAt: number;
   /** Event at which the publisher had its acknowledgement; 0 before. */
   takenAt: number;
+  /** The same as time, in ms; 0 before. */
+  takenAtMs: number;
   /** Clients that are surely among its recipients; known once it is acknowledged. */
   recipients: readonly string[];
 }
@@ -55,7 +57,7 @@ export type SubscriptionChoice = Pick<
 /** What a client decides about a message. */
 export type PublishChoice = Omit<
   Publication,
-  'name' | 'stream' | 'n' | 'clientId' | 'sentAt' | 'takenAt' | 'recipients'
+  'name' | 'stream' | 'n' | 'clientId' | 'sentAt' | 'takenAt' | 'takenAtMs' | 'recipients'
 >;
 
 const never = Number.POSITIVE_INFINITY;
@@ -75,4 +77,17 @@ export function matches({ topicFilter, group }: SubscriptionFact, topic: string)
   if (isOpen) filter.pop();
   if (isOpen ? levels.length < filter.length : levels.length !== filter.length) return false;
   return filter.every((level, index) => level === '+' || level === levels[index]);
+}
+
+/** Bytes of a user property. */
+const propertyBytes = (name: string, value: string): number => 5 + name.length + value.length;
+
+/** Bytes that a message surely fits into, with what the broker may add: an alias and identifiers of subscriptions. */
+export function packetBytesMax({ topic, name, receipt, hold, deadline, expiry }: Publication): number {
+  const added = 3 + 5 * 2;
+  const request =
+    (receipt === null ? 0 : propertyBytes('receipt', receipt)) +
+    (hold ? propertyBytes('receipt-hold', 'true') : 0) +
+    (deadline > 0 ? propertyBytes('receipt-deadline', String(deadline)) : 0);
+  return 2 + 2 + topic.length + 2 + 2 + added + (expiry > 0 ? 5 : 0) + request + name.length;
 }

@@ -13,6 +13,7 @@ interface Body {
   readonly pending: number;
   readonly final?: boolean;
   readonly overdue?: boolean;
+  readonly collapsed?: boolean;
 }
 
 /** A receipt or tally as a publisher's application got it: once, whatever the transport repeated. */
@@ -50,6 +51,8 @@ export class Receipts implements Lossy {
   readonly names = new Map<string, string>();
   /** True after a crash that lost what was told: from then on nothing can be said about what has been told. */
   isBlurred = false;
+  /** True if so few receipts may wait that some are left out, a first tally among them. */
+  mayCollapse = false;
   private readonly verdicts: Verdicts;
   private receipts = 0;
 
@@ -101,7 +104,7 @@ export class Receipts implements Lossy {
     if (before.some((told) => told.to === null && told.body.final === true)) {
       this.verdicts.broken('the final tally comes last, once', `after it ${text}`);
     }
-    if (before.length === 0 && !retain && to !== null) {
+    if (before.length === 0 && !retain && to !== null && !this.mayCollapse) {
       this.verdicts.broken('the first tally comes first', text);
     }
     const isRepeat = before.some(

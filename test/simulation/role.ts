@@ -7,6 +7,8 @@ export interface Role {
   /** 65535 for none. */
   readonly receiveMaximum: number;
   readonly topicAliasMaximum: number;
+  /** Largest packet that it takes, in bytes; 0 for no bound. */
+  readonly maximumPacketSize: number;
   /** How long it takes to acknowledge, at most. */
   readonly answerMs: number;
   /** It refuses one message in so many; 0 for none. */

@@ -26,6 +26,8 @@ export class SessionFacts {
   private isEnded = false;
   private connecting = { clean: false, expirySeconds: 0, expectsNone: false, sentAtMs: 0, overAtMs: 0 };
   private longestSeconds = 0;
+  /** Longest expiry of a CONNECT since the last CONNACK: the broker may have taken any of them. */
+  private attemptedSeconds = 0;
 
   constructor(env: Environment, clientId: string) {
     this.env = env;
@@ -43,6 +45,7 @@ export class SessionFacts {
     this.connecting = { clean, expirySeconds, expectsNone: this.isEnded, sentAtMs: nowMs, overAtMs };
     this.isEnded = false;
     this.overAtMs = Number.POSITIVE_INFINITY;
+    this.attemptedSeconds = Math.max(this.attemptedSeconds, expirySeconds);
     if (clean || expirySeconds === 0) this.isEstablished = false;
     // The CONNECT may be taken and its CONNACK not come.
     this.aliveUntilMs = Math.min(this.aliveUntilMs, nowMs + durationMs(expirySeconds));
@@ -59,7 +62,7 @@ export class SessionFacts {
       const why = clean ? 'a clean start' : expectsNone ? 'its end' : 'its expiry';
       verdicts.broken('no session resurrected', `${this.clientId} has a session after ${why}`);
     }
-    this.expirySeconds = this.longestSeconds = expirySeconds;
+    this.expirySeconds = this.longestSeconds = this.attemptedSeconds = expirySeconds;
     this.isEstablished = expirySeconds > 0;
     this.isEnded = expirySeconds === 0;
     this.aliveUntilMs = Number.POSITIVE_INFINITY;
@@ -91,16 +94,24 @@ export class SessionFacts {
     this.overAtMs = this.env.time.nowMs + durationMs(longest) + slackMs;
   }
 
-  /** The broker died: when it noticed what is forgotten with it, and every connection is over, seen or not. */
-  onCrash(): void {
+  /**
+   * The broker died: when it noticed is forgotten with it, and every connection is over, seen or not; it counts from its
+   * next start at the latest.
+   * @param downMs until that
+   */
+  onCrash(downMs: number): void {
     this.onClosed();
-    this.overAtMs = Number.POSITIVE_INFINITY;
+    const longest = Math.max(this.longestSeconds, this.attemptedSeconds);
+    const overAtMs = this.env.time.nowMs + downMs + durationMs(longest) + slackMs;
+    this.overAtMs = this.env.isWell() ? overAtMs : Number.POSITIVE_INFINITY;
     this.connecting = { ...this.connecting, overAtMs: Number.POSITIVE_INFINITY };
   }
 
   /** Committed batches are lost: nothing is certain. */
   blur(): void {
-    this.onCrash();
+    this.onClosed();
+    this.overAtMs = Number.POSITIVE_INFINITY;
+    this.connecting = { ...this.connecting, overAtMs: Number.POSITIVE_INFINITY };
     this.isEstablished = false;
     this.isEnded = false;
     this.connecting = { ...this.connecting, expectsNone: false };

@@ -27,6 +27,8 @@ import type { Wire } from './wire.js';
 
 /** Steps between looks at everything. */
 const auditEvery = 200;
+/** No client of a world has so many receipts waiting. */
+const waitingMin = 10_000;
 
 /** One broker process. */
 interface Process {
@@ -58,6 +60,8 @@ export class World implements Environment {
   private readonly numbers = new Map<string, number>();
   private process: Process | null = null;
   private hasFailed = false;
+  /** By brokers that have died. */
+  private dropped = 0;
   /** Connections of the present process, ended ones among them. */
   private wires: Wire[] = [];
 
@@ -73,6 +77,9 @@ export class World implements Environment {
         this.deliveries.everDurable.add(decodeMessage(0, value).payload.toString());
       }
     };
+    const { maximumQueuedMessages = 0, maximumQueuedBytes = 0 } = plan.options;
+    this.receipts.mayCollapse = (plan.options.receipts?.maxWaiting ?? waitingMin) < waitingMin;
+    this.deliveries.mayDrop = maximumQueuedMessages + maximumQueuedBytes > 0;
     this.clients = plan.roles.map((role) => new SimulatedClient(this, role, this.randomFor(role.clientId)));
     this.start();
   }
@@ -115,7 +122,7 @@ export class World implements Environment {
       n,
       clientId,
       sentAt: this.time.events,
-      takenAt: 0,
+      ...{ takenAt: 0, takenAtMs: 0 },
       recipients: [],
     };
   }
@@ -141,6 +148,7 @@ export class World implements Environment {
     if (process === null) return;
     this.crashes++;
     process.clock.kill();
+    this.dropped += process.core.context.metrics.droppedQueueFull;
     this.process = null;
     const before = disk.reported;
     const last = disk.crash(losesPower);
@@ -151,7 +159,7 @@ export class World implements Environment {
     this.wires = [];
     this.receipts.onCrash(last);
     this.wills.onCrash(last, this.time.nowMs);
-    for (const client of this.clients) client.facts.onCrash();
+    for (const client of this.clients) client.facts.onCrash(downMs);
     if (isLossy) {
       for (const fact of [this.deliveries, this.receipts, this.retained, this.wills]) fact.forgetAfter(last);
       for (const client of this.clients) client.blur();
@@ -164,6 +172,11 @@ export class World implements Environment {
     this.disk.isFull = true;
     this.hasFailed = true;
     this.deliveries.mayRefuse = true;
+  }
+
+  /** Deliveries refused because a queue was full. */
+  get drops(): number {
+    return this.dropped + (this.core?.context.metrics.droppedQueueFull ?? 0);
   }
 
   /** What a new subscriber is told to be retained. */
@@ -205,6 +218,7 @@ export class World implements Environment {
     const log: Log = { ...silentLog, error: (fields, message) => this.onError(fields, message) };
     const core = new BrokerCore(this.settings, this.disk.store, clock, log);
     core.start();
+    this.audit.watch(core);
     const yields = new TurnYields(core.context);
     const shared = { pool: new BufferPool(), topics: new TopicCache(16), yields, ...sharedViews() };
     this.process = { clock, core, parts: { core, log, ...shared, onClosed: () => undefined } };
