@@ -168,18 +168,18 @@ export class ReceiptDelivery {
   }
 
   /**
-   * Too many wait for this session: what is left of a message's receipts is its final tally. A replay, which rests while
-   * its receipts wait, leaves out nothing.
+   * Too many wait for this session: what is left of a message's receipts is its final tally. A replay, which rests
+   * while its receipts wait, leaves out nothing.
    */
   private collapses(session: Session, { kind, publisherKey, sequence, replay }: ReceiptReference): boolean {
     if (replay) return false;
     queueLength(this.context, session);
     if (session.waitingReceipts < this.context.settings.receipts.maxWaiting) return false;
     // Of a message for nobody the first tally is the final one.
-    const isFinal = kind === ReceiptKind.finalTally || this.context.records.find(publisherKey, sequence)?.matched === 0;
-    if (isFinal) return false;
-    this.context.metrics.receiptsCollapsed++;
-    this.context.records.collapse(publisherKey, sequence);
+    const { records, metrics } = this.context;
+    if (kind === ReceiptKind.finalTally || records.find(publisherKey, sequence)?.matched === 0) return false;
+    metrics.receiptsCollapsed++;
+    records.collapse(publisherKey, sequence);
     return true;
   }
 }

@@ -133,8 +133,8 @@ export class Audit {
   }
 
   /** A session in memory and its rows say the same. */
-  private checkSession({ context }: BrokerCore, session: Session): void {
-    const { persistence } = context;
+  private checkSession(core: BrokerCore, session: Session): void {
+    const { persistence } = core.context;
     const { clientId, number } = session;
     const rows = persistence.readDeliveries(number, 0, Number.MAX_SAFE_INTEGER);
     const ids = rows.filter(({ packetId }) => packetId > 0).map(({ packetId }) => packetId);
@@ -164,6 +164,7 @@ export class Audit {
         );
       }
     }
+    this.checkQueueBytes(core, session);
     if (session.link !== null) this.checkInflight(session, rows);
     if (!session.restored) {
       const held = persistence.readInbound(number).filter(({ kind }) => kind === 0);
@@ -173,6 +174,21 @@ export class Audit {
         this.verdicts.broken('memory and store agree', `${clientId} holds ${open}, stored are ${stored}`);
       }
     }
+  }
+
+  /** What is counted of a queue is what waits in it. */
+  private checkQueueBytes(
+    { context: { persistence } }: BrokerCore,
+    { clientId, queueKnown, queue, number }: Session,
+  ): void {
+    if (!queueKnown) return;
+    let bytes = 0;
+    for (const { state, kind, messageSequence } of persistence.readDeliveries(number, 0, Number.MAX_SAFE_INTEGER)) {
+      if (state !== DeliveryState.queued || kind === DeliveryKind.receipt) continue;
+      bytes += persistence.readMessage(messageSequence)?.payload.length ?? 0;
+    }
+    if (bytes === queue.bytes) return;
+    this.verdicts.broken('memory and store agree', `${queue.bytes} bytes wait for ${clientId}, stored are ${bytes}`);
   }
 
   private checkInflight(

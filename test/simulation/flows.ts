@@ -85,6 +85,7 @@ export class Flows {
     flow.due--;
     const { publication } = flow;
     const { 'receipt-id': id } = properties;
+    this.checkHeld(publication, reasonCode, properties);
     if (id !== undefined) env.receipts.names.set(id.toString(), publication.name);
     // A hold's failure says that not all have the message; without a hold the broker has not taken it.
     const isTaken = reasonCode < 0x80 || (publication.hold && reasonCode === 0x83);
@@ -100,6 +101,17 @@ export class Flows {
     if (!isTaken) return;
     if (publication.retain) env.retained.onTaken(publication, env.batch());
     env.deliveries.onTaken(publication, env.time.events, env.batch(), env.time.nowMs);
+  }
+
+  /** PUBACK of a held message: it says success only if all who were to get it have it. */
+  private checkHeld({ name, hold }: Publication, reasonCode: number, properties: UserProperties): void {
+    if (!hold || reasonCode !== 0) return;
+    const { 'receipt-delivered': delivered, 'receipt-failed': failed, 'receipt-pending': pending } = properties;
+    // They are left out of a PUBACK that would be too large.
+    if (delivered === undefined && this.role.maximumPacketSize > 0) return;
+    if (Number(delivered) > 0 && failed === '0' && pending === '0') return;
+    const text = `delivered ${delivered}, failed ${failed}, pending ${pending}`;
+    this.env.verdicts.broken('a hold ends with the outcome', `${name} succeeded with ${text}`);
   }
 
   onPubcomp(messageId: number): void {

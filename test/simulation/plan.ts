@@ -11,7 +11,7 @@ const weights = {
     subscribe: 6,
     unsubscribe: 3,
     connect: 9,
-    takeOver: 2,
+    takeOver: 4,
     cut: 4,
     disconnect: 3,
   },

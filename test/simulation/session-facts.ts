@@ -95,8 +95,8 @@ export class SessionFacts {
   }
 
   /**
-   * The broker died: when it noticed is forgotten with it, and every connection is over, seen or not; it counts from its
-   * next start at the latest.
+   * The broker died: when it noticed is forgotten with it, and every connection is over, seen or not; time counts from
+   * its next start at the latest.
    * @param downMs until that
    */
   onCrash(downMs: number): void {

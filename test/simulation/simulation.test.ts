@@ -8,6 +8,7 @@ const perTest = 25;
 /** Everything that may become of a tracked delivery must happen somewhere, or nothing is checked about it. */
 const outcomes = [
   ...['delivered', 'processed', 'rejected', 'rejected application', 'sent', 'expired', 'dropped offline'],
+  ...['dropped queue-full', 'dropped too-large'],
   ...['clean-start', 'taken-over', 'session-expired', 'disconnected', 'broker-restart', 'unanswered'].map(
     (cause) => `lost ${cause}`,
   ),
