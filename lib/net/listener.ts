@@ -120,7 +120,10 @@ export class Listener {
     const { path = defaultWebSocketPath, allowedOrigins } = this.settings;
     const { timers } = this.connections.parts.core.context;
     const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
-    return new Upgrades(options, timers, (stream, origin) => this.connections.start(stream, origin, this.parts));
+    return new Upgrades(options, timers, {
+      onStream: (stream, origin) => this.connections.start(stream, origin, this.parts),
+      onRefused: (address, reason) => this.connections.refused(address, reason),
+    });
   }
 
   private onSocket(socket: Socket): void {

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { Timers } from '../broker/timers.js';
@@ -14,6 +15,12 @@ const frameSlackBytes = 64 * 1024;
 const subprotocols = ['mqtt', 'mqttv3.1'] as const;
 
 const statusTexts: Readonly<Record<number, string>> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found' };
+/** What the log has of them. */
+const refusals: Readonly<Record<number, string>> = {
+  400: 'it does not offer the subprotocol mqtt',
+  403: 'its page comes from an origin that is not in allowedOrigins',
+  404: 'it asks for another path',
+};
 
 export interface UpgradeOptions {
   /** Path of the request, without its query. */
@@ -26,9 +33,19 @@ export interface UpgradeOptions {
   readonly timeoutMs: number;
 }
 
+/** What comes of HTTP requests. */
+export interface UpgradeOutcomes {
+  /** A WebSocket stands. */
+  onStream(stream: Duplex, origin: Origin): void;
+  /** A connection has become none. */
+  onRefused(address: string, reason: string): void;
+}
+
 /** A socket whose request has not come. */
 interface Wait {
   readonly origin: Origin;
+  /** Why it becomes no WebSocket, if it ends now; null for who has not said anything yet, and need not be told of. */
+  refusal: string | null;
   end(): void;
 }
 
@@ -36,16 +53,15 @@ interface Wait {
 export class Upgrades {
   private readonly options: UpgradeOptions;
   private readonly timers: Timers;
-  /** Called with each WebSocket and where it comes from. */
-  private readonly onStream: (stream: Duplex, origin: Origin) => void;
+  private readonly outcomes: UpgradeOutcomes;
   private readonly http: Server;
   private readonly webSockets: WebSocketServer;
   private readonly waits = new Map<Duplex, Wait>();
 
-  constructor(options: UpgradeOptions, timers: Timers, onStream: (stream: Duplex, origin: Origin) => void) {
+  constructor(options: UpgradeOptions, timers: Timers, outcomes: UpgradeOutcomes) {
     this.options = options;
     this.timers = timers;
-    this.onStream = onStream;
+    this.outcomes = outcomes;
     // It never listens: sockets are given to it. Its own time limits, which need listening, are not relied on.
     this.http = createServer({ maxHeaderSize: headerBytesMax }, refuseRequest);
     this.http.on('upgrade', this.onUpgrade);
@@ -66,21 +82,32 @@ export class Upgrades {
   }
 
   /** Waits for the request on a socket, plain or TLS. */
-  take(socket: Duplex, origin: Origin): void {
-    const timer = this.timers.after(this.options.timeoutMs, () => socket.destroy());
-    const onClose = (): void => this.endWait(socket);
+  take(socket: Socket, origin: Origin): void {
+    const timer = this.timers.after(this.options.timeoutMs, () => {
+      wait.refusal = 'no request for a WebSocket in time';
+      socket.destroy();
+    });
+    const onClose = (): void => {
+      this.endWait(socket);
+      const reason = wait.refusal ?? (socket.bytesRead > 0 ? 'what it sent makes no WebSocket' : null);
+      if (reason !== null) this.outcomes.onRefused(origin.address, `WebSocket: ${reason}`);
+    };
     socket.once('close', onClose);
     const end = (): void => {
       this.timers.cancel(timer);
       socket.removeListener('close', onClose);
     };
-    this.waits.set(socket, { origin, end });
+    const wait: Wait = { origin, refusal: null, end };
+    this.waits.set(socket, wait);
     this.http.emit('connection', socket);
   }
 
   /** Cuts the sockets whose request has not come. */
   cut(): void {
-    for (const socket of this.waits.keys()) socket.destroy();
+    for (const socket of [...this.waits.keys()]) {
+      this.endWait(socket);
+      socket.destroy();
+    }
   }
 
   private endWait(socket: Duplex): void {
@@ -89,16 +116,17 @@ export class Upgrades {
   }
 
   private readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const wait = this.waits.get(socket);
+    if (wait === undefined) return;
     const status = this.check(request);
     if (status !== null) {
+      wait.refusal = refusals[status] ?? null;
       refuseUpgrade(socket, status);
       return;
     }
-    const wait = this.waits.get(socket);
-    if (wait === undefined) return;
     this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.endWait(socket);
-      this.onStream(new WebSocketStream(webSocket), wait.origin);
+      this.outcomes.onStream(new WebSocketStream(webSocket), wait.origin);
     });
   };
 

@@ -2,10 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { escapeControls, formatLine } from '../../bin/log.js';
+import { type Log, silentLog } from '../../lib/base/log.js';
+import { Broker } from '../../lib/index.js';
 import { startChild } from '../helpers/broker.js';
 import { connected } from '../helpers/client.js';
 import { temporaryDirectory } from '../helpers/command.js';
 import { ack, connect, property, publish } from '../helpers/packets.js';
+import { dial, dialAndSend } from '../helpers/scenes.js';
 import { WireClient } from '../helpers/wire-client.js';
 
 const evil = 'a\u001b[31m\u009b\u007f\u202e"}\n{"level":60';
@@ -115,3 +118,33 @@ for (const format of ['json', 'pretty'] as const) {
     }
   });
 }
+
+const upgrade = (path: string, ...lines: string[]): string =>
+  [`GET ${path} HTTP/1.1`, 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', ...lines, '', ''].join('\r\n');
+
+t.test('what becomes no WebSocket is counted and told, with its address and why', async (t) => {
+  const lines: object[] = [];
+  const log: Log = { ...silentLog, warn: (fields, message) => lines.push({ ...fields, message }) };
+  const listener = { type: 'ws' as const, port: 0, allowedOrigins: ['https://app.example'] };
+  const cases: [string, RegExp][] = [
+    [upgrade('/x'), /another path/],
+    [upgrade('/mqtt', 'Origin: https://evil.example'), /not in allowedOrigins/],
+    [upgrade('/mqtt'), /subprotocol mqtt/],
+    [upgrade('/mqtt', 'Sec-WebSocket-Protocol: mqtt'), /makes no WebSocket/],
+    ['GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n', /makes no WebSocket/],
+    ['NONSENSE\r\n\r\n', /makes no WebSocket/],
+  ];
+  for (const [bytes, reason] of cases) {
+    const broker = new Broker({ memory: true, log, listeners: [listener] });
+    const place = await broker.listen();
+    const client = await dialAndSend(t, place, Buffer.from(bytes));
+    await client.rest();
+    // Who only looks whether somebody listens is not worth a line.
+    const quiet = await dial(t, place);
+    quiet.end();
+    await quiet.expectClose();
+    await broker.close();
+    t.match(lines.splice(0), [{ message: 'connection refused', address: /^127\.0\.0\.1:\d+$/, reason }], bytes);
+    t.equal(broker.metrics.connectionsRefused, 1);
+  }
+});
