@@ -27,6 +27,14 @@ function connectTransient(port: number, clientId: string, willTopic: string): Pr
   return connectAsync(options(port, clientId, { clean: true, will }));
 }
 
+/** Fails if the broker closes the connection before the work is done: MQTT.js would wait for ever. */
+async function during(client: MqttClient, work: Promise<void>): Promise<void> {
+  const closed = new Promise<never>((_, reject) => {
+    client.once('close', () => reject(new Error(`${client.options.clientId}: the connection was closed`)));
+  });
+  await Promise.race([work, closed]);
+}
+
 /** Cuts the connection without DISCONNECT. */
 async function cut(client: MqttClient): Promise<void> {
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
@@ -52,8 +60,11 @@ async function publishMany(client: MqttClient, number: number, round: number): P
 
 async function runPublisher(port: number, number: number, round: number): Promise<void> {
   const client = await connectTransient(port, `publisher-${number}`, `soak/${number}/will`);
-  await client.subscribeAsync('$receipts/~/+/+', { qos: 1 });
-  await publishMany(client, number, round);
+  const work = async (): Promise<void> => {
+    await client.subscribeAsync('$receipts/~/+/+', { qos: 1 });
+    await publishMany(client, number, round);
+  };
+  await during(client, work());
   if (round % 2 === 0) await cut(client);
   else await client.endAsync();
 }
@@ -61,10 +72,13 @@ async function runPublisher(port: number, number: number, round: number): Promis
 /** Takes what its session kept, and goes again, at times without a word. */
 async function runDurable(port: number, number: number, round: number): Promise<void> {
   const client = await connectDurable(port, `durable-${number}`);
-  await client.subscribeAsync([`soak/${number}/#`, `soak/+/${number}`], { qos: ((number % 2) + 1) as QoS });
-  if (round % 4 === 0) await client.unsubscribeAsync(`soak/+/${number}`);
-  // Without room in its window nothing more would come: two round trips let most of the queue through.
-  await client.publishAsync(`soak/away/${number}`, '', { qos: 1 });
+  const work = async (): Promise<void> => {
+    await client.subscribeAsync([`soak/${number}/#`, `soak/+/${number}`], { qos: ((number % 2) + 1) as QoS });
+    if (round % 4 === 0) await client.unsubscribeAsync(`soak/+/${number}`);
+    // Without room in its window nothing more would come: two round trips let most of the queue through.
+    await client.publishAsync(`soak/away/${number}`, '', { qos: 1 });
+  };
+  await during(client, work());
   if ((round + number) % 2 === 0) await cut(client);
   else await client.endAsync();
 }
@@ -72,8 +86,11 @@ async function runDurable(port: number, number: number, round: number): Promise<
 /** New client identifiers all the time: their sessions must go with their connections. */
 async function runTransient(port: number, number: number, round: number): Promise<void> {
   const client = await connectTransient(port, `transient-${number}-${round}`, `soak/${number}/will`);
-  await client.subscribeAsync(['soak/#', `$share/group-${round % 5}/soak/${number}/+`], { qos: 1 });
-  await client.publishAsync(`soak/${number}/ping`, 'ping', { qos: 1 });
+  const work = async (): Promise<void> => {
+    await client.subscribeAsync(['soak/#', `$share/group-${round % 5}/soak/${number}/+`], { qos: 1 });
+    await client.publishAsync(`soak/${number}/ping`, 'ping', { qos: 1 });
+  };
+  await during(client, work());
   if (round % 2 === 0) await cut(client);
   else await client.endAsync();
 }

@@ -1,6 +1,7 @@
 import { type Store, Table } from '../store/store.js';
 import type { TrackedRecord } from './record.js';
 import {
+  afterKey,
   finishedEntryBytes,
   finishedKey,
   readFinishedEntry,
@@ -10,6 +11,8 @@ import {
 
 /** Records in one row at most. */
 const rowRecordsMax = 1000;
+/** So many more may be listed than there are, before the lists are tidied. */
+const surplusMax = 1000;
 
 /** A row being gone through, oldest records first. */
 interface Head {
@@ -20,16 +23,22 @@ interface Head {
 
 /**
  * The records that have their final tallies, by the time of it: one row of table `finished` for all of a turn. Records
- * that are removed stay listed until everything before them is gone.
+ * that are removed stay listed until everything before them is gone, or `tidy` comes by.
  */
 export class FinishedRecords {
   private readonly store: Store;
   /** Of the open turn. */
   private added: TrackedRecord[] = [];
   private head: Head | null = null;
+  /** Records listed, those that are gone included; after a start as many as there were then. */
+  private listed: number;
+  /** Where `tidy` goes on; null while there is nothing to tidy. */
+  private tidyFrom: Buffer | null = null;
 
-  constructor(store: Store) {
+  /** @param known records that are listed already, as far as one knows */
+  constructor(store: Store, known = 0) {
     this.store = store;
+    this.listed = known;
   }
 
   get hasChanges(): boolean {
@@ -38,6 +47,7 @@ export class FinishedRecords {
 
   /** Lists a record; `putChanges` puts it. */
   add(record: TrackedRecord): void {
+    this.listed++;
     this.added.push(record);
   }
 
@@ -65,6 +75,7 @@ export class FinishedRecords {
     if (this.added.length > 0) this.putChanges();
     if (this.head !== null && this.head.at >= this.head.value.length) {
       this.store.delete(Table.finished, this.head.key);
+      this.listed -= this.head.value.length / finishedEntryBytes;
       this.head = null;
     }
     if (this.head === null) {
@@ -77,5 +88,44 @@ export class FinishedRecords {
 
   skip(): void {
     if (this.head !== null) this.head.at += finishedEntryBytes;
+  }
+
+  /**
+   * Takes a slice of removed records off the lists, if they are many.
+   * @param size records that there are
+   * @param isThere asked for each listed record
+   * @returns true if there is more to do at once
+   */
+  tidy(size: number, isThere: (publisherKey: Buffer, sequence: number) => boolean): boolean {
+    if (this.tidyFrom === null) {
+      if (this.listed <= 2 * size + surplusMax) return false;
+      this.tidyFrom = Buffer.alloc(0);
+    }
+    this.putChanges();
+    this.head = null;
+    for (let left = rowRecordsMax; left > 0; ) {
+      const [row] = this.store.range(Table.finished, this.tidyFrom, null, 1);
+      if (row === undefined) {
+        this.tidyFrom = null;
+        return false;
+      }
+      this.tidyRow(row.key, row.value, isThere);
+      left -= row.value.length / finishedEntryBytes;
+      this.tidyFrom = afterKey(row.key);
+    }
+    return true;
+  }
+
+  private tidyRow(key: Buffer, value: Buffer, isThere: (publisherKey: Buffer, sequence: number) => boolean): void {
+    const kept: Buffer[] = [];
+    for (let at = 0; at < value.length; at += finishedEntryBytes) {
+      const { publisherKey, sequence } = readFinishedEntry(value, at);
+      if (isThere(publisherKey, sequence)) kept.push(value.subarray(at, at + finishedEntryBytes));
+    }
+    this.listed -= value.length / finishedEntryBytes - kept.length;
+    if (kept.length === 0) this.store.delete(Table.finished, key);
+    else if (kept.length * finishedEntryBytes < value.length) {
+      this.store.put(Table.finished, key, Buffer.concat(kept));
+    }
   }
 }

@@ -60,7 +60,7 @@ export class Housekeeping {
 
   /** One slice of upkeep; true if there is more to do at once. */
   run(): boolean {
-    return this.prune() || this.giveUp();
+    return this.prune() || this.records.tidyFinished() || this.giveUp();
   }
 
   private prune(): boolean {

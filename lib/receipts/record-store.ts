@@ -47,8 +47,8 @@ export class RecordStore {
   constructor(store: Store) {
     this.store = store;
     this.recipientRows = new RecipientRows(store);
-    this.finished = new FinishedRecords(store);
     this.loadPublishers();
+    this.finished = new FinishedRecords(store, this.count);
   }
 
   /** Records of all publishers. */
@@ -217,6 +217,13 @@ export class RecordStore {
       if (record !== null) return record;
       this.finished.skip();
     }
+  }
+
+  /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
+  tidyFinished(): boolean {
+    return this.finished.tidy(this.count, (publisherKey, sequence) => {
+      return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
+    });
   }
 
   /** Deletes a record and everything that leads to it; false if rows are left for a further call. */

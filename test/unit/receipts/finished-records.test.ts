@@ -63,3 +63,26 @@ t.test('a turn in which thousands finish takes several rows', async (t) => {
   t.equal(records.first(11), null);
   t.equal(rows(store), 0);
 });
+
+t.test('records that are removed out of turn are taken off the lists once they are many', async (t) => {
+  const store = new MemoryStore();
+  const records = new FinishedRecords(store, 10);
+  for (let sequence = 1; sequence <= 3000; sequence++) {
+    records.add(finished(sequence, sequence));
+    if (sequence % 3 === 0) records.putChanges();
+  }
+  const isThere = (_key: Buffer, sequence: number): boolean => sequence % 100 === 0;
+  t.notOk(records.tidy(1005, isThere), 'twice as many and a thousand are left alone');
+  t.equal(rows(store), 1000);
+  let slices = 0;
+  while (records.tidy(30, isThere)) slices++;
+  t.equal(slices, 2, 'the third slice is the last');
+  t.equal(rows(store), 30, 'rows without any are gone');
+  for (let sequence = 100; sequence <= 3000; sequence += 100) {
+    t.equal(records.first(10_000)?.sequence, sequence);
+    records.skip();
+  }
+  t.equal(records.first(10_000), null);
+  t.equal(rows(store), 0);
+  t.notOk(records.tidy(0, isThere), 'and the count is right');
+});
