@@ -217,6 +217,7 @@ export function renderReport(file: ResultsFile, previous = ''): Report {
     const note = `<!-- note:${group} -->\n${notes.get(group) ?? ''}<!-- /note -->`;
     sections.push(`## ${title}\n\n${groupTable(lines, titles)}\n\n${note}\n\n${names.join('\n')}\n`);
   }
+  sections.push(`## What gained most\n\n<!-- note:profiles -->\n${notes.get('profiles') ?? ''}<!-- /note -->\n`);
   const markdown = ['# Benchmarks', describeMethod(file), ...sections].join('\n\n').replaceAll(/\n{3,}/g, '\n\n');
   return { markdown, charts, readmeBlock: renderReadmeBlock(file, summaries) };
 }

@@ -92,6 +92,9 @@ t.test('the report has the figures, their ratios, the checks and charts', async 
 t.test('notes that a person wrote stay when the page is written anew', async (t) => {
   const previous = renderReport(file).markdown.replace('<!-- note:pairs -->\n', '<!-- note:pairs -->\nBound by $1.\n');
   t.match(renderReport(file, previous).markdown, '<!-- note:pairs -->\nBound by $1.\n<!-- /note -->');
+  const profiles = '<!-- note:profiles -->\n| before | after |\n';
+  const profiled = renderReport(file).markdown.replace('<!-- note:profiles -->\n', profiles);
+  t.match(renderReport(file, profiled).markdown, `## What gained most\n\n${profiles}<!-- /note -->`);
 });
 
 t.test('only the block between the markers of the README is replaced', async (t) => {
