@@ -12,7 +12,7 @@ import {
 /** Records in one row at most. */
 const rowRecordsMax = 1000;
 /** So many more may be listed than there are, before the lists are tidied. */
-const surplusMax = 1000;
+const surplusMax = 200;
 
 /** A row being gone through, oldest records first. */
 interface Head {
@@ -93,17 +93,18 @@ export class FinishedRecords {
   /**
    * Takes a slice of removed records off the lists, if they are many.
    * @param size records that there are
+   * @param limit how many are looked at, rounded up to whole rows
    * @param isThere asked for each listed record
    * @returns true if there is more to do at once
    */
-  tidy(size: number, isThere: (publisherKey: Buffer, sequence: number) => boolean): boolean {
+  tidy(size: number, limit: number, isThere: (publisherKey: Buffer, sequence: number) => boolean): boolean {
     if (this.tidyFrom === null) {
       if (this.listed <= 2 * size + surplusMax) return false;
       this.tidyFrom = Buffer.alloc(0);
     }
     this.putChanges();
     this.head = null;
-    for (let left = rowRecordsMax; left > 0; ) {
+    for (let left = limit; left > 0; ) {
       const [row] = this.store.range(Table.finished, this.tidyFrom, null, 1);
       if (row === undefined) {
         this.tidyFrom = null;

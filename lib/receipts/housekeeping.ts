@@ -15,6 +15,8 @@ export interface RecordLimits {
 const slice = 200;
 /** After any time that a key can hold. */
 const endOfTimeMs = 2 ** 47;
+/** Listed records looked at for each that is removed out of turn. */
+const tidied = 64;
 /** How many of a publisher's oldest records are looked at for a finished one, when it has too many. */
 const searched = 200;
 
@@ -53,6 +55,8 @@ export class Housekeeping {
       if (record === null || record.counts.pending > 0) continue;
       // One with a large cohort takes several slices: what it has left does not hold up the publish.
       records.remove(record, slice);
+      // Out of turn: so it is still listed as finished.
+      records.tidyFinished(tidied);
       return true;
     }
     return false;
@@ -60,7 +64,7 @@ export class Housekeeping {
 
   /** One slice of upkeep; true if there is more to do at once. */
   run(): boolean {
-    return this.prune() || this.records.tidyFinished() || this.giveUp();
+    return this.prune() || this.records.tidyFinished(slice) || this.giveUp();
   }
 
   private prune(): boolean {

@@ -220,8 +220,8 @@ export class RecordStore {
   }
 
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
-  tidyFinished(): boolean {
-    return this.finished.tidy(this.count, (publisherKey, sequence) => {
+  tidyFinished(limit: number): boolean {
+    return this.finished.tidy(this.count, limit, (publisherKey, sequence) => {
       return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
     });
   }
