@@ -1,4 +1,4 @@
-import { open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ReadStream } from 'node:tty';
 import type { Command } from 'commander';
@@ -13,8 +13,8 @@ interface PasswdFlags {
   readonly iterations: number;
 }
 
-/** Only its owner, who runs the broker, has anything to do with the file. */
-const fileMode = 0o600;
+/** Only its owner has anything to do with a new file. */
+const newFileMode = 0o600;
 /** Longest password that MQTT can carry. */
 const passwordBytesMax = 65_535;
 
@@ -56,9 +56,10 @@ async function readText(file: string): Promise<string | null> {
 async function replaceFile(file: string, text: string): Promise<void> {
   const draft = join(dirname(file), `.${process.pid}.passwd.new`);
   try {
-    const handle = await open(draft, 'wx', fileMode);
+    const handle = await open(draft, 'wx', newFileMode);
     try {
       await handle.writeFile(text);
+      await keepReaders(handle, file);
       await handle.sync();
     } finally {
       await handle.close();
@@ -68,6 +69,15 @@ async function replaceFile(file: string, text: string): Promise<void> {
     await rm(draft, { force: true }).catch(() => undefined);
     throw cannot('written', file, error);
   }
+}
+
+/** Whoever could read the old file, such as the group of the broker, can read the new one. */
+async function keepReaders(draft: FileHandle, file: string): Promise<void> {
+  const before = await stat(file).catch(() => null);
+  if (before === null) return;
+  const { uid, gid } = await draft.stat();
+  if (uid !== before.uid || gid !== before.gid) await draft.chown(before.uid, before.gid);
+  await draft.chmod(before.mode & 0o777);
 }
 
 async function readPassword(user: string): Promise<Buffer> {

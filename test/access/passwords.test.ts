@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Access } from '../../lib/access/access.js';
@@ -291,8 +291,13 @@ t.test('countersign passwd makes, changes and deletes, from stdin, with mode 060
   t.match(await run('first\n', 'alice', '--iterations', '101'), { code: 0, stdout: '', stderr: '' });
   t.equal((await stat(file)).mode & 0o777, 0o600);
   await writeFile(file, `# kept\n${await readFile(file, 'utf8')}`);
+  // Such as a group that the broker is in.
+  await chmod(file, 0o640);
+  if (process.getuid?.() === 0) await chown(file, 0, 12);
+  const before = await stat(file);
   t.match(await run('of bob\r\nmore', 'bob', '--iterations', '101'), { code: 0 });
   t.match(await run('second', 'alice', '--iterations', '101'), { code: 0 });
+  t.match(await stat(file), { mode: before.mode, uid: before.uid, gid: before.gid }, 'who reads it can go on');
   t.match(await readFile(file, 'utf8'), /^# kept\nalice:\$7\$101\$.*\nbob:\$7\$101\$.*\n$/);
   const broker = await startBroker(t, { passwordFile: file });
   await joinBroker(t, broker, { userName: 'alice', password: 'second' });

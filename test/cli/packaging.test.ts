@@ -172,3 +172,10 @@ t.test('systemd is told when clients can connect, where it wants to know', async
   await other.running.errors(/systemd could not be told that the broker is ready/);
   t.equal((await other.stop()).code, 0, 'which is no reason to stop');
 });
+
+t.test('the README says why each dependency is there', async (t) => {
+  const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
+  const table = read('README.md').split('| dependency | why |')[1] ?? '';
+  const named = [...table.matchAll(/`([\w-]+)`(?=[^|]*\|)/g)].map(([, name]) => name as string);
+  t.same(Object.keys(dependencies).sort(), named.filter((name) => name in dependencies).sort());
+});
