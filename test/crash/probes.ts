@@ -56,10 +56,12 @@ export async function readRecords(
   last: string,
 ): Promise<Map<string, Replayed>> {
   const found = new Map<string, Replayed>();
+  let count = 0;
   const application: Application = {
     ...{ ...idle, onUnsubscribed: nothing, onSubscribed: nothing },
     onConnected: () => peer.subscribe([{ topic: `$receipts/${publisher}/#`, qos: 1 }], since),
     onMessage: ({ topic, payload, retain }) => {
+      count++;
       const [, , id, recipient] = topic.split('/');
       const body = JSON.parse(payload.toString()) as Body;
       const record = found.get(id) ?? { tally: null, states: new Map<string, string>() };
@@ -76,7 +78,13 @@ export async function readRecords(
   await world
     .until(
       () => found.get(last)?.tally != null,
-      () => `the records of ${publisher} end before ${last}: ${found.size} came`,
+      () => {
+        const state = peer.isClosed ? 'is closed' : 'waits';
+        const [latest = 'nothing', record] = [...found].at(-1) ?? [];
+        const end = record?.tally == null ? 'without its tally' : 'as a whole';
+        const come = `${found.size} came in ${count} packets, the last ${latest} ${end}, and the connection ${state}`;
+        return `the records of ${publisher} end before ${last}: ${come}`;
+      },
     )
     .catch((error: Error) => world.violation(error.message));
   peer.end(true);

@@ -1,6 +1,7 @@
 import type { Test } from 'tap';
 import { type BrokerChild, startChild } from '../helpers/broker.js';
 import { temporaryDirectory } from '../helpers/command.js';
+import { deadlineMs } from '../helpers/deadline.js';
 import { Actor } from './actor.js';
 import { casts, fence } from './cast.js';
 import { Deliveries } from './deliveries.js';
@@ -22,6 +23,8 @@ async function steadyMachine(t: Test): Promise<Machine> {
 const options = { COUNTERSIGN_RECEIPTS__ACCESS: 'all', COUNTERSIGN_RECEIPTS__REPLAY: '10000000' };
 /** Part of the restarts that are killed before they are ready, or right after. */
 const dyingPart = 0.3;
+/** A start may take so long on a machine that does much else. */
+const startLimitMs = 8 * deadlineMs;
 
 /** How many packets the clients receive before the kill: from the first few after a start to a busy broker. */
 const instants = [30, 500, 5000, 20_000] as const;
@@ -128,7 +131,7 @@ export class CrashRun {
     this.log.wills.onKilled();
     this.machine.onKilled();
     while (world.random.chance(dyingPart)) await this.startAndDie();
-    this.broker = await this.broker.restart({ ...options, ...this.machine.environment(false) });
+    this.broker = await this.broker.restart({ ...options, ...this.machine.environment(false) }, startLimitMs);
     world.up = true;
   }
 

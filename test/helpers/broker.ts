@@ -2,6 +2,7 @@ import type { Test } from 'tap';
 import type { BrokerOptions } from '../../lib/config/schema.js';
 import { Broker } from '../../lib/index.js';
 import { cleanEnvironment, type Outcome, programPath, Running } from './command.js';
+import { deadlineMs } from './deadline.js';
 
 /** A broker in this process and where it listens. */
 export interface StartedBroker {
@@ -53,8 +54,8 @@ export class BrokerChild {
   }
 
   /** Starts it again with the same flags, on the port it had, after it has ended. */
-  async restart(environment: Readonly<Record<string, string>> = {}): Promise<BrokerChild> {
-    return startChild(this.t, [...this.args, '--port', String(this.port)], environment);
+  async restart(environment: Readonly<Record<string, string>> = {}, limitMs = deadlineMs): Promise<BrokerChild> {
+    return startChild(this.t, [...this.args, '--port', String(this.port)], environment, limitMs);
   }
 }
 
@@ -66,9 +67,10 @@ export async function startChild(
   t: Test,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  limitMs = deadlineMs,
 ): Promise<BrokerChild> {
   const commandLine = [programPath, 'start', '--port', '0', ...args];
   const running = new Running(t, process.execPath, commandLine, cleanEnvironment(environment));
-  const [, , port] = await running.output(readyLine);
+  const [, , port] = await running.output(readyLine, limitMs);
   return new BrokerChild(t, args, running, Number(port));
 }
