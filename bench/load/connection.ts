@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { disconnectFrame, encodeConnect, encodeSubscribe, type Identity, readReceiveMaximum } from './frames.js';
 import type { LoadOptions, ProtocolLevel, QualityOfService } from './options.js';
 import { type FrameSink, parseFrames } from './parser.js';
@@ -35,14 +36,19 @@ export class LoadConnection implements FrameSink {
   private isClosing = false;
 
   /** Use `openConnection`. */
-  constructor(traffic: Traffic, host: string, port: number, protocol: ProtocolLevel) {
+  constructor(traffic: Traffic, { host, port, protocol, authority }: LoadOptions) {
     this.traffic = traffic;
     this.protocol = protocol;
     const callback = (byteCount: number): boolean => {
       this.onChunk(byteCount);
       return true;
     };
-    this.socket = connect({ host, port, noDelay: true, onread: { buffer: traffic.readView, callback } });
+    if (authority === null) {
+      this.socket = connect({ host, port, noDelay: true, onread: { buffer: traffic.readView, callback } });
+    } else {
+      this.socket = connectTls({ host, port, ca: authority }).setNoDelay(true);
+      this.socket.on('data', (chunk: Buffer) => this.onPlaintext(chunk));
+    }
     this.socket.on('error', (error) => this.fail(error));
     this.socket.on('close', () => this.fail(new Error('the broker closed the connection')));
   }
@@ -153,6 +159,14 @@ export class LoadConnection implements FrameSink {
     this.ackBytes = at + 4;
   }
 
+  /** What TLS has decrypted has a buffer of its own. */
+  private onPlaintext(chunk: Buffer): void {
+    const { readView } = this.traffic;
+    for (let at = 0; at < chunk.length; at += readView.length) {
+      this.onChunk(chunk.copy(readView, 0, at, at + readView.length));
+    }
+  }
+
   private onChunk(byteCount: number): void {
     const { buffer, headroomBytes } = this.traffic;
     const start = headroomBytes - this.partialBytes;
@@ -191,7 +205,7 @@ export async function openConnection(
   identity: Identity,
   prepare?: (connection: LoadConnection) => void,
 ): Promise<LoadConnection> {
-  const connection = new LoadConnection(traffic, options.host, options.port, options.protocol);
+  const connection = new LoadConnection(traffic, options);
   prepare?.(connection);
   await connection.connect(identity);
   return connection;

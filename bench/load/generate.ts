@@ -7,10 +7,13 @@ import type { LoadResult } from './options.js';
 const generatorPath = join(dirname(fileURLToPath(import.meta.url)), 'generator.js');
 const generatorLimitMs = 800_000;
 
-/** Runs the generator on CPU 1; rejects with what it wrote to stderr when it fails. */
-export function generate(options: object): Promise<LoadResult> {
+/**
+ * Runs the generator on CPU 1; rejects with what it wrote to stderr when it fails.
+ * @param program another generator that takes its options and gives its result in the same way
+ */
+export function generate(options: object, program = generatorPath): Promise<LoadResult> {
   return new Promise((resolve, reject) => {
-    const [command, ...args] = pinned(1, [process.execPath, generatorPath, JSON.stringify(options)]);
+    const [command, ...args] = pinned(1, [process.execPath, program, JSON.stringify(options)]);
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: generatorLimitMs });
     let output = '';
     let errors = '';

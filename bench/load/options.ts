@@ -38,6 +38,8 @@ export interface LoadOptions {
   readonly durable: boolean;
   /** Publishers ask for receipts, and take them at QoS 0. MQTT 5 only. */
   readonly tracked: boolean;
+  /** In PEM, who vouches for the broker's certificate; null speaks without TLS. */
+  readonly authority: string | null;
   /** The process whose CPU time and memory are measured; null measures none. */
   readonly brokerPid: number | null;
 }
@@ -102,6 +104,7 @@ const defaults: LoadOptions = {
   ratePerSecond: 5000,
   durable: false,
   tracked: false,
+  authority: null,
   brokerPid: null,
 };
 

@@ -33,45 +33,49 @@ export class Authority {
   readonly certificateFile: string;
   readonly keyFile: string;
   private readonly openssl: string;
-  private readonly directory: string;
   private issued = 0;
 
-  private constructor(openssl: string, directory: string) {
+  private constructor(openssl: string, certificateFile: string, keyFile: string) {
     this.openssl = openssl;
-    this.directory = directory;
-    this.certificateFile = join(directory, 'ca.crt');
-    this.keyFile = join(directory, 'ca.key');
+    this.certificateFile = certificateFile;
+    this.keyFile = keyFile;
   }
 
   /** Undefined if there is no `openssl`; then the test is skipped, or fails, as `findClient` says. */
   static async make(t: Test, name = 'test authority'): Promise<Authority | undefined> {
     const openssl = findClient(t, RealClient.openssl);
     if (openssl === undefined) return undefined;
-    const authority = new Authority(openssl, await temporaryDirectory(t));
-    await authority.begin(name);
-    return authority;
+    const directory = await temporaryDirectory(t);
+    const authority = new Authority(openssl, join(directory, 'ca.crt'), join(directory, 'ca.key'));
+    const files = ['-keyout', authority.keyFile, '-out', authority.certificateFile];
+    await authority.call('req', '-x509', ...newKey, ...files, '-subj', `/CN=${name}`, '-days', '30');
+    return authority.begun();
   }
 
-  private async begin(name: string): Promise<void> {
-    const { directory, certificateFile, keyFile } = this;
+  /** Whoever has this certificate, as an authority, whether or not it may be one. */
+  as({ certificateFile, keyFile }: Certificate): Promise<Authority> {
+    return new Authority(this.openssl, certificateFile, keyFile).begun();
+  }
+
+  private async begun(): Promise<this> {
+    const { certificateFile, keyFile } = this;
     const lines = [
       '[ca]',
       'default_ca=test',
       '[test]',
-      `database=${join(directory, 'index')}`,
+      `database=${certificateFile}.index`,
       `certificate=${certificateFile}`,
       `private_key=${keyFile}`,
       'default_md=sha256',
       'default_crl_days=30',
     ];
-    await writeFile(join(directory, 'index'), '');
-    await writeFile(join(directory, 'ca.cnf'), `${lines.join('\n')}\n`);
-    const files = ['-keyout', keyFile, '-out', certificateFile];
-    await this.call('req', '-x509', ...newKey, ...files, '-subj', `/CN=${name}`, '-days', '30');
+    await writeFile(`${certificateFile}.index`, '');
+    await writeFile(`${certificateFile}.cnf`, `${lines.join('\n')}\n`);
+    return this;
   }
 
   async issue({ subject, extensions = [], days = 30 }: CertificateFields): Promise<Certificate> {
-    const name = join(this.directory, `${++this.issued}`);
+    const name = `${this.certificateFile}-${++this.issued}`;
     const [request, certificateFile, keyFile, extensionFile] = ['csr', 'crt', 'key', 'ext'].map(
       (end) => `${name}.${end}`,
     );
@@ -89,10 +93,11 @@ export class Authority {
     await this.ca('-revoke', certificateFile);
   }
 
-  /** A revocation list in PEM. @param days until the next one is due */
-  async revocationList(days = 30): Promise<string> {
-    const file = join(this.directory, 'list.crl');
-    await this.ca('-gencrl', '-crldays', String(days), '-out', file);
+  /** A revocation list in PEM. @param isOverdue whether another should have taken its place */
+  async revocationList(isOverdue = false): Promise<string> {
+    const file = `${this.certificateFile}.crl`;
+    const past = ['-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200102000000Z'];
+    await this.ca('-gencrl', ...(isOverdue ? past : []), '-out', file);
     return readFileSync(file, 'utf8');
   }
 
@@ -103,7 +108,7 @@ export class Authority {
   }
 
   private ca(...args: readonly string[]): Promise<string> {
-    return this.call('ca', '-config', join(this.directory, 'ca.cnf'), ...args);
+    return this.call('ca', '-config', `${this.certificateFile}.cnf`, ...args);
   }
 
   private async call(...args: readonly string[]): Promise<string> {

@@ -152,6 +152,23 @@ t.test('a connection of the proxy itself has its own address', async (t) => {
   }
 });
 
+t.test('nothing is lost of a client that has said all and ended before it is looked at', async (t) => {
+  for (const type of ['tcp', 'ws'] as const) {
+    const { port } = await startProxied(t, type);
+    const client = new WireClient(await dial(t, { port, host: '127.0.0.1' }));
+    const lines = ['GET /mqtt HTTP/1.1', 'Host: a', 'Connection: Upgrade', 'Upgrade: websocket'];
+    lines.push(
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      'Sec-WebSocket-Protocol: mqtt',
+    );
+    client.send(headers[2][1], type === 'tcp' ? connect() : Buffer.from(`${lines.join('\r\n')}\r\n\r\n`));
+    client.end();
+    const answer = await client.rest();
+    t.ok(type === 'tcp' ? answer[0] === 0x20 : answer.toString().startsWith('HTTP/1.1 101'), type);
+  }
+});
+
 t.test('a second header is none', async (t) => {
   const { port } = await startProxied(t, 'tcp');
   const client = await openBehind(t, 'tcp', port, Buffer.concat([headers[0][1], headers[0][1]]));
