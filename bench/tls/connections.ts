@@ -16,6 +16,9 @@ export interface ConnectionsOptions extends Partial<LoadOptions> {
 }
 
 const limitMs = 120_000;
+/** So many, at least, until the code on both sides is compiled. */
+const warmupConnections = 1000;
+const pollMs = 20;
 const connackType = 0x20;
 
 let opened = 0;
@@ -61,6 +64,7 @@ async function main(): Promise<void> {
   const failed = Promise.all(workers);
   failed.catch(abort);
   await sleep(warmupSeconds * 1000);
+  while (opened < warmupConnections) await sleep(pollMs);
   const clock = new PhaseClock(brokerPid);
   const before = opened;
   await sleep(seconds * 1000);

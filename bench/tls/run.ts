@@ -1,6 +1,6 @@
 // Measures what TLS costs, beside Mosquitto: `node dist/bench/tls/run.js [--runs N] [--seconds S] [--write]`.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -102,6 +102,7 @@ async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-tls-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const files = makeCertificates(openssl, directory);
+  const [loadBefore] = loadavg();
   const records: RunRecord[] = [];
   for (let run = 1; run <= Number(values.runs); run++) {
     for (const tlsCase of cases) {
@@ -118,7 +119,8 @@ async function main(): Promise<void> {
   }
   const mosquitto = peers.find(({ name }) => name === 'mosquitto')?.version(findProgram('mosquitto') ?? '') ?? '';
   const place = `${cpus()[0]?.model.trim() ?? 'an unknown machine'}, Node ${process.version}, Mosquitto ${mosquitto}`;
-  const facts = { date: new Date().toISOString().slice(0, 10), place, runs: Number(values.runs), payloadBytes };
+  const date = new Date().toISOString().slice(0, 10);
+  const facts = { date, place, loadAverage: loadBefore, runs: Number(values.runs), payloadBytes };
   const text = describeTls(summarize(records), facts);
   process.stdout.write(`\n${text}\n`);
   if (!values.write) return;

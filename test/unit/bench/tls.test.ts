@@ -3,7 +3,7 @@ import { completeOptions } from '../../../bench/load/options.js';
 import { summarize } from '../../../bench/load/summary.js';
 import { describeTls, replaceTlsBlock } from '../../../bench/tls/table.js';
 
-const facts = { date: '2026-01-02', place: 'a machine', runs: 2, payloadBytes: 64 };
+const facts = { date: '2026-01-02', place: 'a machine', loadAverage: 1.5, runs: 2, payloadBytes: 64 };
 
 function record(peer: string, run: number, brokerCpuSeconds: number) {
   const usage = { brokerCpuSeconds, generatorCpuSeconds: 1, brokerRssBytes: 0 };
@@ -16,9 +16,9 @@ function record(peer: string, run: number, brokerCpuSeconds: number) {
 t.test('the table of TLS has a row for each case and two columns for each broker', async (t) => {
   const records = [record('Ours', 1, 0.001), record('Theirs', 1, 0.003), record('Ours', 2, 0.003)];
   const text = describeTls(summarize(records), facts);
-  t.match(text, '|  | Ours, CPU µs | per second | Theirs, CPU µs | per second |');
-  t.match(text, '| a message | 2 (1–3) | 500 (500–500) | 3 (3–3) | 500 (500–500) |');
-  t.match(text, /Medians of 2 runs.*2026-01-02, a machine/s);
+  t.match(text, '|  | Ours, CPU µs | per second of CPU | Theirs, CPU µs | per second of CPU |');
+  t.match(text, '| a message | 2 (1–3) | 500 000 | 3 (3–3) | 333 333 |');
+  t.match(text, /Medians of 2 runs.*2026-01-02,\na machine, load average 1\.5\./);
 });
 
 t.test('the table of TLS replaces what was between its markers', async (t) => {
