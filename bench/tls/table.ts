@@ -30,12 +30,13 @@ export function describeTls(
   });
   const head = ['', ...brokers.flatMap((broker) => [`${broker}, CPU µs`, 'per second of CPU'])];
   const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
-  return `Medians of ${runs} runs, with the least and the greatest, of both brokers in turns: \`npm run bench:tls\`, ${date},
-${place}, load average ${formatNumber(loadAverage)}. CPU is the
-broker's, for each of what the row says, with the kernel's share. Messages have ${payloadBytes} bytes and go from 10 publishers
-to 10 subscribers, window 100. It is TLS 1.3 with certificates on P-256, and every handshake is a full one.
-
-${lines.join('\n')}`;
+  const text = [
+    `Medians of ${runs} runs, with the least and the greatest, of both brokers in turns: \`npm run bench:tls\`,`,
+    `${date}, ${place}, load average ${formatNumber(loadAverage)}. CPU is the broker's, for each of what the row`,
+    `says, with the kernel's share. Messages have ${payloadBytes} bytes and go from 10 publishers to 10 subscribers,`,
+    'window 100. It is TLS 1.3 with certificates on P-256, and every handshake is a full one.',
+  ];
+  return `${text.join('\n')}\n\n${lines.join('\n')}`;
 }
 
 function spread({ median, min, max }: Spread): string {
