@@ -20,7 +20,7 @@ import type { Context } from './context.js';
 import { FanOut } from './fan-out.js';
 import { Holds } from './holds.js';
 import type { Hooks } from './hooks.js';
-import { LargeFanOuts } from './large-fan-outs.js';
+import { fanOutSizes, LargeFanOuts } from './large-fan-outs.js';
 import { Metrics } from './metrics.js';
 import { Offers } from './offers.js';
 import { OnAck } from './on-ack.js';
@@ -74,7 +74,7 @@ export class BrokerCore {
   private readonly subscriptions: Subscriptions;
   private readonly storedTimers: StoredTimers;
 
-  constructor(settings: Settings, store: Store, systemClock: Clock, log: Log, hooks: Hooks = {}) {
+  constructor(settings: Settings, store: Store, systemClock: Clock, log: Log, hooks: Hooks = {}, sizes = fanOutSizes) {
     const persistence = new Persistence(store);
     const clock = new TurnClock(systemClock);
     const turns = new Turns(clock, store);
@@ -112,7 +112,7 @@ export class BrokerCore {
     this.receipts = new ReceiptDelivery(context, offers, this.replays, this.serverReceipts);
     this.holds = new Holds(context);
     this.fanOut = new FanOut(context, offers);
-    this.largeFanOuts = new LargeFanOuts(context, offers, this.fanOut);
+    this.largeFanOuts = new LargeFanOuts(context, offers, this.fanOut, sizes);
     this.retained = new Retained(context, offers);
     this.window = new SendWindow(context);
     this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds, this.largeFanOuts);

@@ -62,7 +62,7 @@ export function decodeCohort(value: Buffer, stored: ReadonlyMap<number, Session>
     const isTransient = number >= transientSessionBase;
     const clientId = isTransient ? head.string() : '';
     const userName = isTransient ? head.optionalString() : null;
-    const session = stored.get(number) ?? endedSession(clientId, userName);
+    const session = stored.get(number) ?? endedSession(number, clientId, userName);
     const qos = (options & qosMask) as QoS;
     const subscriptionIds = options & identifiersBit ? readIds(head) : null;
     targets.push({
@@ -82,9 +82,10 @@ function readIds(reader: ByteReader): number[] {
   return ids;
 }
 
-/** Stands for a recipient that did not survive a restart. */
-function endedSession(clientId: string, userName: string | null): Session {
-  const session = new Session(0, clientId, userName, false, 5, 0);
+/** Stands for a recipient that did not survive a restart; its name is known if it was not stored. */
+function endedSession(number: number, clientId: string, userName: string | null): Session {
+  const session = new Session(number, clientId, userName, number < transientSessionBase, 5, 0);
+  session.restored = true;
   session.ended = true;
   return session;
 }

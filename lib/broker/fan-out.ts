@@ -10,7 +10,7 @@ import type { Outgoing } from './outgoing.js';
 import { type Route, targetOf } from './routes.js';
 
 function trackedCarriage(record: Buffer): Carriage {
-  return { kind: DeliveryKind.tracked, sequence: 0, reference: record, group: null };
+  return { kind: DeliveryKind.tracked, sequence: 0, reference: record, group: null, cohort: null };
 }
 
 /** Takes one message to everyone who subscribes to its topic. */
@@ -71,7 +71,8 @@ export class FanOut {
   private offerToMember(member: Subscription, out: Outgoing, group: string, record: Buffer | null): void {
     // A member may get the message by a subscription of its own too: the group's copy has its own place in the queue.
     const kind = record === null ? DeliveryKind.message : DeliveryKind.tracked;
-    const carriage: Carriage = { kind, sequence: this.context.sequences.next(), reference: record, group };
+    const sequence = this.context.sequences.next();
+    const carriage: Carriage = { kind, sequence, reference: record, group, cohort: null };
     this.offers.offer(targetOf(member.session, [member]), out, carriage);
   }
 

@@ -13,12 +13,29 @@ import type { FanOut } from './fan-out.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import type { Route } from './routes.js';
+import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
 
-/** Cohorts above this size are offered to slice by slice, so that no turn stalls the event loop. */
-export const largeCohortMin = 2000;
-/** A slice ends after this time, or this many offers. */
+/** From which size on a fan-out is divided, and how much of it may wait; tests take smaller numbers. */
+export interface FanOutSizes {
+  /** Cohorts from this size on are offered to slice by slice, so that no turn stalls the event loop. */
+  readonly largeCohortMin: number;
+  /** Offers in a slice at most. */
+  readonly sliceMax: number;
+  /** Deliveries without rows that may be open; beyond them deliveries have rows again. */
+  readonly unwrittenMax: number;
+  /** Cohorts that may stand when all have been offered the message; beyond them the oldest give way to rows. */
+  readonly standingMax: number;
+}
+
+export const fanOutSizes: FanOutSizes = {
+  largeCohortMin: 2000,
+  sliceMax: 1000,
+  unwrittenMax: 20_000,
+  standingMax: 16,
+};
+
+/** A slice ends after this time, whatever its size. */
 const sliceMs = 8;
-const sliceMax = 1000;
 /** Slices that may wait for their commit. */
 const unrecordedMax = 2;
 /** Messages that may be under way, and their payload bytes; then their publishers are not read from. */
@@ -38,14 +55,32 @@ function grantedTargets({ targets }: Route, publisher: Session | null): readonly
   return own === null ? others : [...others, own];
 }
 
+/** True if nobody gets the message: then its only match, if any, is its publisher's own. */
+function isEmpty(route: Route, publisher: Session | null): boolean {
+  const { targets, groups } = route;
+  return groups.length === 0 && targets.length <= 1 && grantedTargets(route, publisher).length === 0;
+}
+
 /** A fan-out under way. */
 export interface LargeFanOut extends Cohort {
   readonly message: Message;
-  /** True if the cohort and the cursor are in the store. */
+  /** Speaks for recipients whose sessions are not stored; null if the message is not tracked. */
+  readonly cohort: StandingCohort | null;
+  /** Recipients before this one may have been sent the message by a process that died since. */
+  readonly doubtfulUntil: number;
+  /** True if the cohort and the cursor are in the store, or will be with the commit. */
   readonly durable: boolean;
+  /** True once they are. */
+  isRecorded: boolean;
   cursor: number;
   /** Called when everybody has been offered the message. */
   done: () => void;
+}
+
+/** A cohort of a process that died. */
+interface LostCohort extends Cohort {
+  readonly sequence: number;
+  readonly cohort: StandingCohort;
 }
 
 /**
@@ -61,14 +96,18 @@ export class LargeFanOuts {
   private bytes = 0;
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
+  private readonly sizes: FanOutSizes;
+  private readonly cohorts: StandingCohorts;
   private running = false;
   /** Slices whose commit is to come. */
   private unrecorded = 0;
 
-  constructor(context: Context, offers: Offers, fanOut: FanOut) {
+  constructor(context: Context, offers: Offers, fanOut: FanOut, sizes: FanOutSizes) {
     this.context = context;
     this.offers = offers;
     this.fanOut = fanOut;
+    this.sizes = sizes;
+    this.cohorts = new StandingCohorts(context, sizes);
   }
 
   /** Messages that are still being offered. */
@@ -81,8 +120,10 @@ export class LargeFanOuts {
   }
 
   /** True if a message must go this way: by its route's size, or to stay behind one of the same topic. */
-  takes(topicName: string, route: Route): boolean {
-    return route.targets.length >= largeCohortMin || (this.topics.size > 0 && this.topics.has(topicName));
+  takes(topicName: string, route: Route, publisher: Session | null): boolean {
+    const isLarge =
+      route.targets.length >= this.sizes.largeCohortMin || (this.topics.size > 0 && this.topics.has(topicName));
+    return isLarge && !isEmpty(route, publisher);
   }
 
   /**
@@ -95,7 +136,9 @@ export class LargeFanOuts {
     const stored = record !== null || (acknowledged && targets.some(({ session, qos }) => session.stored && qos > 0));
     const groups = route.groups.map(({ name }) => name);
     const message = out.message();
-    const fanOut = { message, record, targets, groups, durable: stored, cursor: 0, done: () => undefined };
+    const cohort = record === null ? null : this.cohorts.begin(message.sequence, record);
+    const progress = { durable: stored, isRecorded: false, cursor: 0, doubtfulUntil: 0, done: () => undefined };
+    const fanOut = { message, record, targets, groups, cohort, ...progress };
     if (stored) {
       // The fan-out itself keeps the message until its end.
       out.references++;
@@ -107,24 +150,58 @@ export class LargeFanOuts {
     return fanOut;
   }
 
-  /** Goes on with what a restart interrupted. Recipients whose sessions are no more are lost. */
+  /**
+   * Goes on with what a restart interrupted. Recipients whose sessions are no more are lost; those who had been offered
+   * the message, and of whom the store knows no more than that, may have it.
+   */
   restore(): void {
     const { store } = this.context.persistence;
+    // Wills that the start has published.
+    const begun = new Set(this.underWay.map(({ message }) => message.sequence));
     for (const { key, value } of store.range(Table.fanOuts, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
       const sequence = readMessageKey(key);
-      const message = this.context.persistence.readMessage(sequence);
-      const cursor = store.get(Table.fanOutCursors, key);
-      if (message === null || cursor === null) continue;
+      if (begun.has(sequence)) continue;
       const cohort = decodeCohort(value, this.context.storedSessions);
-      const done = (): void => undefined;
-      this.add({ ...cohort, message, durable: true, cursor: new ByteReader(cursor).varint(), done });
+      const standing = cohort.record === null ? null : this.cohorts.begin(sequence, cohort.record);
+      const message = this.context.persistence.readMessage(sequence);
+      const stored = store.get(Table.fanOutCursors, key);
+      const cursor = stored === null ? cohort.targets.length : new ByteReader(stored).varint();
+      if (standing !== null) {
+        standing.hold();
+        this.loseUnwritten({ ...cohort, sequence, cohort: standing }, 0, cursor);
+      }
+      if (stored === null || message === null) {
+        standing?.offered();
+        continue;
+      }
+      const progress = {
+        durable: true,
+        isRecorded: true,
+        cursor,
+        doubtfulUntil: cursor + unrecordedMax * this.sizes.sliceMax,
+      };
+      this.add({ ...cohort, ...progress, message, cohort: standing, done: () => undefined });
     }
+  }
+
+  /** Ends the deliveries, slice by slice, for which only the cohort speaks. */
+  private loseUnwritten(lost: LostCohort, from: number, end: number): void {
+    const { turns, clock, tracker } = this.context;
+    turns.begin();
+    const last = Math.min(end, from + this.sizes.sliceMax);
+    for (const { session } of lost.targets.slice(from, last)) {
+      if (!session.stored && lost.record !== null) {
+        tracker.loseUnwritten(lost.record, lost.sequence, session, true);
+      }
+    }
+    if (last < end) clock.endOfTurn(() => this.loseUnwritten(lost, last, end));
+    else lost.cohort.release();
   }
 
   private add(fanOut: LargeFanOut): void {
     const { topicName, payload } = fanOut.message;
     this.underWay.push(fanOut);
-    if (fanOut.durable) this.awaitCommit();
+    if (fanOut.durable) this.awaitCommit(fanOut);
     this.bytes += payload.length;
     this.topics.set(topicName, (this.topics.get(topicName) ?? 0) + 1);
     // To find the recipients took its time: the first of them get the message in a turn of its own.
@@ -135,6 +212,8 @@ export class LargeFanOuts {
   private schedule(): void {
     const [next] = this.underWay;
     if (this.running || next === undefined) return;
+    // The cohort speaks for whoever is sent the message once it is recorded itself.
+    if (next.cohort !== null && !next.isRecorded) return;
     // What waits for the disk stays small; while one slice is on its way there, the next is offered.
     if (next.durable && this.unrecorded >= unrecordedMax) return;
     this.running = true;
@@ -151,13 +230,14 @@ export class LargeFanOuts {
     budget.enter();
     if (this.slice(fanOut)) this.finish(fanOut);
     else if (fanOut.durable) this.putCursor(fanOut);
-    if (fanOut.durable) this.awaitCommit();
+    if (fanOut.durable) this.awaitCommit(fanOut);
     this.schedule();
   }
 
-  private awaitCommit(): void {
+  private awaitCommit(fanOut: LargeFanOut): void {
     this.unrecorded++;
     this.context.turns.afterCommit(() => {
+      fanOut.isRecorded = true;
       this.unrecorded--;
       this.schedule();
     });
@@ -169,15 +249,16 @@ export class LargeFanOuts {
     const { message, targets } = fanOut;
     const until = clock.exactNow() + sliceMs;
     const first = fanOut.cursor;
-    const last = Math.min(targets.length, fanOut.cursor + sliceMax);
+    const last = Math.min(targets.length, fanOut.cursor + this.sizes.sliceMax);
     this.out.fromMessage(message, clock.now());
     if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
     const { record: reference } = fanOut;
     const kind = reference === null ? DeliveryKind.message : DeliveryKind.tracked;
+    const cohort = this.cohorts.hasRoom(this.sizes.sliceMax) ? fanOut.cohort : null;
     while (fanOut.cursor < last) {
       const target = targets[fanOut.cursor++];
       // Messages accepted meanwhile may be in the queue already: each copy gets its own place, behind them.
-      this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null });
+      this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null, cohort });
       if (fanOut.cursor % clockEvery === 0 && clock.exactNow() >= until) break;
     }
     this.context.budget.spend(fanOut.cursor - first);
@@ -189,7 +270,12 @@ export class LargeFanOuts {
     const { tracker, rights, metrics } = this.context;
     const { session } = target;
     const { record, message } = fanOut;
-    if (record !== null) tracker.joinLater(record, message.sequence, session, null);
+    if (record !== null && session.restored && !session.stored) {
+      tracker.loseUnwritten(record, message.sequence, session, fanOut.cursor <= fanOut.doubtfulUntil);
+      return;
+    }
+    const stands = carriage.cohort !== null && !session.stored;
+    if (record !== null) tracker.joinLater(record, message.sequence, session, null, stands);
     // Who had the right when the cohort was fixed may have lost it since.
     const isForbidden = !session.ended && !rights.mayReceive(session, message.topicName);
     if (isForbidden) metrics.droppedNotAuthorized++;
@@ -198,8 +284,7 @@ export class LargeFanOuts {
       return;
     }
     if (record === null) return;
-    const restarted = session.number === 0;
-    const lost = restarted ? Cause.brokerRestart : Cause.disconnected;
+    const lost = session.restored ? Cause.brokerRestart : Cause.disconnected;
     const cause = isForbidden ? Cause.notAuthorized : lost;
     tracker.outcome(record, message.sequence, session, null, {
       outcome: isForbidden ? Outcome.dropped : Outcome.lost,
@@ -215,12 +300,13 @@ export class LargeFanOuts {
     this.out.fromMessage(message, this.context.clock.now());
     if (record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
     for (const group of groups) {
-      if (record !== null) this.context.tracker.joinLater(record, message.sequence, null, group);
+      if (record !== null) this.context.tracker.joinLater(record, message.sequence, null, group, false);
       this.fanOut.offerToGroup(group, this.out, record);
     }
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     if (fanOut.durable) {
-      persistence.store.delete(Table.fanOuts, messageKey(message.sequence));
+      if (fanOut.cohort === null) persistence.store.delete(Table.fanOuts, messageKey(message.sequence));
+      else this.cohorts.offered(fanOut.cohort);
       persistence.store.delete(Table.fanOutCursors, messageKey(message.sequence));
       persistence.releaseMessage(message.sequence);
     }

@@ -12,6 +12,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
 import { fittingFrame, publishFirstByte } from './send-window.js';
+import type { StandingCohort } from './standing-cohorts.js';
 import { queueLength } from './stored-queues.js';
 
 /** What kind of delivery an offer makes; shared by all recipients of a message but those of shared groups. */
@@ -23,10 +24,18 @@ export interface Carriage {
   readonly reference: Buffer | null;
   /** Full name of the shared subscription, or null. */
   readonly group: string | null;
+  /** What stands for rows of deliveries to sessions that are not stored, or null if there is no such thing. */
+  readonly cohort: StandingCohort | null;
 }
 
 /** An untracked message under its own number: almost all of them. */
-export const plainCarriage: Carriage = { kind: DeliveryKind.message, sequence: 0, reference: null, group: null };
+export const plainCarriage: Carriage = {
+  kind: DeliveryKind.message,
+  sequence: 0,
+  reference: null,
+  group: null,
+  cohort: null,
+};
 
 /** Offers messages to sessions: each is sent at once, queued or refused, as the delivery table has it. */
 export class Offers {
@@ -75,7 +84,8 @@ export class Offers {
     }
     this.tell(session, out, carriage, Outcome.sent, null, 0);
     const firstByte = publishFirstByte(0, this.retainFlag(target, out));
-    this.context.turns.publish(link, frame, firstByte, 0, carriage.kind !== DeliveryKind.message);
+    const isRecorded = carriage.kind === DeliveryKind.message || (carriage.cohort !== null && !session.stored);
+    this.context.turns.publish(link, frame, firstByte, 0, !isRecorded);
   }
 
   private offerAcknowledged(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): void {
@@ -97,26 +107,30 @@ export class Offers {
       return;
     }
     // A plain delivery needs no object: the message's own sequence says it all.
-    const detail = carriage === plainCarriage ? null : this.delivery(target, out, carriage, qos);
+    const cohort = session.stored ? null : carriage.cohort;
+    const retain = this.retainFlag(target, out);
+    const detail =
+      carriage === plainCarriage
+        ? null
+        : (cohort?.deliver(session, carriage.sequence, qos, retain) ?? this.delivery(target, out, carriage, qos));
     const sequence = detail === null ? out.sequence : detail.sequence;
     const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
     const state = nextState(step(DeliveryState.new, event));
     const packetId = session.outbound.take(state, sequence, detail);
     session.sendQuota--;
     inflightBytes?.add(packetId, out.payloadLength);
-    const retain = this.retainFlag(target, out);
     if (session.stored) {
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
       const facts = detail ?? this.facts(target, out, carriage, qos);
       this.context.persistence.putNewDelivery(session.number, facts, state, packetId);
-    } else {
+    } else if (cohort === null) {
       this.putTransientRow(session, sequence, out, carriage);
     }
     if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
       this.context.tracker.sent(carriage.reference, out.sequence, session, carriage.group, qos);
     }
     // What must not be repeated leaves once it is recorded.
-    const recordedFirst = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
+    const recordedFirst = cohort === null && (carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored));
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 

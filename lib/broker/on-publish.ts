@@ -231,7 +231,7 @@ export class OnPublish {
     }
     if (out.retain) this.retained.store(out);
     const route = routes.route(out.topicName);
-    if (this.largeFanOuts.takes(out.topicName, route)) {
+    if (this.largeFanOuts.takes(out.topicName, route, session)) {
       return this.distributeLarge(out, route, session, record, tracking);
     }
     out.defers = true;

@@ -159,7 +159,8 @@ export class ReceiptDelivery {
     const sequence = sequences.next();
     this.out.fromText(packet.topicName, packet.text, packet.properties, packet.retain, sequence);
     const bytes = qos === 0 ? null : encodeReference(reference);
-    this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group: groupOf(subscriptions) });
+    const group = groupOf(subscriptions);
+    this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group, cohort: null });
   }
 
   /** False if the subscriber has lost the right to what it subscribed to. */

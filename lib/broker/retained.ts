@@ -1,11 +1,10 @@
 import type { Message } from '../base/message.js';
-import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Subscription, Target } from '../session/subscription.js';
 import type { RetainedCursor } from '../topic/retained-index.js';
 import { RetainedIndex } from '../topic/retained-index.js';
 import type { Context } from './context.js';
-import type { Offers } from './offers.js';
+import { type Offers, plainCarriage } from './offers.js';
 import { Outgoing } from './outgoing.js';
 
 /** Retained messages looked up at a time, and how many of them wait in a session's queue at most. */
@@ -188,7 +187,7 @@ export class Retained {
     this.out.fromMessage(message, clock.now());
     this.out.tracked = false;
     this.out.retain = true;
-    const carriage = { kind: DeliveryKind.message, sequence: sequences.next(), reference: null, group: null };
+    const carriage = { ...plainCarriage, sequence: sequences.next() };
     replay.target ??= retainedTarget(subscription);
     this.offers.offer(replay.target, this.out, carriage);
     if (this.out.references > 0) persistence.addReferences(sequence, this.out.references);

@@ -22,6 +22,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, receiptAccess } from './receipt-access.js';
+import { CohortDelivery } from './standing-cohorts.js';
 import { queueLength } from './stored-queues.js';
 
 /** Rows read from a stored queue at a time. */
@@ -59,6 +60,7 @@ export function fittingFrame(
 export function removeRow(context: Context, session: Session, sequence: number, detail: Delivery | null): void {
   const { persistence } = context;
   if (detail instanceof DeferredDelivery && detail.settle()) return;
+  if (detail instanceof CohortDelivery && detail.settle()) return;
   if (session.stored) {
     persistence.deleteDelivery(session.number, sequence);
     if (detail === null) persistence.releaseMessage(sequence);

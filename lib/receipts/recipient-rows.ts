@@ -1,6 +1,7 @@
 import { type Store, Table } from '../store/store.js';
 import { decodeRow, encodeRow, type Row, type TrackedRecord } from './record.js';
 import { recipientRowKey } from './record-keys.js';
+import { ReceiptState } from './states.js';
 
 /** Rows without an outcome that are kept in memory. */
 const pendingMax = 20_000;
@@ -21,6 +22,8 @@ export class RecipientRows {
   /** By recipient key, as latin1. */
   private readonly changed: RowsOf<ChangedRow> = new Map();
   private readonly pending: RowsOf<Row> = new Map();
+  /** Rows that nobody would miss, by the message's sequence: the stored cohort says as much. */
+  private readonly held = new Map<number, Map<string, ChangedRow>>();
   private pendingCount = 0;
 
   constructor(store: Store) {
@@ -34,6 +37,8 @@ export class RecipientRows {
 
   get(record: TrackedRecord, recipientKey: Buffer): Row | null {
     const text = recipientKey.toString('latin1');
+    const held = this.held.get(record.sequence)?.get(text);
+    if (held !== undefined) return held.row;
     const known = this.changed.get(record)?.get(text)?.row ?? this.pending.get(record)?.get(text);
     if (known !== undefined) return known;
     const key = recipientRowKey(record.publisherKey, record.sequence, recipientKey);
@@ -41,9 +46,35 @@ export class RecipientRows {
     return value === null ? null : decodeRow(value);
   }
 
+  /** Keeps a row in memory until it says more than that the message was sent at QoS 1 or 2. */
+  hold(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    const { sequence } = record;
+    const text = recipientKey.toString('latin1');
+    const held = this.held.get(sequence);
+    if (held === undefined) this.held.set(sequence, new Map([[text, { recipientKey, row }]]));
+    else held.set(text, { recipientKey, row });
+  }
+
+  writeHeld(record: TrackedRecord, recipientKey: Buffer): void {
+    const row = this.release(record, recipientKey.toString('latin1'));
+    if (row !== null) this.put(record, recipientKey, row);
+  }
+
+  writeAllHeld(record: TrackedRecord): void {
+    const held = this.held.get(record.sequence);
+    if (held === undefined) return;
+    this.held.delete(record.sequence);
+    for (const { recipientKey, row } of held.values()) this.put(record, recipientKey, row);
+  }
+
   put(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     const changed = this.changed.get(record);
     const text = recipientKey.toString('latin1');
+    if (this.held.size > 0) {
+      const isSent = row.state === ReceiptState.sent && row.qos > 0;
+      if (isSent && this.held.get(record.sequence)?.has(text)) return;
+      this.release(record, text);
+    }
     if (changed === undefined) this.changed.set(record, new Map([[text, { recipientKey, row }]]));
     else changed.set(text, { recipientKey, row });
   }
@@ -60,8 +91,16 @@ export class RecipientRows {
     this.changed.clear();
   }
 
+  private release({ sequence }: TrackedRecord, text: string): Row | null {
+    const held = this.held.get(sequence);
+    const row = held?.get(text)?.row ?? null;
+    if (held?.delete(text) && held.size === 0) this.held.delete(sequence);
+    return row;
+  }
+
   /** The record has its final tally, or is gone. */
   forget(record: TrackedRecord): void {
+    this.held.delete(record.sequence);
     this.pendingCount -= this.pending.get(record)?.size ?? 0;
     this.pending.delete(record);
   }

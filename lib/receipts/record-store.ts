@@ -177,6 +177,17 @@ export class RecordStore {
     this.recipientRows.put(record, recipientKey, row);
   }
 
+  /** Keeps a row that need not be written before there is more to say than that the message was sent. */
+  holdRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    this.recipientRows.hold(record, recipientKey, row);
+  }
+
+  /** A row that was held, if it still is, is put with the turn's other changes. */
+  writeHeld(record: TrackedRecord, recipientKey: Buffer): void {
+    this.changes++;
+    this.recipientRows.writeHeld(record, recipientKey);
+  }
+
   /** Rows of a record after a recipient's key, in the order of keys. @param after null for the first */
   rowsAfter(record: TrackedRecord, after: Buffer | null, limit: number): { recipientKey: Buffer; row: Row }[] {
     if (record.rows !== null) {
@@ -185,6 +196,7 @@ export class RecordStore {
         .filter(({ recipientKey }) => after === null || recipientKey.compare(after) > 0);
       return later.slice(0, limit);
     }
+    this.recipientRows.writeAllHeld(record);
     if (this.hasChanges) this.putChanges();
     const prefix = keys.recordKey(record.publisherKey, record.sequence);
     const start = after === null ? prefix : keys.afterKey(Buffer.concat([prefix, after]));

@@ -1,3 +1,5 @@
+import { Outcome } from '../delivery/table.js';
+
 /** States of a tracked delivery as records store them. Numbers are on disk: append only. */
 export const ReceiptState = {
   accepted: 0,
@@ -19,3 +21,14 @@ export const stateNames: readonly string[] = Object.keys(ReceiptState);
 export function isFailure(state: ReceiptState): boolean {
   return state >= ReceiptState.rejected;
 }
+
+/** State of a delivery that the delivery table has brought to an outcome. */
+export const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
+  [Outcome.none]: ReceiptState.accepted,
+  [Outcome.sent]: ReceiptState.sent,
+  [Outcome.delivered]: ReceiptState.delivered,
+  [Outcome.rejected]: ReceiptState.rejected,
+  [Outcome.expired]: ReceiptState.expired,
+  [Outcome.dropped]: ReceiptState.dropped,
+  [Outcome.lost]: ReceiptState.lost,
+};

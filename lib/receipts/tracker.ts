@@ -1,11 +1,11 @@
 import type { Clock } from '../base/clock.js';
-import { Outcome } from '../delivery/table.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { Cause } from './causes.js';
 import { InlineRows } from './inline-rows.js';
 import { clientIdentityKey, groupIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
+import { newRow } from './new-row.js';
 import { receiptId } from './receipt-id.js';
 import { type ReceiptPacket, receiptPacket } from './receipt-message.js';
 import { encodeReceiptId } from './receipt-properties.js';
@@ -13,19 +13,9 @@ import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js'
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
-import { isFailure, ReceiptState } from './states.js';
+import { isFailure, ReceiptState, stateOfOutcome } from './states.js';
 import { countOutcome } from './tally-counts.js';
 import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
-
-const stateOfOutcome: Readonly<Record<Outcome, ReceiptState>> = {
-  [Outcome.none]: ReceiptState.accepted,
-  [Outcome.sent]: ReceiptState.sent,
-  [Outcome.delivered]: ReceiptState.delivered,
-  [Outcome.rejected]: ReceiptState.rejected,
-  [Outcome.expired]: ReceiptState.expired,
-  [Outcome.dropped]: ReceiptState.dropped,
-  [Outcome.lost]: ReceiptState.lost,
-};
 
 /** The recipient's or publisher's key of a session, computed once. */
 export function identityKeyOf(session: Session): Buffer {
@@ -40,28 +30,6 @@ function recipientKeyOf(session: Session | null, group: string | null): Buffer {
 /** What the row of a tracked delivery to a session that is not stored refers to: record and recipient. */
 export function transientReference(publisherKey: Buffer, session: Session, group: string | null): Buffer {
   return Buffer.concat([publisherKey, recipientKeyOf(session, group)]);
-}
-
-/** A delivery as it is accepted. */
-function newRow(session: Session | null, group: string | null): Row {
-  return {
-    to: session?.clientId ?? '',
-    userName: session?.userName ?? null,
-    group,
-    state: ReceiptState.accepted,
-    final: false,
-    qos: 0,
-    canAnswer: session !== null && session.version === 5,
-    queuedAtMs: 0,
-    sentAtMs: 0,
-    deliveredAtMs: 0,
-    endedAtMs: 0,
-    reasonCode: 0,
-    cause: null,
-    reasonString: null,
-    answer: null,
-    answerCut: false,
-  };
 }
 
 function referenceTo(
@@ -178,10 +146,44 @@ export class Tracker {
     this.port.emit(record, referenceTo(record, ReceiptKind.firstTally, ReceiptState.accepted, null), null);
   }
 
-  /** A recipient of a large cohort is about to be offered the message. */
-  joinLater(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
+  /**
+   * A recipient of a large cohort is about to be offered the message.
+   * @param stands true if the stored cohort speaks for the recipient until more is to be recorded than that it was sent
+   */
+  joinLater(
+    publisherKey: Buffer,
+    sequence: number,
+    session: Session | null,
+    group: string | null,
+    stands: boolean,
+  ): void {
     const record = this.records.find(publisherKey, sequence);
-    if (record !== null) this.records.putRow(record, recipientKeyOf(session, group), newRow(session, group));
+    if (record === null) return;
+    const recipientKey = recipientKeyOf(session, group);
+    if (stands) this.records.holdRow(record, recipientKey, newRow(session, group));
+    else this.records.putRow(record, recipientKey, newRow(session, group));
+  }
+
+  /** The stored cohort speaks for a recipient no more. */
+  writeHeld(publisherKey: Buffer, sequence: number, session: Session): void {
+    const record = this.records.find(publisherKey, sequence);
+    if (record !== null) this.records.writeHeld(record, identityKeyOf(session));
+  }
+
+  /**
+   * A recipient for whom only the stored cohort speaks died with the process.
+   * @param mayHaveIt false if it was certainly not sent
+   */
+  loseUnwritten(publisherKey: Buffer, sequence: number, session: Session, mayHaveIt: boolean): void {
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return;
+    const recipientKey = identityKeyOf(session);
+    if (this.records.row(record, recipientKey) === null) {
+      const row = newRow(session, null);
+      if (mayHaveIt) row.sentAtMs = record.acceptedAtMs;
+      this.records.putRow(record, recipientKey, row);
+    }
+    this.lose(Buffer.concat([publisherKey, recipientKey]), sequence, Cause.brokerRestart);
   }
 
   /**

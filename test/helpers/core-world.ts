@@ -2,6 +2,7 @@ import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
 import type { Hooks } from '../../lib/broker/hooks.js';
+import { fanOutSizes } from '../../lib/broker/large-fan-outs.js';
 import type { ConnectPacket } from '../../lib/codec/control-packets.js';
 import {
   decodePublish,
@@ -135,10 +136,16 @@ export class CoreWorld {
   readonly clock: ManualClock;
   readonly core: BrokerCore;
 
-  constructor(store: Store, options: BrokerOptions = {}, clock = new ManualClock(), hooks: Hooks = {}) {
+  constructor(
+    store: Store,
+    options: BrokerOptions = {},
+    clock = new ManualClock(),
+    hooks: Hooks = {},
+    sizes = fanOutSizes,
+  ) {
     this.clock = clock;
     const settings = parseOptions({ memory: true, sysInterval: 0, ...options }, '');
-    this.core = new BrokerCore(settings, store, clock, silentLog, hooks);
+    this.core = new BrokerCore(settings, store, clock, silentLog, hooks, sizes);
     this.core.start();
     clock.turn();
   }

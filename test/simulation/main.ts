@@ -49,8 +49,8 @@ function report(failed: Result): void {
 }
 
 function print({ plan, trace, broken }: Result): void {
-  const { durability, options, roles } = plan;
-  process.stdout.write(`durability ${durability}, options ${JSON.stringify(options)}\n`);
+  const { durability, options, sizes, roles } = plan;
+  process.stdout.write(`durability ${durability}, options ${JSON.stringify({ ...options, ...sizes })}\n`);
   for (const role of roles) process.stdout.write(`${JSON.stringify(role)}\n`);
   for (const line of trace) process.stdout.write(`${line}\n`);
   process.stdout.write(broken === null ? 'all is well\n' : `broken: "${broken.invariant}": ${broken.what}\n`);

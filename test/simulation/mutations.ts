@@ -250,4 +250,34 @@ export const mutations: readonly Mutation[] = [
     find: 'if (outcome === Outcome.none || delivery.kind',
     replace: 'if (outcome === Outcome.lost || outcome === Outcome.none || delivery.kind',
   },
+  {
+    name: 'a large fan-out begun anew by a restart',
+    file: 'broker/large-fan-outs.js',
+    find: 'new ByteReader(stored).varint()',
+    replace: '0',
+  },
+  {
+    name: 'a large fan-out of a will begun twice by a restart',
+    file: 'broker/large-fan-outs.js',
+    find: 'if (begun.has(sequence))',
+    replace: 'if (false)',
+  },
+  {
+    name: 'a large cohort that nobody speaks for after a restart',
+    file: 'broker/large-fan-outs.js',
+    find: 'this.loseUnwritten({ ...cohort, sequence, cohort: standing }, 0, cursor);',
+    replace: 'standing.release();',
+  },
+  {
+    name: 'a large cohort forgotten before its last outcome',
+    file: 'broker/standing-cohorts.js',
+    find: 'this.isOffered && this.holds === 0 && this.deliveries.size === 0',
+    replace: 'this.isOffered && this.holds === 0',
+  },
+  {
+    name: 'a large fan-out begun before its cohort is recorded',
+    file: 'broker/large-fan-outs.js',
+    find: 'next.cohort !== null && !next.isRecorded',
+    replace: 'false',
+  },
 ];

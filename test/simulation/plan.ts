@@ -1,3 +1,4 @@
+import { type FanOutSizes, fanOutSizes } from '../../lib/broker/large-fan-outs.js';
 import type { BrokerOptions } from '../../lib/config/schema.js';
 import { Random } from '../crash/random.js';
 import type { Role } from './role.js';
@@ -35,6 +36,7 @@ export interface Plan {
   readonly seed: number;
   readonly durability: 'flushed' | 'committed';
   readonly options: BrokerOptions;
+  readonly sizes: FanOutSizes;
   /** Part of the messages of version 5 that ask for receipts. */
   readonly tracked: number;
   readonly roles: readonly Role[];
@@ -90,6 +92,17 @@ function newOptions(random: Random): BrokerOptions {
   };
 }
 
+/** In half of the worlds any handful of recipients is a large cohort. */
+function newSizes(random: Random): FanOutSizes {
+  if (random.chance(0.5)) return fanOutSizes;
+  return {
+    largeCohortMin: random.pick([1, 2, 3]),
+    sliceMax: random.pick([1, 2]),
+    unwrittenMax: random.pick([2, 4, 1000]),
+    standingMax: random.pick([0, 1, 16]),
+  };
+}
+
 /** Each seed has its own mixture, so that what is rare among everything is common somewhere. */
 function newMixture(random: Random): [ActionName, number][] {
   const names = Object.keys(weights) as ActionName[];
@@ -130,5 +143,6 @@ export function planOf(seed: number): Plan {
   const options = newOptions(random);
   const durability = random.pick(['flushed', 'flushed', 'committed'] as const);
   const tracked = random.pick([0.35, 0.35, 0.9]);
-  return { seed, durability, options, tracked, roles, actions: [...beginning, ...rest] };
+  const sizes = newSizes(random);
+  return { seed, durability, options, sizes, tracked, roles, actions: [...beginning, ...rest] };
 }

@@ -54,10 +54,13 @@ export class Receipts implements Lossy {
   /** True if so few receipts may wait that some are left out, a first tally among them. */
   mayCollapse = false;
   private readonly verdicts: Verdicts;
+  private readonly hasSlices: boolean;
   private receipts = 0;
 
-  constructor(verdicts: Verdicts) {
+  /** @param hasSlices true if fan-outs may take several turns */
+  constructor(verdicts: Verdicts, hasSlices: boolean) {
     this.verdicts = verdicts;
+    this.hasSlices = hasSlices;
   }
 
   /** Receipts and tallies that came. */
@@ -104,7 +107,9 @@ export class Receipts implements Lossy {
     if (before.some((told) => told.to === null && told.body.final === true)) {
       this.verdicts.broken('the final tally comes last, once', `after it ${text}`);
     }
-    if (before.length === 0 && !retain && to !== null && !this.mayCollapse) {
+    // Who subscribes while a large cohort is being offered a message may be told of recipients before its tally.
+    const tallyIsFirst = !this.mayCollapse && !this.hasSlices;
+    if (before.length === 0 && !retain && to !== null && tallyIsFirst) {
       this.verdicts.broken('the first tally comes first', text);
     }
     const isRepeat = before.some(

@@ -1,6 +1,7 @@
 import type { Packet } from 'mqtt-packet';
 import { type Log, silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
+import { fanOutSizes } from '../../lib/broker/large-fan-outs.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
@@ -42,7 +43,7 @@ export class World implements Environment {
   readonly time = new SimulatedTime();
   readonly verdicts = new Verdicts();
   readonly deliveries = new Deliveries(this.verdicts);
-  readonly receipts = new Receipts(this.verdicts);
+  readonly receipts: Receipts;
   readonly retained = new RetainedFacts(this.verdicts);
   readonly wills = new Wills(this.verdicts, this.deliveries);
   readonly clients: readonly SimulatedClient[];
@@ -67,6 +68,7 @@ export class World implements Environment {
 
   constructor(plan: Plan) {
     this.plan = plan;
+    this.receipts = new Receipts(this.verdicts, plan.sizes !== fanOutSizes);
     this.settings = parseOptions(plan.options, '');
     this.turnRandom = this.randomFor('turns');
     this.disk = new SimulatedDisk(this.time, this.randomFor('disk'), plan.durability);
@@ -216,7 +218,7 @@ export class World implements Environment {
   private start(): void {
     const clock = new ProcessClock(this.time, () => this.turnRandom.pick([0, 0, 0, 1, 3]));
     const log: Log = { ...silentLog, error: (fields, message) => this.onError(fields, message) };
-    const core = new BrokerCore(this.settings, this.disk.store, clock, log);
+    const core = new BrokerCore(this.settings, this.disk.store, clock, log, {}, this.plan.sizes);
     core.start();
     this.audit.watch(core);
     const yields = new TurnYields(core.context);

@@ -1,0 +1,176 @@
+import type { Message } from '../base/message.js';
+import { transientReference } from '../receipts/tracker.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import type { Session } from '../session/session.js';
+import type { QoS } from '../spec/packet-types.js';
+import { messageKey } from '../store/records-keys.js';
+import { Table } from '../store/store.js';
+import type { Context } from './context.js';
+import type { FanOutSizes } from './large-fan-outs.js';
+
+/** Rows written in a turn when a cohort gives way. */
+const writeSlice = 500;
+
+/** A tracked delivery to a session that is not stored, for which its cohort stands as long as there is no outcome. */
+export class CohortDelivery implements Delivery {
+  readonly session: Session;
+  readonly sequence: number;
+  readonly messageSequence: number;
+  readonly kind: DeliveryKind = DeliveryKind.tracked;
+  readonly message: Message | null = null;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly subscriptionIds: readonly number[] | null;
+  readonly group: string | null = null;
+  readonly reference: Buffer;
+  /** Null once the delivery has a row, or is at its end. */
+  cohort: StandingCohort | null;
+
+  constructor(cohort: StandingCohort, session: Session, sequence: number, sent: Pick<Delivery, 'qos' | 'retain'>) {
+    this.cohort = cohort;
+    this.session = session;
+    this.sequence = sequence;
+    this.messageSequence = cohort.sequence;
+    this.reference = cohort.record;
+    this.qos = sent.qos;
+    this.retain = sent.retain;
+    this.subscriptionIds = null;
+  }
+
+  /** The delivery is at its end. @returns false if there is a row by now, which has to be deleted */
+  settle(): boolean {
+    const { cohort } = this;
+    if (cohort === null) return false;
+    this.cohort = null;
+    cohort.settled(this);
+    return true;
+  }
+}
+
+/**
+ * The stored cohort of a tracked message as what speaks, after a restart, for recipients whose sessions are not stored:
+ * whoever has no row then is lost. So what they are sent needs no row before it leaves, and most never get any but that
+ * of their outcome. The value goes when everybody has been offered the message and no such delivery is left.
+ */
+export class StandingCohort {
+  /** The message's. */
+  readonly sequence: number;
+  /** Key of its record. */
+  readonly record: Buffer;
+  private readonly owner: StandingCohorts;
+  private readonly deliveries = new Set<CohortDelivery>();
+  /** Reasons to stay beside the deliveries. */
+  private holds = 0;
+  private isOffered = false;
+
+  constructor(owner: StandingCohorts, sequence: number, record: Buffer) {
+    this.owner = owner;
+    this.sequence = sequence;
+    this.record = record;
+  }
+
+  /** A delivery that is being sent. */
+  deliver(session: Session, sequence: number, qos: QoS, retain: boolean): CohortDelivery {
+    const delivery = new CohortDelivery(this, session, sequence, { qos, retain });
+    this.deliveries.add(delivery);
+    this.owner.unwritten++;
+    return delivery;
+  }
+
+  /** One more reason for the cohort to stay. */
+  hold(): void {
+    this.holds++;
+  }
+
+  /** One less. */
+  release(): void {
+    this.holds--;
+    this.end();
+  }
+
+  settled(delivery: CohortDelivery): void {
+    if (this.deliveries.delete(delivery)) this.owner.unwritten--;
+    this.end();
+  }
+
+  /** Everybody has been offered the message. */
+  offered(): void {
+    this.isOffered = true;
+    this.end();
+  }
+
+  /** Gives deliveries rows, at most `limit`. @returns false when all have them */
+  write(limit: number, put: (delivery: CohortDelivery) => void): boolean {
+    let left = limit;
+    for (const delivery of this.deliveries) {
+      if (left-- === 0) return true;
+      put(delivery);
+      delivery.settle();
+    }
+    return false;
+  }
+
+  private end(): void {
+    if (this.isOffered && this.holds === 0 && this.deliveries.size === 0) this.owner.end(this);
+  }
+}
+
+/** All cohorts that stand, with limits to what they hold in memory and in the store. */
+export class StandingCohorts {
+  /** Deliveries without rows. */
+  unwritten = 0;
+  private readonly context: Context;
+  /** Those whose fan-outs are over, oldest first. */
+  private readonly standing = new Set<StandingCohort>();
+  private readonly sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>;
+  private isWriting = false;
+
+  constructor(context: Context, sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>) {
+    this.context = context;
+    this.sizes = sizes;
+  }
+
+  begin(sequence: number, record: Buffer): StandingCohort {
+    return new StandingCohort(this, sequence, record);
+  }
+
+  /** True if so many more deliveries may do without rows. */
+  hasRoom(count: number): boolean {
+    return this.unwritten + count <= this.sizes.unwrittenMax;
+  }
+
+  /** The fan-out is over; the cohort stays as long as it is needed. */
+  offered(cohort: StandingCohort): void {
+    this.standing.add(cohort);
+    cohort.offered();
+    if (this.standing.size > this.sizes.standingMax && !this.isWriting) this.writeOldest();
+  }
+
+  /** Nobody is left for whom the cohort would stand. */
+  end(cohort: StandingCohort): void {
+    this.standing.delete(cohort);
+    this.context.persistence.store.delete(Table.fanOuts, messageKey(cohort.sequence));
+  }
+
+  private writeOldest(): void {
+    const { turns, clock } = this.context;
+    const [oldest] = this.standing;
+    this.isWriting = oldest !== undefined && this.standing.size > this.sizes.standingMax;
+    if (oldest === undefined || !this.isWriting) return;
+    turns.begin();
+    if (!oldest.write(writeSlice, (delivery) => this.putRows(delivery))) this.standing.delete(oldest);
+    clock.endOfTurn(() => this.writeOldest());
+  }
+
+  private putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
+    const { persistence, tracker } = this.context;
+    tracker.writeHeld(reference, messageSequence, session);
+    persistence.putTransient(
+      session.number,
+      sequence,
+      messageSequence,
+      transientReference(reference, session, null),
+      null,
+    );
+  }
+}

@@ -1,0 +1,191 @@
+import t from 'tap';
+import { PacketType } from '../../lib/spec/packet-types.js';
+import { MemoryStore } from '../../lib/store/memory-store.js';
+import { Table } from '../../lib/store/store.js';
+import { CoreWorld, connectPacket, FakeLink, ManualClock } from '../helpers/core-world.js';
+import { CrashStore } from '../helpers/crash-store.js';
+
+const sizes = { largeCohortMin: 10, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
+const recipients = 14;
+const nothing = Buffer.alloc(0);
+
+type Client = ReturnType<CoreWorld['connect']>;
+
+function worldOn(store: CrashStore, few = sizes): CoreWorld {
+  return new CoreWorld(store, {}, new ManualClock(), {}, few);
+}
+
+function settle(world: CoreWorld, store: CrashStore): void {
+  while (world.clock.turn() || store.flush());
+}
+
+function count(store: CrashStore, table: Table): number {
+  return store.countRange(table, nothing, null, 1000);
+}
+
+/** Clients whose sessions end with their connections, and a publisher that is told everything. */
+function begin(world: CoreWorld, store: CrashStore, topics: readonly string[]): { publisher: Client; crowd: Client[] } {
+  const crowd = Array.from({ length: recipients }, (_, at) => world.connect(`device-${at}`, 0));
+  for (const client of crowd) for (const topic of topics) world.subscribe(client, topic, 1);
+  const publisher = world.connect('publisher');
+  world.subscribe(publisher, '$receipts/~/+', 0);
+  settle(world, store);
+  return { publisher, crowd };
+}
+
+function acknowledge(world: CoreWorld, { session, link }: Client, at = 0): void {
+  const packetId = link.publishes[at]?.packetId ?? 0;
+  world.core.acknowledge(session, link, PacketType.puback, packetId, 0, null);
+}
+
+/** Everything that is known of the publisher's messages when all is over. */
+function replayed(world: CoreWorld, store: CrashStore): Record<string, unknown>[] {
+  const again = world.connect('publisher');
+  settle(world, store);
+  const before = again.link.publishes.length;
+  world.subscribe(again, '$receipts/~/#', 0);
+  settle(world, store);
+  return again.link.receipts().slice(before);
+}
+
+t.test('what recipients without stored sessions are sent needs no rows; each outcome is one', async (t) => {
+  const store = new CrashStore();
+  const puts: Table[] = [];
+  store.onDurable = ({ table, value }) => {
+    if (value !== null) puts.push(table);
+  };
+  const world = worldOn(store);
+  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  world.clock.turn();
+  world.clock.turn();
+  t.equal(crowd.filter(({ link }) => link.publishes.length > 0).length, 0, 'nothing is sent before the first commit');
+  store.flush();
+  while (world.clock.turn());
+  const sent = crowd.filter(({ link }) => link.publishes.length > 0).length;
+  t.ok(sent >= sizes.sliceMax, `${sent} have it while the commit of their slice is still to come`);
+  settle(world, store);
+  t.equal(count(store, Table.recipients), 0);
+  t.equal(count(store, Table.fanOuts), 1, 'the cohort speaks for them');
+  for (const client of crowd) acknowledge(world, client);
+  settle(world, store);
+  t.equal(puts.filter((table) => table === Table.recipients).length, recipients);
+  t.notOk(puts.includes(Table.deliveries));
+  t.equal(count(store, Table.fanOuts), 0, 'and goes with the last of them');
+  const final = publisher.link.receipts().filter((receipt) => receipt.final);
+  t.match(final, [{ matched: recipients, delivered: recipients, pending: 0 }]);
+});
+
+for (const turns of [1, 2, 3, 4, 5, 6, 8, 10]) {
+  t.test(`a broker that dies after ${turns} commits of it leaves nobody without an outcome`, async (t) => {
+    const dying = new CrashStore();
+    const before = worldOn(dying);
+    const { publisher, crowd } = begin(before, dying, ['cmd/all']);
+    before.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+    for (let turn = 0; turn < turns; turn++) {
+      before.clock.turn();
+      before.clock.turn();
+      for (const [at, client] of crowd.entries()) {
+        if (at % 2 === 0 && client.link.publishes.length === 1) acknowledge(before, client);
+      }
+      dying.flush();
+    }
+    while (before.clock.turn());
+    const has = new Set(crowd.filter(({ link }) => link.publishes.length > 0).map(({ session }) => session.clientId));
+
+    const store = dying.crash(0);
+    const after = worldOn(store);
+    settle(after, store);
+    const all = replayed(after, store);
+    const receipts = all.filter((receipt) => 'to' in receipt);
+    t.equal(new Set(receipts.map(({ to }) => to)).size, recipients);
+    t.equal(receipts.length, recipients, 'each has one outcome');
+    for (const { to, state, sentAt, cause } of receipts) {
+      if (state === 'delivered') t.ok(Number(String(to).split('-')[1]) % 2 === 0, `${to} acknowledged`);
+      else t.match({ state, cause }, { state: 'lost', cause: 'broker-restart' });
+      if (sentAt === undefined) t.notOk(has.has(String(to)), `${to} was certainly not sent it`);
+    }
+    const delivered = receipts.filter(({ state }) => state === 'delivered').length;
+    const tally = all.find((receipt) => 'final' in receipt);
+    t.match(tally, { matched: recipients, delivered, failed: recipients - delivered, pending: 0, final: true });
+    for (const table of [Table.fanOuts, Table.fanOutCursors]) t.equal(count(store, table), 0);
+  });
+}
+
+t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
+  const topics = ['a', 'b', 'c', 'd'];
+  const dying = new CrashStore();
+  const before = worldOn(dying, { ...sizes, standingMax: 2 });
+  const { publisher, crowd } = begin(before, dying, topics);
+  for (const topic of topics) before.publish(publisher, topic, [['receipt', 'delivered']]);
+  settle(before, dying);
+  t.equal(count(dying, Table.fanOuts), 2);
+  t.equal(count(dying, Table.recipients), 2 * recipients);
+  const [first] = crowd;
+  if (first !== undefined) for (const at of topics.keys()) acknowledge(before, first, at);
+  settle(before, dying);
+
+  const store = dying.crash(0);
+  const after = worldOn(store);
+  settle(after, store);
+  const tallies = replayed(after, store).filter((receipt) => 'final' in receipt);
+  t.equal(tallies.length, topics.length);
+  for (const tally of tallies) t.match(tally, { delivered: 1, failed: recipients - 1, pending: 0, final: true });
+  t.equal(count(store, Table.fanOuts) + count(store, Table.deliveries), 0);
+});
+
+t.test('beyond a number of them, deliveries have rows at once', async (t) => {
+  const store = new CrashStore();
+  const world = worldOn(store, { ...sizes, unwrittenMax: 6 });
+  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  settle(world, store);
+  t.equal(count(store, Table.recipients), recipients - sizes.sliceMax);
+  for (const client of crowd) acknowledge(world, client);
+  settle(world, store);
+  t.match(publisher.link.receipts().at(-1), { delivered: recipients, final: true });
+  t.equal(count(store, Table.deliveries), 0);
+});
+
+t.test('a publisher that subscribes to receipts meanwhile learns of those that wait for their outcome', async (t) => {
+  const store = new CrashStore();
+  const world = worldOn(store);
+  const { publisher } = begin(world, store, ['cmd/all']);
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  settle(world, store);
+  world.subscribe(publisher, '$receipts/~/+/+', 0);
+  settle(world, store);
+  const receipts = publisher.link.receipts().filter((receipt) => 'to' in receipt);
+  t.equal(receipts.length, recipients);
+  t.ok(receipts.every(({ state }) => state === 'sent'));
+});
+
+t.test('a message for nobody is not a large one: its tally is final at once', async (t) => {
+  const world = new CoreWorld(new MemoryStore(), {}, new ManualClock(), {}, { ...sizes, largeCohortMin: 0 });
+  const publisher = world.connect('publisher');
+  world.subscribe(publisher, '$receipts/~/+', 0);
+  world.clock.settle();
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  world.clock.settle();
+  t.match(publisher.link.receipts(), [{ matched: 0, pending: 0, final: true }]);
+  t.match(publisher.link.acks, [{ reasonCode: 0x10 }]);
+});
+
+t.test('a will that a start publishes to many goes out once', async (t) => {
+  const dying = new CrashStore();
+  const before = worldOn(dying);
+  for (let at = 0; at < recipients; at++) {
+    const device = before.connect(`device-${at}`);
+    before.subscribe(device, 'gone', 1);
+    before.disconnect(device);
+  }
+  const will = {
+    ...{ topicName: 'gone', payload: Buffer.from('gone'), qos: 1 as const, retain: false, delaySeconds: 0 },
+    ...{ messageExpirySeconds: -1, properties: nothing, userProperties: [] },
+  };
+  before.core.connect(new FakeLink(), { ...connectPacket('dying', 3600), will }, null, null);
+  settle(before, dying);
+  const store = dying.crash(0);
+  settle(worldOn(store), store);
+  t.equal(count(store, Table.deliveries), recipients);
+});
