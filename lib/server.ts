@@ -12,6 +12,7 @@ import { TopicCache } from './codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from './config/schema.js';
 import { BufferPool } from './net/buffer-pool.js';
 import { sharedViews } from './net/connection-parts.js';
+import { IncompletePackets } from './net/incomplete-packets.js';
 import type { Address, ListenerAddress } from './net/listener.js';
 import { Listeners } from './net/listeners.js';
 import { TurnYields } from './net/turn-yields.js';
@@ -116,7 +117,14 @@ export class Broker {
       this.core = core;
       this.operation.started(core, () => (store instanceof LmdbStore ? lmdbFacts(store) : null));
       const yields = new TurnYields(core.context);
-      const shared = { pool: new BufferPool(), topics: new TopicCache(cachedTopics), yields, ...sharedViews() };
+      const incomplete = new IncompletePackets(core.context.metrics, settings.maximumIncompleteBytes);
+      const shared = {
+        pool: new BufferPool(),
+        topics: new TopicCache(cachedTopics),
+        yields,
+        incomplete,
+        ...sharedViews(),
+      };
       const parts = { core, log, ...shared };
       this.listeners = new Listeners(parts);
       this.listening = await this.listeners.listen({ host, port });

@@ -48,6 +48,16 @@ function crashRow(who, run) {
   ];
 }
 
+function boundsRow(run) {
+  return [
+    run.title,
+    `${count(run.size)} ${run.unit}`,
+    `${count(run.messages)} messages of a well-behaved pair`,
+    `${run.lost} lost; ${run.rss} MB resident at most (bound ${run.bound}, before ${run.rssBefore}); ` +
+      `p99 of the pair ${run.attackedP99Ms} ms, idle ${run.idleP99Ms} ms`,
+  ];
+}
+
 /** Thousands apart, as in the page. */
 function count(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ' ');
@@ -69,7 +79,8 @@ function storeRow(durability, run) {
 const lines = ['| fault | injected | at stake | outcome | run |', '| --- | --- | --- | --- | --- |'];
 for (const name of readdirSync(folder).sort()) {
   const run = JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
-  const cells = rows[name.replace(/\.json$/, '')]?.(run);
+  const kind = name.replace(/\.json$/, '');
+  const cells = kind.startsWith('bounds-') ? boundsRow(run) : rows[kind]?.(run);
   if (cells === undefined) throw new Error(`test/reliability.mjs has no row for ${name}`);
   const seed = run.seed === undefined ? '' : `, seed ${run.seed}`;
   lines.push(`| ${[...cells, `${run.date}, Node ${run.node}${seed}`].join(' | ')} |`);

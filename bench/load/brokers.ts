@@ -30,7 +30,7 @@ export function pinned(cpu: number, command: readonly string[]): readonly string
   return canPin ? ['taskset', '-c', String(cpu), ...command] : command;
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);
     server.listen(0, '127.0.0.1', () => {

@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import { Metrics } from '../../lib/broker/metrics.js';
 import { Routes } from '../../lib/broker/routes.js';
 import { AckView, decodeAck, encodeAckWithProperties, simpleAckLength, writeAck } from '../../lib/codec/acks.js';
 import { FrameSplitter } from '../../lib/codec/frame-splitter.js';
@@ -146,7 +147,7 @@ function outbox(): MicroCase {
   stream.resume();
   // A kernel that takes all at once.
   stream.write = () => true;
-  const box = new Outbox(stream, new BufferPool());
+  const box = new Outbox(stream, new BufferPool(), new Metrics());
   const frame = encodePublishFrame(publishFields(topicNames[0]), true, true);
   const run = () => {
     for (let left = 100; left > 0; left--) box.publish(frame, publishFirstByte, left);

@@ -5,6 +5,14 @@ export class Metrics {
   connectionsAccepted = 0;
   connectionsRefused = 0;
   connectionsOpen = 0;
+  /** Bytes of packets begun and not complete, of connections with more than a few of them. */
+  incompleteBytes = 0;
+  /** Connections closed because such bytes were too many. */
+  incompleteRefused = 0;
+  /** Unsent bytes of connections that are behind. */
+  outboxBytes = 0;
+  /** Bytes of what waits in memory for sessions that are not stored. */
+  queuedBytesInMemory = 0;
   /** CONNECTs refused for their credentials, or because these could not be checked. */
   authenticationsFailed = 0;
   /** Those of them whose credentials were not looked at: the address failed too often, or too many waited. */
@@ -24,6 +32,8 @@ export class Metrics {
   publishesRefused = 0;
   /** Publishes among them that the client had no right to; wills too. */
   publishesNotAuthorized = 0;
+  /** Filters of SUBSCRIBE that were refused for any reason. */
+  subscriptionsRefused = 0;
   /** Filters of SUBSCRIBE that the client had no right to. */
   subscriptionsNotAuthorized = 0;
   /** Waiting messages and receipts that were not sent because the client has lost the right to them. */

@@ -2,7 +2,7 @@ import type { PublishFrame } from '../codec/publish.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { transientReference } from '../receipts/tracker.js';
-import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
@@ -36,6 +36,9 @@ export const plainCarriage: Carriage = {
   group: null,
   cohort: null,
 };
+
+/** A stored queue with more bytes holds no further messages in memory. */
+const keptBytesMax = 64 * 1024;
 
 /** Offers messages to sessions: each is sent at once, queued or refused, as the delivery table has it. */
 export class Offers {
@@ -109,10 +112,13 @@ export class Offers {
     // A plain delivery needs no object: the message's own sequence says it all.
     const cohort = session.stored ? null : carriage.cohort;
     const retain = this.retainFlag(target, out);
+    // What was sent is read again only for another member of its group.
+    const isKept = !session.stored && carriage.group !== null;
     const detail =
       carriage === plainCarriage
         ? null
-        : (cohort?.deliver(session, carriage.sequence, qos, retain) ?? this.delivery(target, out, carriage, qos));
+        : (cohort?.deliver(session, carriage.sequence, qos, retain) ??
+          this.delivery(target, out, carriage, qos, isKept));
     const sequence = detail === null ? out.sequence : detail.sequence;
     const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
     const state = nextState(step(DeliveryState.new, event));
@@ -178,6 +184,7 @@ export class Offers {
     const { queue } = session;
     const { maximumQueuedMessages, maximumQueuedBytes } = settings;
     const full =
+      (!session.stored && !this.hasMemoryFor(out)) ||
       (maximumQueuedMessages > 0 && length - session.waitingReceipts >= maximumQueuedMessages) ||
       (maximumQueuedBytes > 0 && queue.bytes + out.payloadLength > maximumQueuedBytes);
     if (full && carriage.kind !== DeliveryKind.receipt) {
@@ -185,7 +192,10 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.queueFull, qos);
       return;
     }
-    const delivery = this.delivery(target, out, carriage, qos);
+    // A stored queue is read again when it is long.
+    const isKept = !session.stored || (session.link !== null && queue.bytes < keptBytesMax);
+    const delivery = this.delivery(target, out, carriage, qos, isKept);
+    if (!session.stored) metrics.queuedBytesInMemory += memoryBytesOf(delivery);
     if (carriage.kind === DeliveryKind.receipt) session.waitingReceipts++;
     else queue.addBytes(out.payloadLength);
     queue.append(delivery, session.stored, session.link !== null);
@@ -223,14 +233,20 @@ export class Offers {
     };
   }
 
-  private delivery(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): Delivery {
-    const { session, subscriptionIds } = target;
-    const inMemory = !session.stored || session.link !== null;
+  /** True if one more message may wait in memory. */
+  private hasMemoryFor(out: Outgoing): boolean {
+    const { maximumQueuedBytesInMemory: maximum } = this.context.settings;
+    return maximum === 0 || this.context.metrics.queuedBytesInMemory + out.payloadLength <= maximum;
+  }
+
+  /** @param isKept true if the delivery holds the message itself */
+  private delivery(target: Target, out: Outgoing, carriage: Carriage, qos: QoS, isKept: boolean): Delivery {
+    const { subscriptionIds } = target;
     return {
       sequence: carriage.sequence === 0 ? out.sequence : carriage.sequence,
       messageSequence: out.sequence,
       kind: carriage.kind,
-      message: inMemory && carriage.kind !== DeliveryKind.receipt ? out.message() : null,
+      message: isKept && carriage.kind !== DeliveryKind.receipt ? out.message() : null,
       qos,
       retain: this.retainFlag(target, out),
       subscriptionIds,

@@ -43,6 +43,7 @@ export class OnSubscribe {
     for (const request of requests) {
       const refusal = this.refusal(session, request);
       if (refusal !== null) {
+        this.context.metrics.subscriptionsRefused++;
         reasonCodes.push(refusal);
         continue;
       }
@@ -115,8 +116,13 @@ export class OnSubscribe {
       return ReasonCode.notAuthorized;
     }
     const { subscriptions } = session;
-    const full = subscriptions.size >= settings.maximumSubscriptionsPerSession;
+    const { maximumSubscriptionsPerSession, maximumSubscriptionBytesPerSession } = settings;
+    const characters = subscriptions.filterCharacters + request.topicFilter.length;
+    const full =
+      subscriptions.size >= maximumSubscriptionsPerSession || characters > maximumSubscriptionBytesPerSession;
     if (full && !subscriptions.has(request.topicFilter)) return ReasonCode.quotaExceeded;
+    // Who subscribes again and again without reading what is retained.
+    if (this.retained.replaysOf(session) >= maximumSubscriptionsPerSession) return ReasonCode.quotaExceeded;
     return null;
   }
 

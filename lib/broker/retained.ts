@@ -38,6 +38,8 @@ export class Retained {
   private readonly out = new Outgoing();
   /** The broker's own, which are never stored, by sequence. */
   private readonly inMemory = new Map<number, Message>();
+  /** Characters of their topics. */
+  private ownCharacters = 0;
   /** Replays under way, by session. */
   private readonly replays = new Map<Session, Replay[]>();
   /** Sessions whose replays go on in the next turn. */
@@ -53,9 +55,18 @@ export class Retained {
     return this.index.size - this.inMemory.size;
   }
 
+  private get topicCharacters(): number {
+    return this.index.characters - this.ownCharacters;
+  }
+
   /** Sessions with a replay under way. */
   get replaying(): number {
     return this.replays.size;
+  }
+
+  /** How many of a session's subscriptions are still to be sent what is retained. */
+  replaysOf(session: Session): number {
+    return this.replays.get(session)?.length ?? 0;
   }
 
   /** Takes one that the store held at the start. */
@@ -65,8 +76,11 @@ export class Retained {
 
   /** True if one more topic can have a retained message. */
   hasRoomFor(topicName: string): boolean {
-    const maximum = this.context.settings.maximumRetainedMessages;
-    return maximum === 0 || this.size < maximum || this.index.get(topicName) !== undefined;
+    const { maximumRetainedMessages, maximumRetainedTopicBytes } = this.context.settings;
+    const hasRoom =
+      (maximumRetainedMessages === 0 || this.size < maximumRetainedMessages) &&
+      (maximumRetainedTopicBytes === 0 || this.topicCharacters + topicName.length <= maximumRetainedTopicBytes);
+    return hasRoom || this.index.get(topicName) !== undefined;
   }
 
   /** Stores the message for its topic in place of the one before; an empty payload clears it. [MQTT-3.3.1-5] */
@@ -89,7 +103,7 @@ export class Retained {
   /** Retains a message of the broker's own until the next one on its topic. */
   keepInMemory(message: Message): void {
     const before = this.index.get(message.topicName);
-    if (before !== undefined) this.inMemory.delete(before);
+    if (before === undefined || !this.inMemory.delete(before)) this.ownCharacters += message.topicName.length;
     this.index.set(message.topicName, message.sequence);
     this.inMemory.set(message.sequence, message);
   }

@@ -13,6 +13,8 @@ export interface Route {
 }
 
 const cachedRoutesMax = 10_000;
+/** Characters of topic names, targets and subscription identifiers in the cache. */
+const cachedWeightMax = 4_000_000;
 
 function merge(session: Session, subscriptions: readonly Subscription[], own: Target | null | 'self'): Target {
   let qos: QoS = 0;
@@ -30,6 +32,12 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
   return target;
 }
 
+function weightOf(topicName: string, { targets, groups }: Route): number {
+  let weight = topicName.length + targets.length + groups.length;
+  for (let at = 0; at < targets.length; at++) weight += targets[at].subscriptionIds?.length ?? 0;
+  return weight;
+}
+
 /** The target that a set of matching subscriptions of one session makes: almost always there is one. */
 export function targetOf(session: Session, subscriptions: readonly Subscription[]): Target {
   const [only] = subscriptions;
@@ -44,6 +52,7 @@ export class Routes {
   private readonly filters = new FilterTrie<Subscription>();
   private readonly groups = new SharedGroups<Subscription>();
   private readonly cache = new Map<string, Route>();
+  private cachedWeight = 0;
   private generation = 0;
   private stamp = 0;
   private readonly matched: Subscription[] = [];
@@ -94,7 +103,12 @@ export class Routes {
     if (cached !== undefined && cached.generation === this.generation) return cached;
     const route = this.build(topicName);
     // A full cache is emptied: cheaper than order of use, and rare.
-    if (cached === undefined && this.cache.size >= cachedRoutesMax) this.cache.clear();
+    if (cached !== undefined) this.cachedWeight -= weightOf(topicName, cached);
+    this.cachedWeight += weightOf(topicName, route);
+    if ((cached === undefined && this.cache.size >= cachedRoutesMax) || this.cachedWeight > cachedWeightMax) {
+      this.cache.clear();
+      this.cachedWeight = weightOf(topicName, route);
+    }
     this.cache.set(topicName, route);
     return route;
   }

@@ -13,7 +13,7 @@ import {
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { messageOf } from '../receipts/receipt-message.js';
 import { decodeReference } from '../receipts/reference.js';
-import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -184,6 +184,7 @@ export class SendWindow {
     const { context } = this;
     const { turns, persistence, tracker, metrics, clock } = context;
     session.queue.removeFirst();
+    if (!session.stored) metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
     const message = this.bodyOf(session, delivery, false);
     if (message === null) {
@@ -225,8 +226,9 @@ export class SendWindow {
     const packetId = session.outbound.take(state, delivery.sequence, delivery);
     session.sendQuota--;
     session.inflightBytes?.add(packetId, message.payload.length);
+    // What was sent is read again only for another member of its group.
+    if (session.stored || delivery.group === null) delivery.message = null;
     if (session.stored) {
-      delivery.message = null;
       persistence.putDelivery(session.number, delivery, state, packetId);
       if (message.expiryAtMs > 0) {
         persistence.deleteDeliveryExpiry(message.expiryAtMs, session.number, delivery.sequence);

@@ -3,7 +3,7 @@ import { DeliveryEvent, DeliveryState, Effect, effectsOf, Outcome, outcomeOf, st
 import { Cause } from '../receipts/causes.js';
 import { groupIdentityKey } from '../receipts/names.js';
 import { ReceiptState } from '../receipts/states.js';
-import { type Delivery, DeliveryKind } from '../session/delivery.js';
+import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
@@ -132,7 +132,10 @@ export class SessionLifecycle {
       }
     }
     if (session.queueLength > 0) {
-      for (const delivery of session.queue.inMemory()) this.finish(session, delivery, DeliveryState.queued, cause);
+      for (const delivery of session.queue.inMemory()) {
+        this.context.metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
+        this.finish(session, delivery, DeliveryState.queued, cause);
+      }
     }
     session.clearOutbound();
   }

@@ -87,6 +87,14 @@ export class FrameSplitter {
     }
   }
 
+  /** Lets go of everything held back, for good. */
+  discard(): void {
+    this.partial = nothing;
+    this.partialLength = 0;
+    this.waiting = noChunks;
+    this.waitingBytes = 0;
+  }
+
   private hold(chunk: Buffer): void {
     if (this.waiting === noChunks) this.waiting = [];
     this.waiting.push(chunk);

@@ -133,6 +133,9 @@ export const optionsSchema = z.strictObject({
   maximumQueuedBytes: whole(0)
     .default(256 * mebibyte)
     .describe('How many bytes of messages wait for one session; 0 for no bound. More are dropped.'),
+  maximumQueuedBytesInMemory: whole(0)
+    .default(512 * mebibyte)
+    .describe('How many bytes wait in memory for all sessions without expiry; 0 for no bound. More are dropped.'),
   queueQos0Messages: z
     .boolean()
     .default(false)
@@ -144,6 +147,12 @@ export const optionsSchema = z.strictObject({
   maximumOutboxBytes: whole(4 * kibibyte)
     .default(16 * mebibyte)
     .describe('Unsent bytes of one connection, past which QoS 0 messages are dropped and others wait.'),
+  maximumOutboxBytesTotal: whole(64 * kibibyte)
+    .default(512 * mebibyte)
+    .describe('Unsent bytes of all connections that are behind, past which each of them counts as slow.'),
+  maximumIncompleteBytes: whole(64 * kibibyte)
+    .default(256 * mebibyte)
+    .describe('Bytes of packets begun and not complete, over all connections; past it those with the most are closed.'),
   topicAliasMaximum: whole(0, uint16Max).default(32).describe('How many topic aliases a client may set; 0 for none.'),
   outboundTopicAliasMaximum: whole(0, uint16Max)
     .default(32)
@@ -151,6 +160,12 @@ export const optionsSchema = z.strictObject({
 
   maximumTopicLevels: whole(1, uint16Max).default(200).describe('How many levels a topic name or filter may have.'),
   maximumSubscriptionsPerSession: whole(1).default(10_000).describe('How many subscriptions one session may have.'),
+  maximumSubscriptionBytesPerSession: whole(1)
+    .default(4 * mebibyte)
+    .describe('How many bytes the topic filters of one session may have together.'),
+  maximumRetainedTopicBytes: whole(0)
+    .default(256 * mebibyte)
+    .describe('How many bytes the topics of all retained messages may have, which are in memory; 0 for no bound.'),
   maximumRetainedMessages: whole(0).default(1_000_000).describe('How many retained messages are kept; 0 for no bound.'),
   retainAvailable: z.boolean().default(true).describe('Whether clients may publish retained messages.'),
   wildcardSubscriptionAvailable: z.boolean().default(true).describe('Whether filters may have wildcards.'),

@@ -6,6 +6,7 @@ import type { TopicCache } from '../codec/topic-cache.js';
 import type { Link } from '../session/link.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { BufferPool } from './buffer-pool.js';
+import type { IncompletePackets } from './incomplete-packets.js';
 import type { TurnYields } from './turn-yields.js';
 
 /** What connections share: all of a broker, but for topics and mount point, which are those of a listener. */
@@ -17,6 +18,7 @@ export interface ConnectionParts {
   /** Of listeners that have one. */
   readonly mountPoint?: MountPoint;
   readonly yields: TurnYields;
+  readonly incomplete: IncompletePackets;
   /** Reused for every PUBLISH and acknowledgement: packets are handled one by one. */
   readonly publishView: PublishView;
   readonly ackView: AckView;

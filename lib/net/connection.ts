@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { ProtocolError } from '../base/errors.js';
 import type { Refusal } from '../broker/on-connect.js';
-import { decodeAck } from '../codec/acks.js';
 import { decodeAuth, encodeAuth } from '../codec/auth.js';
 import { encodeConnack } from '../codec/connack.js';
 import { ConnectError } from '../codec/connect.js';
@@ -9,7 +8,7 @@ import type { ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq } from '../codec/ping.js';
-import { decodePublish, type PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish.js';
 import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
 import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
@@ -19,7 +18,9 @@ import type { MountPoint } from '../topic/mount-point.js';
 import type { Authentication } from './authentication.js';
 import { ConnectionLog } from './connection-log.js';
 import type { ConnectionParts } from './connection-parts.js';
+import { takeAck, takePublish } from './flow-packets.js';
 import { Handshake, type HandshakePort } from './handshake.js';
+import type { IncompleteHolder } from './incomplete-packets.js';
 import { KeepAlive } from './keep-alive.js';
 import type { Origin } from './origin.js';
 import { Outbox } from './outbox.js';
@@ -39,7 +40,7 @@ type Phase = (typeof Phase)[keyof typeof Phase];
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
  * as the socket: phase, keep alive, topic aliases, the client's limits.
  */
-export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Yielding {
+export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Yielding, IncompleteHolder {
   version: ProtocolVersion = 5;
   maximumPacketSize = 0;
   problemInformation = true;
@@ -72,7 +73,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.mountPoint = parts.mountPoint ?? null;
     this.parts = parts;
     this.splitter = new FrameSplitter(settings.maximumPacketSize);
-    this.outbox = new Outbox(stream, parts.pool);
+    this.outbox = new Outbox(stream, parts.pool, metrics);
     this.handshake = new Handshake(parts.core, this, certificateUser);
     this.keepAlive = new KeepAlive(clock, timers, this);
     this.pauses = new ReadPauses(stream, parts, this.keepAlive);
@@ -87,7 +88,8 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   }
 
   get slow(): boolean {
-    return this.outbox.pendingBytes > this.parts.core.context.settings.maximumOutboxBytes;
+    const { maximumOutboxBytes, maximumOutboxBytesTotal } = this.parts.core.context.settings;
+    return this.outbox.isBehind(maximumOutboxBytes, maximumOutboxBytesTotal);
   }
 
   onData(chunk: Buffer): void {
@@ -95,7 +97,17 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.parts.core.context.metrics.bytesReceived += chunk.length;
     this.parts.yields.enter();
     this.guard(() => this.splitter.push(chunk, this));
+    this.afterInput();
+  }
+
+  private afterInput(): void {
+    if (!this.closed) this.parts.incomplete.changed(this.splitter, this);
     if (!this.closed) this.pauses.check(this.slow);
+  }
+
+  giveUp(reasonCode: number, reason: string): void {
+    if (this.phase === Phase.connected) this.close(reasonCode, reason);
+    else this.drop(reason);
   }
 
   /** Everything a peer's input can throw ends here, with its connection. */
@@ -122,7 +134,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.parts.yields.enter();
     this.guard(() => this.splitter.resume(this));
     if (!this.splitter.stopped || this.closed || this.pauses.isForHook) this.pauses.remove(PauseReason.turn);
-    if (!this.closed) this.pauses.check(this.slow);
+    this.afterInput();
   }
 
   // ---- the handshake's port ----
@@ -193,24 +205,19 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   private onPacket(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
     const session = this.session;
     if (session === null) return;
-    const { core, ackView } = this.parts;
+    const { core } = this.parts;
     const packetType = buffer[frameStart] >> 4;
     core.context.budget.packet(packetType, end - frameStart);
     switch (packetType) {
       case PacketType.publish:
-        this.onPublish(session, buffer, frameStart, bodyStart, end);
+        takePublish(this.parts, session, this, this.aliases, buffer, frameStart, bodyStart, end);
         return;
       case PacketType.puback:
       case PacketType.pubrec:
       case PacketType.pubrel:
-      case PacketType.pubcomp: {
-        decodeAck(ackView, buffer, packetType, buffer[frameStart], bodyStart, end, this.version);
-        const { packetId, reasonCode, reasonStringStart, reasonStringEnd } = ackView;
-        if (reasonCode !== 0) core.context.metrics.countReason(packetType, reasonCode);
-        const reason = reasonStringEnd > 0 ? buffer.toString('utf8', reasonStringStart, reasonStringEnd) : null;
-        core.acknowledge(session, this, packetType, packetId, reasonCode, reason);
+      case PacketType.pubcomp:
+        takeAck(this.parts, session, this, buffer, frameStart, bodyStart, end);
         return;
-      }
       case PacketType.subscribe:
         core.subscribe(session, this, decodeSubscribe(buffer, frameStart, bodyStart, end, this.version));
         return;
@@ -238,15 +245,6 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     }
   }
 
-  private onPublish(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
-    const { core, publishView, topics } = this.parts;
-    decodePublish(publishView, buffer, frameStart, bodyStart, end, this.version);
-    let topicName = topics.lookup(buffer, publishView.topicStart, publishView.topicEnd);
-    const { topicAlias } = publishView;
-    if (topicAlias > 0 && this.aliases !== null) topicName = this.aliases.resolve(topicAlias, topicName);
-    core.publish(session, this, publishView, topicName);
-  }
-
   private onDisconnect(session: Session, buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
     const packet = decodeDisconnect(buffer, frameStart, bodyStart, end, this.version);
     this.parts.core.disconnect(session, packet);
@@ -260,6 +258,8 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
 
   onDrain(): void {
     if (this.phase === Phase.closed) return;
+    if (this.outbox.hasOutput) this.flush();
+    if (this.stream.writableNeedDrain) return;
     this.pauses.remove(PauseReason.drain);
     if (this.session !== null) this.parts.core.drained(this.session);
   }
@@ -306,12 +306,10 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   /** Writes what the turn gathered. */
   flush(): void {
     this.dirty = false;
-    const { outbox, slow } = this;
-    const before = outbox.bytesWritten;
-    outbox.flush();
+    const { slow } = this;
+    this.outbox.flush();
     // What the kernel takes whole makes no 'drain'.
     if (slow && !this.stream.writableNeedDrain) this.parts.core.context.clock.endOfTurn(() => this.onDrain());
-    this.parts.core.context.metrics.bytesSent += outbox.bytesWritten - before;
   }
 
   private onProtocolError(error: ProtocolError): void {
@@ -327,8 +325,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
 
   private onBug(error: unknown): void {
     this.log.bug(error);
-    if (this.phase === Phase.connected) this.close(ReasonCode.unspecifiedError, 'internal error');
-    else this.drop('internal error');
+    this.giveUp(ReasonCode.unspecifiedError, 'internal error');
   }
 
   /** Answers CONNECT with a failure and closes. [MQTT-3.2.2-7] */
@@ -372,7 +369,8 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.keepAlive.stop();
     timers.cancel(this.timer);
     this.timer = timers.after(closeGraceMs, () => this.stream.destroy());
-    this.outbox.flush();
+    this.parts.incomplete.release(this.splitter);
+    this.outbox.flush(true);
     this.stream.end();
     this.stream.resume();
   }
@@ -390,6 +388,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     const wasOpen = this.phase !== Phase.closed;
     this.phase = Phase.closed;
     this.session = null;
+    this.parts.incomplete.release(this.splitter);
     this.outbox.discard();
     if (wasOpen) this.log.lost();
     if (session !== null && session.link === this) this.guard(() => core.connectionGone(session, true));

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import type { Metrics } from '../broker/metrics.js';
 import { writeAck } from '../codec/acks.js';
 import type { PublishFrame } from '../codec/publish.js';
 import {
@@ -17,6 +18,8 @@ const sharedFrameBytes = 8 * 1024;
 const smallCopyBytes = 160;
 /** Room that an acknowledgement needs at most. */
 const ackBytesMax = 5;
+/** What a connection may hold unsent however much others do. */
+const alwaysHeldBytes = 64 * 1024;
 /** Size of the property Topic Alias. */
 const aliasBytes = 3;
 /** What the property adds to a packet at most: itself, and a byte more in either of two lengths. */
@@ -31,23 +34,25 @@ const aliasGrowthMax = aliasBytes + 2;
 export class Outbox {
   private readonly stream: Duplex;
   private readonly pool: BufferPool;
+  private readonly metrics: Pick<Metrics, 'bytesSent' | 'outboxBytes'>;
   private buffer: Buffer | null = null;
   private length = 0;
   private chunks: Buffer[] | null = null;
   private chunkBytes = 0;
+  /** Bytes held back because the socket has not taken what it was given before. */
+  private held = 0;
   private closed = false;
   private aliasMaximum = 0;
   /** Made at first use. */
   private aliases: OutboundTopicAliases | null = null;
   /** Largest packet to which an alias may be added. */
   private largestToGrow = 0;
-  /** Bytes and packets written so far, for metrics. */
-  bytesWritten = 0;
   packets = 0;
 
-  constructor(stream: Duplex, pool: BufferPool) {
+  constructor(stream: Duplex, pool: BufferPool, metrics: Pick<Metrics, 'bytesSent' | 'outboxBytes'>) {
     this.stream = stream;
     this.pool = pool;
+    this.metrics = metrics;
   }
 
   /** Bytes not yet taken by the operating system. */
@@ -166,11 +171,30 @@ export class Outbox {
     this.length = at + packets.length;
   }
 
-  /** Writes everything to the socket. */
-  flush(): void {
+  /**
+   * True if too much is unsent.
+   * @param maximum bytes of this connection
+   * @param maximumTotal bytes of all that are behind, past which a connection may hold a little and no more
+   */
+  isBehind(maximum: number, maximumTotal: number): boolean {
+    if (this.pendingBytes > maximum) return true;
+    return this.held > alwaysHeldBytes && this.metrics.outboxBytes > maximumTotal;
+  }
+
+  /**
+   * Writes everything to the socket; while that is behind, keeps it: a write of each turn would hold a whole buffer
+   * for a few bytes.
+   * @param isLast true to hand over everything, whatever the socket has
+   */
+  flush(isLast = false): void {
     const { stream } = this;
     if (this.closed || stream.destroyed || !this.hasOutput) return;
-    this.bytesWritten += this.chunkBytes + this.length;
+    if (stream.writableNeedDrain && !isLast) {
+      this.hold(this.chunkBytes + this.length);
+      return;
+    }
+    this.hold(0);
+    this.metrics.bytesSent += this.chunkBytes + this.length;
     const { chunks, buffer } = this;
     if (chunks !== null) {
       this.chunks = null;
@@ -196,6 +220,12 @@ export class Outbox {
     this.length = 0;
     this.chunks = null;
     this.chunkBytes = 0;
+    this.hold(0);
+  }
+
+  private hold(bytes: number): void {
+    this.metrics.outboxBytes += bytes - this.held;
+    this.held = bytes;
   }
 
   /** Makes room for `size` bytes, less than a buffer, and returns where they begin. */

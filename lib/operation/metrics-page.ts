@@ -19,6 +19,7 @@ const counters: readonly (readonly [string, CountedField, string])[] = [
     'authenticationsNotChecked',
     'CONNECTs refused before their credentials were looked at',
   ],
+  ['incomplete_packets_refused', 'incompleteRefused', 'Connections closed for holding too much of a packet'],
   ['protocol_errors', 'protocolErrors', 'Connections ended by a protocol error of the client'],
   ['received_bytes', 'bytesReceived', 'Bytes from clients'],
   ['sent_bytes', 'bytesSent', 'Bytes to clients'],
@@ -29,6 +30,7 @@ const counters: readonly (readonly [string, CountedField, string])[] = [
     'subscriptionsNotAuthorized',
     'Filters of SUBSCRIBE that the client had no right to',
   ],
+  ['subscriptions_refused', 'subscriptionsRefused', 'Filters of SUBSCRIBE that were refused'],
   ['sessions_expired', 'sessionsExpired', 'Sessions that ended by their expiry interval'],
   ['takeovers', 'takeovers', 'Connections ended because their client connected again'],
   ['wills_published', 'willsPublished', 'Wills that were published'],
@@ -167,6 +169,10 @@ export class MetricsPage {
     const { metrics, routes, records, timers } = this.core.context;
     const { loopDelay } = this;
     this.gauge('connections', 'Connections that are open.', () => metrics.connectionsOpen);
+    this.gauge('incomplete_packet_bytes', 'Bytes of packets begun and not complete.', () => metrics.incompleteBytes);
+    this.gauge('outbox_bytes', 'Unsent bytes of connections that are behind.', () => metrics.outboxBytes);
+    const inMemory = 'Bytes that wait in memory for sessions without expiry.';
+    this.gauge('queued_memory_bytes', inMemory, () => metrics.queuedBytesInMemory);
     this.gauge('sessions_connected', 'Sessions with a connection.', () => this.tally.connected);
     this.gauge('sessions_disconnected', 'Sessions without a connection.', () => this.tally.disconnected);
     this.gauge('queued_messages', 'Messages that wait for their sessions.', () => this.tally.queuedMessages);

@@ -31,3 +31,11 @@ export interface Delivery {
   /** Key of a record or receipt, opaque here. */
   readonly reference: Buffer | null;
 }
+
+/** What a delivery takes beside its payload, in bytes. */
+const deliveryBytes = 200;
+
+/** What a delivery takes in the queue of a session that is not stored; a payload that several share counts for each. */
+export function memoryBytesOf({ message }: Delivery): number {
+  return deliveryBytes + (message === null ? 0 : message.payload.length);
+}

@@ -10,6 +10,13 @@ export class OwnSubscriptions {
   private few: readonly Subscription[] = [];
   private many: Map<string, Subscription> | null = null;
 
+  private characters = 0;
+
+  /** Characters of all topic filters. */
+  get filterCharacters(): number {
+    return this.characters;
+  }
+
   get size(): number {
     return this.many === null ? this.few.length : this.many.size;
   }
@@ -30,6 +37,7 @@ export class OwnSubscriptions {
   /** Adds a subscription in place of one with the same filter. */
   put(subscription: Subscription): void {
     const { topicFilter } = subscription;
+    if (!this.has(topicFilter)) this.characters += topicFilter.length;
     if (this.many !== null) {
       this.many.set(topicFilter, subscription);
       return;
@@ -45,6 +53,7 @@ export class OwnSubscriptions {
   }
 
   remove(topicFilter: string): void {
+    if (this.has(topicFilter)) this.characters -= topicFilter.length;
     if (this.many !== null) this.many.delete(topicFilter);
     else this.few = this.few.filter((known) => known.topicFilter !== topicFilter);
   }

@@ -30,7 +30,8 @@ export interface TimerHandle {
   cancelled: boolean;
 }
 
-const noSubscriptions: Pick<OwnSubscriptions, 'size' | 'get' | 'has' | 'values'> = new OwnSubscriptions();
+const noSubscriptions: Pick<OwnSubscriptions, 'size' | 'filterCharacters' | 'get' | 'has' | 'values'> =
+  new OwnSubscriptions();
 
 /**
  * State that outlives a network connection. @see MQTT 5 §4.1
@@ -117,7 +118,7 @@ export class Session {
   }
 
   /** By topic filter as subscribed, `$share/…` included. */
-  get subscriptions(): Pick<OwnSubscriptions, 'size' | 'get' | 'has' | 'values'> {
+  get subscriptions(): Pick<OwnSubscriptions, 'size' | 'filterCharacters' | 'get' | 'has' | 'values'> {
     return this.ownSubscriptions ?? noSubscriptions;
   }
 

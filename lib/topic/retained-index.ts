@@ -29,6 +29,7 @@ const charactersPerLook = 1024;
  */
 export class RetainedIndex {
   private readonly tree: Tree;
+  private topicCharacters = 0;
 
   constructor() {
     this.tree = new sortedTree.default<string, number>(undefined, compareNames);
@@ -39,13 +40,20 @@ export class RetainedIndex {
     return this.tree.size;
   }
 
+  /** Characters of all topics. */
+  get characters(): number {
+    return this.topicCharacters;
+  }
+
   set(topicName: string, sequence: number): void {
-    this.tree.set(topicName, sequence);
+    if (this.tree.set(topicName, sequence)) this.topicCharacters += topicName.length;
   }
 
   /** False if the topic was not there. */
   delete(topicName: string): boolean {
-    return this.tree.delete(topicName);
+    const wasThere = this.tree.delete(topicName);
+    if (wasThere) this.topicCharacters -= topicName.length;
+    return wasThere;
   }
 
   get(topicName: string): number | undefined {

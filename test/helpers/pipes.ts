@@ -6,6 +6,7 @@ import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { Connection } from '../../lib/net/connection.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
+import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { ManualClock } from './core-world.js';
@@ -46,7 +47,15 @@ export class PipeWorld {
     this.core = new BrokerCore(settings, new MemoryStore(), this.clock, silentLog);
     this.core.start();
     this.yields = new TurnYields(this.core.context);
-    const shared = { pool: new BufferPool(), topics: new TopicCache(64), yields: this.yields, ...sharedViews() };
+    const { metrics } = this.core.context;
+    const incomplete = new IncompletePackets(metrics, settings.maximumIncompleteBytes);
+    const shared = {
+      pool: new BufferPool(),
+      topics: new TopicCache(64),
+      yields: this.yields,
+      incomplete,
+      ...sharedViews(),
+    };
     this.parts = { core: this.core, log: silentLog, ...shared, onClosed: () => undefined };
   }
 

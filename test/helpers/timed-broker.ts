@@ -8,6 +8,7 @@ import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { type BrokerOptions, parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
+import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { Listeners } from '../../lib/net/listeners.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
@@ -81,7 +82,8 @@ export class TimedBroker {
     this.core.start();
     const pool = new BufferPool();
     const yields = new TurnYields(this.core.context);
-    const shared = { pool, topics: new TopicCache(16), yields, ...sharedViews() };
+    const incomplete = new IncompletePackets(this.core.context.metrics, this.settings.maximumIncompleteBytes);
+    const shared = { pool, topics: new TopicCache(16), yields, incomplete, ...sharedViews() };
     const parts = { core: this.core, log: silentLog, ...shared };
     this.listeners = new Listeners(parts);
     this.port = (await this.listeners.listen({ host: '127.0.0.1', port: 0 }))[0].port;

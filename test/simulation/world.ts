@@ -6,6 +6,7 @@ import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { type ConnectionParts, sharedViews } from '../../lib/net/connection-parts.js';
+import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
 import { decodeMessage } from '../../lib/store/records.js';
 import { Table } from '../../lib/store/store.js';
@@ -222,7 +223,9 @@ export class World implements Environment {
     core.start();
     this.audit.watch(core);
     const yields = new TurnYields(core.context);
-    const shared = { pool: new BufferPool(), topics: new TopicCache(16), yields, ...sharedViews() };
+    const { metrics, settings } = core.context;
+    const incomplete = new IncompletePackets(metrics, settings.maximumIncompleteBytes);
+    const shared = { pool: new BufferPool(), topics: new TopicCache(16), yields, incomplete, ...sharedViews() };
     this.process = { clock, core, parts: { core, log, ...shared, onClosed: () => undefined } };
     this.inspect();
   }

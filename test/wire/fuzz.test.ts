@@ -10,6 +10,7 @@ import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { Connection } from '../../lib/net/connection.js';
 import { sharedViews } from '../../lib/net/connection-parts.js';
+import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { withDeadline } from '../helpers/deadline.js';
@@ -69,6 +70,7 @@ class Bench {
       log,
       ...shared,
       yields: new TurnYields(this.core.context),
+      incomplete: new IncompletePackets(this.core.context.metrics, Number.MAX_SAFE_INTEGER),
       onClosed: () => this.open--,
     };
   }

@@ -12,7 +12,7 @@ import {
   subscribed,
   versions,
 } from '../helpers/client.js';
-import { connect, publish } from '../helpers/packets.js';
+import { connect, publish, subscribe, unsubscribe } from '../helpers/packets.js';
 import { WireClient } from '../helpers/wire-client.js';
 
 const quotaExceeded = 0x97;
@@ -184,4 +184,58 @@ t.test('upgradeOutgoingQos: members of a shared subscription get their QoS too',
   await published(publisher, { topic: 'a', payload: 'queued' });
   const again = await connectedToSession(t, port, 'sub', { sessionPresent: true });
   t.match(await received(again), { payload: 'queued', qos: 1 });
+});
+
+// ---- bytes of filters and retained topics, retained messages not taken ----
+
+t.test(
+  'maximumSubscriptionBytesPerSession: filters above it get 0x97, and those that are there may be renewed',
+  async (t) => {
+    const { port, broker } = await startBroker(t, { maximumSubscriptionBytesPerSession: 10 });
+    const client = await connected(t, port);
+    const ask = async (packetId: number, filters: readonly string[], codes: readonly number[]): Promise<void> => {
+      client.send(subscribe({ packetId, filters: filters.map((filter) => [filter, 1] as const) }));
+      const suback = await client.packet();
+      t.same([...suback.subarray(-codes.length)], codes);
+    };
+    await ask(1, ['12345', '67890', 'x'], [1, 1, quotaExceeded]);
+    await ask(2, ['12345'], [1]);
+    client.send(unsubscribe({ packetId: 3, filters: ['12345'] }));
+    await client.packet();
+    await ask(4, ['x/y'], [1]);
+    t.equal(broker.metrics.subscriptionsRefused, 1);
+  },
+);
+
+t.test('maximumRetainedTopicBytes: a retained message with a new topic above it is refused', async (t) => {
+  const { port } = await startBroker(t, { maximumRetainedTopicBytes: 10 });
+  const client = await connected(t, port);
+  const keep = async (packetId: number, topic: string, payload: string, code: number): Promise<void> => {
+    client.send(publish({ topic, qos: 1, packetId, retain: true, payload }));
+    const puback = await client.packet();
+    t.equal(puback.length > 4 ? puback[4] : 0, code, topic);
+  };
+  const noSubscribers = 0;
+  await keep(1, '1234567', 'a', noSubscribers);
+  await keep(2, '1234', 'a', quotaExceeded);
+  await keep(3, '1234567', 'b', noSubscribers);
+  await keep(4, '1234567', '', noSubscribers);
+  await keep(5, '1234', 'a', noSubscribers);
+});
+
+t.test('a client that subscribes again and again without reading what is retained gets 0x97 in the end', async (t) => {
+  const { port } = await startBroker(t, { maximumSubscriptionsPerSession: 3, maximumInflightMessages: 1 });
+  const client = await connected(t, port);
+  for (let at = 0; at < 100; at++) await published(client, { topic: `kept/${at}`, qos: 1, retain: true, payload: 'k' });
+  const codes: number[] = [];
+  for (let packetId = 1; packetId <= 5; packetId++) {
+    client.send(subscribe({ packetId, filters: [['kept/#', 1]] }));
+    for (;;) {
+      const packet = await client.packet();
+      if (packet[0] !== 0x90) continue;
+      codes.push(packet[packet.length - 1] ?? 0);
+      break;
+    }
+  }
+  t.same(codes, [1, 1, 1, quotaExceeded, quotaExceeded]);
 });

@@ -24,6 +24,7 @@ t.test('a few subscriptions and many are what a map of them would be', async (t)
       }
       const isSame =
         own.size === map.size &&
+        own.filterCharacters === [...map.keys()].join('').length &&
         own.get(topicFilter) === map.get(topicFilter) &&
         own.has(topicFilter) === map.has(topicFilter) &&
         [...own.values()].every((each) => map.get(each.topicFilter) === each);
