@@ -119,7 +119,14 @@ export class BrokerCore {
     this.serverPublish = new ServerPublish(context, this.onPublish, this.retained, this.serverReceipts);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
-    this.lifecycle = new SessionLifecycle(context, this.wills, this.fanOut, this.subscriptions, this.holds);
+    this.lifecycle = new SessionLifecycle(
+      context,
+      this.wills,
+      this.fanOut,
+      this.subscriptions,
+      this.holds,
+      this.largeFanOuts,
+    );
     this.onAck = new OnAck(context, this.window);
     this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained, this.replays);
     this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.holds, this.replays);
@@ -143,9 +150,8 @@ export class BrokerCore {
 
   /** Brings back what the store holds. Call once, before the first link. */
   start(): void {
-    const { lifecycle, subscriptions, retained, wills, replays } = this;
-    recover(this.context, { lifecycle, subscriptions, retained, wills, replays });
-    this.largeFanOuts.restore();
+    const { lifecycle, subscriptions, retained, wills, replays, largeFanOuts } = this;
+    recover(this.context, { lifecycle, subscriptions, retained, wills, replays, largeFanOuts });
     this.storedTimers.start();
     this.keepHouse();
     new SysTopics(this.context, this.fanOut, this.retained).start();

@@ -47,8 +47,8 @@ export function encodeCohort({ record, groups, targets }: Cohort): Buffer {
   return Buffer.concat([head.finish(), fixed, rest.finish()]);
 }
 
-/** @param stored sessions that are still there, by number; the others have ended */
-export function decodeCohort(value: Buffer, stored: ReadonlyMap<number, Session>): Cohort {
+/** @param storedSession the session of a number, whether or not it has ended */
+export function decodeCohort(value: Buffer, storedSession: (number: number) => Session): Cohort {
   const head = new ByteReader(value);
   const record = head.optionalBytes();
   const groups: string[] = [];
@@ -60,9 +60,7 @@ export function decodeCohort(value: Buffer, stored: ReadonlyMap<number, Session>
     const number = fixed.readUInt32BE(at);
     const options = fixed[at + 4] as number;
     const isTransient = number >= transientSessionBase;
-    const clientId = isTransient ? head.string() : '';
-    const userName = isTransient ? head.optionalString() : null;
-    const session = stored.get(number) ?? endedSession(number, clientId, userName);
+    const session = isTransient ? endedSession(number, head.string(), head.optionalString()) : storedSession(number);
     const qos = (options & qosMask) as QoS;
     const subscriptionIds = options & identifiersBit ? readIds(head) : null;
     targets.push({
@@ -82,8 +80,8 @@ function readIds(reader: ByteReader): number[] {
   return ids;
 }
 
-/** Stands for a recipient that did not survive a restart; its name is known if it was not stored. */
-function endedSession(number: number, clientId: string, userName: string | null): Session {
+/** Stands for a recipient whose session is no more. */
+export function endedSession(number: number, clientId: string, userName: string | null): Session {
   const session = new Session(number, clientId, userName, number < transientSessionBase, 5, 0);
   session.restored = true;
   session.ended = true;

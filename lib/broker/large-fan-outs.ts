@@ -2,16 +2,18 @@ import { ByteReader, ByteWriter } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { Outcome } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
+import type { Verdict } from '../receipts/verdicts.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import { messageKey, readMessageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
-import { type Cohort, decodeCohort, encodeCohort } from './cohort-value.js';
+import { type Cohort, decodeCohort, encodeCohort, endedSession } from './cohort-value.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
+import type { Retired } from './persistence.js';
 import type { Route } from './routes.js';
 import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
 
@@ -73,6 +75,10 @@ export interface LargeFanOut extends Cohort {
   /** True once they are. */
   isRecorded: boolean;
   cursor: number;
+  /** The highest number that a recipient's stored session can have. */
+  readonly lastSession: number;
+  /** Ends of sessions that are remembered until everybody has been offered the message. */
+  readonly endings: (() => void)[];
   /** Called when everybody has been offered the message. */
   done: () => void;
 }
@@ -93,6 +99,8 @@ export class LargeFanOuts {
   private readonly offers: Offers;
   private readonly fanOut: FanOut;
   private readonly underWay: LargeFanOut[] = [];
+  /** Why sessions ended that may yet be offered a message. */
+  private readonly causes = new WeakMap<Session, Cause>();
   private bytes = 0;
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
@@ -138,7 +146,7 @@ export class LargeFanOuts {
     const message = out.message();
     const cohort = record === null ? null : this.cohorts.begin(message.sequence, record);
     const progress = { durable: stored, isRecorded: false, cursor: 0, doubtfulUntil: 0, done: () => undefined };
-    const fanOut = { message, record, targets, groups, cohort, ...progress };
+    const fanOut = { message, record, targets, groups, cohort, ...progress, ...this.endings() };
     if (stored) {
       // The fan-out itself keeps the message until its end.
       out.references++;
@@ -150,18 +158,36 @@ export class LargeFanOuts {
     return fanOut;
   }
 
+  /** A session has ended. Call before `passed`, and only once for each. */
+  ended(session: Session, cause: Cause): void {
+    if (this.underWay.length > 0) this.causes.set(session, cause);
+  }
+
+  /**
+   * Calls back when no message is left under way that the stored session of this number may be a recipient of: a
+   * restart knows who it was by what the store keeps until then.
+   */
+  passed(number: number, callback: () => void): void {
+    const last = this.underWay.findLast(({ durable, lastSession }) => durable && number <= lastSession);
+    if (last === undefined) callback();
+    else last.endings.push(callback);
+  }
+
+  private endings(): Pick<LargeFanOut, 'lastSession' | 'endings'> {
+    return { lastSession: this.context.persistence.lastSessionNumber, endings: [] };
+  }
+
   /**
    * Goes on with what a restart interrupted. Recipients whose sessions are no more are lost; those who had been offered
-   * the message, and of whom the store knows no more than that, may have it.
+   * the message, and of whom the store knows no more than that, may have it. Call before anything else is published.
    */
   restore(): void {
     const { store } = this.context.persistence;
-    // Wills that the start has published.
-    const begun = new Set(this.underWay.map(({ message }) => message.sequence));
+    const retired = new Map<number, Retired>();
+    for (const ended of this.context.persistence.retired()) retired.set(ended.number, ended);
     for (const { key, value } of store.range(Table.fanOuts, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
       const sequence = readMessageKey(key);
-      if (begun.has(sequence)) continue;
-      const cohort = decodeCohort(value, this.context.storedSessions);
+      const cohort = decodeCohort(value, (number) => this.storedSession(number, retired));
       const standing = cohort.record === null ? null : this.cohorts.begin(sequence, cohort.record);
       const message = this.context.persistence.readMessage(sequence);
       const stored = store.get(Table.fanOutCursors, key);
@@ -180,8 +206,18 @@ export class LargeFanOuts {
         cursor,
         doubtfulUntil: cursor + unrecordedMax * this.sizes.sliceMax,
       };
-      this.add({ ...cohort, ...progress, message, cohort: standing, done: () => undefined });
+      this.add({ ...cohort, ...progress, ...this.endings(), message, cohort: standing, done: () => undefined });
     }
+  }
+
+  /** A recipient with a session that was stored; one that has ended since is known by what was kept of it. */
+  private storedSession(number: number, retired: ReadonlyMap<number, Retired>): Session {
+    const known = this.context.storedSessions.get(number);
+    if (known !== undefined) return known;
+    const { clientId, userName, cause } = retired.get(number) ?? { clientId: '', userName: null, cause: Cause.deleted };
+    const session = endedSession(number, clientId, userName);
+    this.causes.set(session, cause);
+    return session;
   }
 
   /** Ends the deliveries, slice by slice, for which only the cohort speaks. */
@@ -276,22 +312,56 @@ export class LargeFanOuts {
     }
     const stands = carriage.cohort !== null && !session.stored;
     if (record !== null) tracker.joinLater(record, message.sequence, session, null, stands);
-    // Who had the right when the cohort was fixed may have lost it since.
-    const isForbidden = !session.ended && !rights.mayReceive(session, message.topicName);
-    if (isForbidden) metrics.droppedNotAuthorized++;
-    if (!session.ended && !isForbidden) {
+    const qos = this.offers.qosOf(target, this.out);
+    // Since the cohort was fixed a session may have ended, lost the right to the message, or seen it expire.
+    if (session.ended) {
+      const cause = this.causes.get(session) ?? Cause.disconnected;
+      this.settle(fanOut, session, null, { outcome: Outcome.lost, cause, qos });
+    } else if (!rights.mayReceive(session, message.topicName)) {
+      metrics.droppedNotAuthorized++;
+      this.settle(fanOut, session, null, { outcome: Outcome.dropped, cause: Cause.notAuthorized, qos });
+    } else if (this.hasExpired(message)) {
+      metrics.expired++;
+      this.settle(fanOut, session, null, { outcome: Outcome.expired, cause: null, qos });
+    } else {
       this.offers.offer(target, this.out, carriage);
-      return;
     }
+  }
+
+  /** [MQTT-3.3.2-5] */
+  private hasExpired({ expiryAtMs }: Message): boolean {
+    return expiryAtMs > 0 && expiryAtMs <= this.context.clock.now();
+  }
+
+  /** A recipient that the message is not offered to. */
+  private settle(
+    { record, message }: LargeFanOut,
+    session: Session | null,
+    group: string | null,
+    verdict: Pick<Verdict, 'outcome' | 'cause' | 'qos'>,
+  ): void {
     if (record === null) return;
-    const lost = session.restored ? Cause.brokerRestart : Cause.disconnected;
-    const cause = isForbidden ? Cause.notAuthorized : lost;
-    tracker.outcome(record, message.sequence, session, null, {
-      outcome: isForbidden ? Outcome.dropped : Outcome.lost,
-      reasonCode: reasonOfCause(cause),
-      cause,
+    const reasonCode = reasonOfCause(verdict.cause);
+    this.context.tracker.outcome(record, message.sequence, session, group, {
+      ...verdict,
+      reasonCode,
       reasonString: null,
     });
+  }
+
+  /** The cohort's part that is no single session. */
+  private offerToGroup(fanOut: LargeFanOut, group: string): void {
+    const { tracker, routes, metrics } = this.context;
+    const { record, message } = fanOut;
+    if (record !== null) tracker.joinLater(record, message.sequence, null, group, false);
+    if (this.hasExpired(message)) {
+      metrics.expired++;
+      this.settle(fanOut, null, group, { outcome: Outcome.expired, cause: null });
+    } else if (routes.group(group) === null) {
+      this.settle(fanOut, null, group, { outcome: Outcome.lost, cause: Cause.disconnected });
+    } else {
+      this.fanOut.offerToGroup(group, this.out, record);
+    }
   }
 
   private finish(fanOut: LargeFanOut): void {
@@ -299,10 +369,7 @@ export class LargeFanOuts {
     const { message, record, groups } = fanOut;
     this.out.fromMessage(message, this.context.clock.now());
     if (record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
-    for (const group of groups) {
-      if (record !== null) this.context.tracker.joinLater(record, message.sequence, null, group, false);
-      this.fanOut.offerToGroup(group, this.out, record);
-    }
+    for (const group of groups) this.offerToGroup(fanOut, group);
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     if (fanOut.durable) {
       if (fanOut.cohort === null) persistence.store.delete(Table.fanOuts, messageKey(message.sequence));
@@ -315,6 +382,7 @@ export class LargeFanOuts {
     const others = (this.topics.get(message.topicName) ?? 1) - 1;
     if (others === 0) this.topics.delete(message.topicName);
     else this.topics.set(message.topicName, others);
+    for (const passed of fanOut.endings) passed();
     fanOut.done();
     if (!this.isFull) this.context.budget.onRoom();
   }

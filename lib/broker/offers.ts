@@ -52,10 +52,14 @@ export class Offers {
 
   /** Offers a message to one session. */
   offer(target: Target, out: Outgoing, carriage: Carriage): void {
-    // [MQTT-3.8.4-8] unless the operator wants it otherwise
-    const qos = this.upgrades ? this.upgradedQos(target, out) : (Math.min(out.qos, target.qos) as QoS);
+    const qos = this.qosOf(target, out);
     if (qos === 0) this.offerQos0(target, out, carriage);
     else this.offerAcknowledged(target, out, carriage, qos);
+  }
+
+  /** [MQTT-3.8.4-8] unless the operator wants it otherwise */
+  qosOf(target: Target, out: Outgoing): QoS {
+    return this.upgrades ? this.upgradedQos(target, out) : (Math.min(out.qos, target.qos) as QoS);
   }
 
   /** The granted QoS, whatever the publisher's; but QoS 0 needs no store and goes on without one. */

@@ -81,7 +81,7 @@ export interface Retired {
 export class Persistence {
   readonly store: Store;
   private readonly references: MessageReferences;
-  private sessionNumber: number;
+  lastSessionNumber: number;
   private sessionNumbersReserved: number;
   private sequencesReserved: number;
   /** Told of every timer put, so that its owner can wake up in time. */
@@ -89,7 +89,7 @@ export class Persistence {
 
   constructor(store: Store) {
     this.store = store;
-    this.sessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
+    this.lastSessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
     this.sequencesReserved = this.readNumber('sequences-reserved');
     this.references = new MessageReferences(store);
   }
@@ -117,12 +117,12 @@ export class Persistence {
   }
 
   nextSessionNumber(): number {
-    this.sessionNumber++;
-    if (this.sessionNumber > this.sessionNumbersReserved) {
-      this.sessionNumbersReserved = this.sessionNumber + sessionNumberBlock;
+    this.lastSessionNumber++;
+    if (this.lastSessionNumber > this.sessionNumbersReserved) {
+      this.sessionNumbersReserved = this.lastSessionNumber + sessionNumberBlock;
       this.store.put(Table.meta, metaKey('sessions-reserved'), encodeNumber(this.sessionNumbersReserved));
     }
-    return this.sessionNumber;
+    return this.lastSessionNumber;
   }
 
   putSession(session: Session): void {
@@ -131,7 +131,7 @@ export class Persistence {
     this.store.put(Table.sessions, sessionKey(number), encodeSession({ ...stored, protocolVersion: version }));
   }
 
-  /** The session is gone at once; its deliveries go slice by slice until `forgetRetired`. */
+  /** The session is gone at once; who it was is kept until `forgetRetired`. */
   retireSession(session: Session, cause: Cause): void {
     const key = sessionKey(session.number);
     const { number, clientId, userName, version } = session;

@@ -4,6 +4,7 @@ import { Session } from '../session/session.js';
 import { Subscription } from '../session/subscription.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
+import type { LargeFanOuts } from './large-fan-outs.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import type { Retained } from './retained.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
@@ -16,6 +17,7 @@ interface Parts {
   readonly retained: Retained;
   readonly wills: Wills;
   readonly replays: ReceiptReplays;
+  readonly largeFanOuts: LargeFanOuts;
 }
 
 /** Brings back what the store holds at the start of a broker. Message bodies and queues stay where they are. */
@@ -40,6 +42,7 @@ export function recover(context: Context, parts: Parts): void {
     parts.subscriptions.restore(new Subscription(owner, topicFilter, subscription, subscriptionId));
   }
   parts.replays.restore();
+  parts.largeFanOuts.restore();
   // Everybody is there before anything happens to anybody: wills go out, and deliveries move to other members.
   for (const { session, willDueAtMs } of restored) goOn(context, parts, session, willDueAtMs);
   sweep(context, parts.lifecycle);

@@ -10,6 +10,8 @@ export interface Route {
   readonly generation: number;
   readonly targets: readonly Target[];
   readonly groups: readonly SharedGroup<Subscription>[];
+  /** What it takes of the cache: about as many characters, targets and subscription identifiers. */
+  readonly weight: number;
 }
 
 const cachedRoutesMax = 10_000;
@@ -30,12 +32,6 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
   const target = { session, qos, retainAsPublished, subscriptionIds, own: null as Target | null };
   target.own = own === 'self' ? target : own;
   return target;
-}
-
-function weightOf(topicName: string, { targets, groups }: Route): number {
-  let weight = topicName.length + targets.length + groups.length;
-  for (let at = 0; at < targets.length; at++) weight += targets[at].subscriptionIds?.length ?? 0;
-  return weight;
 }
 
 /** The target that a set of matching subscriptions of one session makes: almost always there is one. */
@@ -103,11 +99,11 @@ export class Routes {
     if (cached !== undefined && cached.generation === this.generation) return cached;
     const route = this.build(topicName);
     // A full cache is emptied: cheaper than order of use, and rare.
-    if (cached !== undefined) this.cachedWeight -= weightOf(topicName, cached);
-    this.cachedWeight += weightOf(topicName, route);
+    if (cached !== undefined) this.cachedWeight -= cached.weight;
+    this.cachedWeight += route.weight;
     if ((cached === undefined && this.cache.size >= cachedRoutesMax) || this.cachedWeight > cachedWeightMax) {
       this.cache.clear();
-      this.cachedWeight = weightOf(topicName, route);
+      this.cachedWeight = route.weight;
     }
     this.cache.set(topicName, route);
     return route;
@@ -116,13 +112,24 @@ export class Routes {
   private build(topicName: string): Route {
     const matched = this.matched;
     matched.length = 0;
-    this.filters.match(topicName, matched);
+    const filters = this.filters.match(topicName, matched);
     const { mayReceive } = this;
     const matching: SharedGroup<Subscription>[] = [];
     this.groups.match(topicName, matching);
     const isServed = ({ members }: SharedGroup<Subscription>): boolean =>
       members.some(({ session }) => mayReceive?.(session, topicName));
     const groups = mayReceive === null ? matching : matching.filter(isServed);
+    // A session has a filter once: under a single one, nobody can be named twice.
+    const targets = filters === 1 && mayReceive === null ? matched.slice() : this.oncePerSession(topicName, matched);
+    // Each match may have an identifier; to look at all of them would take longer than the rest.
+    const weight = topicName.length + 2 * matched.length + groups.length;
+    matched.length = 0;
+    return { generation: this.generation, targets, groups, weight };
+  }
+
+  /** Those who may receive the message, each session once. */
+  private oncePerSession(topicName: string, matched: readonly Subscription[]): Target[] {
+    const { mayReceive } = this;
     const targets: Target[] = [];
     let overlapping: Map<Session, Subscription[]> | null = null;
     const stamp = ++this.stamp;
@@ -144,8 +151,7 @@ export class Routes {
       const first = matched.find((subscription) => subscription.session === session);
       targets[session.routeIndex] = targetOf(session, first === undefined ? more : [first, ...more]);
     }
-    matched.length = 0;
-    return { generation: this.generation, targets, groups };
+    return targets;
   }
 
   /** Matching subscriptions by session, and matching groups; not cached: for topics that are used once. */

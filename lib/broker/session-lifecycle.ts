@@ -9,6 +9,7 @@ import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
 import type { Holds } from './holds.js';
+import type { LargeFanOuts } from './large-fan-outs.js';
 import { Outgoing } from './outgoing.js';
 import type { StoredRow } from './persistence.js';
 import { removeRow } from './send-window.js';
@@ -25,17 +26,26 @@ export class SessionLifecycle {
   private readonly fanOut: FanOut;
   private readonly subscriptions: Subscriptions;
   private readonly holds: Holds;
+  private readonly largeFanOuts: LargeFanOuts;
   private readonly moved = new Outgoing();
   private nextTransient = transientSessionBase;
   /** The turn in which a stored session ended last: until that is committed, a restart brings the session back. */
   private endedInTurn = 0;
 
-  constructor(context: Context, wills: Wills, fanOut: FanOut, subscriptions: Subscriptions, holds: Holds) {
+  constructor(
+    context: Context,
+    wills: Wills,
+    fanOut: FanOut,
+    subscriptions: Subscriptions,
+    holds: Holds,
+    largeFanOuts: LargeFanOuts,
+  ) {
     this.context = context;
     this.wills = wills;
     this.fanOut = fanOut;
     this.subscriptions = subscriptions;
     this.holds = holds;
+    this.largeFanOuts = largeFanOuts;
   }
 
   /** True while the end of a stored session is not recorded: nobody may be told yet that there is none. */
@@ -106,6 +116,7 @@ export class SessionLifecycle {
     timers.cancel(session.expiryTimer);
     this.subscriptions.unindexAll(session);
     this.holds.forget(session);
+    this.largeFanOuts.ended(session, cause);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
     this.context.storedSessions.delete(session.number);
     // The session's end is the latest moment for a will that is still to come. [MQTT-3.1.2-8]
@@ -150,7 +161,7 @@ export class SessionLifecycle {
     session.ended = true;
     for (const row of rows) this.finish(session, row, row.state, cause);
     if (rows.length < sweepSlice) {
-      persistence.forgetRetired(number);
+      this.largeFanOuts.passed(number, () => persistence.forgetRetired(number));
       return;
     }
     turns.begin();

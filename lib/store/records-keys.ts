@@ -42,7 +42,7 @@ export function readSessionKey(key: Buffer): number {
   return key.readUInt32BE(0);
 }
 
-/** Key of table `retired`: numbers of sessions that have ended and are still to be swept. */
+/** Key of table `retired`: numbers of sessions that have ended and that something still refers to. */
 export function retiredKey(session: number): Buffer {
   return uint32Key(session);
 }

@@ -36,6 +36,7 @@ export class FilterTrie<T> {
   /** Names of levels that were looked up; '' for the others. */
   private readonly names: string[];
   private namedLevels: number;
+  private matchedFilters: number;
 
   constructor() {
     this.exact = new Map();
@@ -48,6 +49,7 @@ export class FilterTrie<T> {
     this.levelCount = 0;
     this.names = [];
     this.namedLevels = 0;
+    this.matchedFilters = 0;
   }
 
   /** Number of values over all filters. */
@@ -76,16 +78,20 @@ export class FilterTrie<T> {
     return removed;
   }
 
-  /** Appends the values of all filters that match to `into`; a value under several of them comes several times. */
-  match(topicName: string, into: T[]): void {
+  /**
+   * Appends the values of all filters that match to `into`; a value under several of them comes several times.
+   * @returns how many filters match
+   */
+  match(topicName: string, into: T[]): number {
+    this.matchedFilters = 0;
     const exact = this.exact.get(topicName);
-    if (exact !== undefined) appendValues(exact, into);
-    if (this.root.isBare) return;
+    if (exact !== undefined) this.take(exact, into);
+    if (this.root.isBare) return this.matchedFilters;
     this.findLevels(topicName);
     this.pushNamed(this.root, topicName, 0);
     // [MQTT-4.7.2-1]
     if (topicName.charCodeAt(0) !== dollar) {
-      appendValues(this.root.below, into);
+      this.take(this.root.below, into);
       this.pushPlus(this.root, 0);
     }
     while (this.stacked > 0) {
@@ -95,15 +101,22 @@ export class FilterTrie<T> {
       const level = this.follow(node.label, topicName, this.nodeLevels[top]);
       if (level === -1) continue;
       // [MQTT-4.7.1-1] the parent of "#" is included
-      appendValues(node.below, into);
+      this.take(node.below, into);
       if (level === this.levelCount) {
-        appendValues(node.here, into);
+        this.take(node.here, into);
         continue;
       }
       this.pushNamed(node, topicName, level);
       this.pushPlus(node, level);
     }
     this.forgetNames();
+    return this.matchedFilters;
+  }
+
+  private take(values: Values<T>, into: T[]): void {
+    if (values === noValues) return;
+    this.matchedFilters++;
+    appendValues(values, into);
   }
 
   /** The level after `label` if the topic name has it from `level` on, or -1. */

@@ -2,6 +2,8 @@ import { assert } from '../base/assert.js';
 
 /** From this many values on, a list knows where each one is instead of searching. */
 const searchMax = 16;
+/** Many values are appended so many at a time: quick in the first match of a process too. */
+const appendedAtOnce = 1000;
 
 /**
  * Distinct values in an array that is quick to walk. Finding and removing one does not get slower as the list grows:
@@ -91,8 +93,16 @@ export function withoutValue<T>(values: Values<T>, value: T): Values<T> | null {
 
 /** Appends all of `values` to `into`. */
 export function appendValues<T>(values: Values<T>, into: T[]): void {
-  if (!isList(values)) into.push(values);
-  else for (let place = 0; place < values.values.length; place++) into.push(values.values[place]);
+  if (!isList(values)) {
+    into.push(values);
+    return;
+  }
+  const { values: all } = values;
+  const single = all.length % appendedAtOnce;
+  for (let place = 0; place < single; place++) into.push(all[place]);
+  for (let place = single; place < all.length; place += appendedAtOnce) {
+    into.push(...all.slice(place, place + appendedAtOnce));
+  }
 }
 
 function isList<T>(values: Values<T>): values is ValueList<T> {

@@ -173,11 +173,12 @@ export class CoreWorld {
     topicName: string,
     userProperties: readonly (readonly [string, string])[],
     packetId = 7,
+    expirySeconds = -1,
   ): void {
     const fields = {
       topic: Buffer.from(topicName),
       properties: encodeUserProperties(userProperties),
-      messageExpirySeconds: -1,
+      messageExpirySeconds: expirySeconds,
       subscriptionIds: null,
       extraUserProperties: null,
       topicAlias: 0,
