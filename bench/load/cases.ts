@@ -38,8 +38,8 @@ const volatilePeers = new Set(['countersign', 'mosquitto', 'aedes', 'flashmq', '
 const slowSyncMs = 5;
 
 function benchCase(group: string, title: string, options: Partial<LoadOptions>, isOnDisk = false): BenchCase {
-  const { qos = 0, protocol = 4, subscribers } = options;
-  const size = group === 'fanout' ? `-${subscribers}` : '';
+  const { qos = 0, protocol = 4, subscribers, window } = options;
+  const size = group === 'fanout' ? `-${subscribers}` : group === 'fanin' ? `-${window}` : '';
   const version = protocol === 5 ? '-v5' : '';
   const suffix = protocol === 5 ? ', MQTT 5' : '';
   const isDurable = isOnDisk || (options.durable ?? false);
@@ -59,9 +59,13 @@ export function casesOf(protocol: ProtocolLevel): readonly BenchCase[] {
       cases.push(benchCase('fanout', `1 → ${subscribers}, QoS ${qos}`, options));
     }
   }
+  for (const window of [100, 10]) {
+    for (const qos of [0, 1] as const) {
+      const fanIn = { scenario: 'fanin', protocol, qos, publishers: 100, window } as const;
+      cases.push(benchCase('fanin', `QoS ${qos}, window ${window}`, fanIn));
+    }
+  }
   for (const qos of [0, 1] as const) {
-    const fanIn = { scenario: 'fanin', protocol, qos, publishers: 100, window: 10 } as const;
-    cases.push(benchCase('fanin', `QoS ${qos}`, fanIn));
     const window1 = { scenario: 'window1', protocol, qos, publishers: 100 } as const;
     cases.push(benchCase('window1', `QoS ${qos}`, window1));
   }
