@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { Log } from '../base/log.js';
 import type { BrokerCore } from '../broker/broker-core.js';
 import type { Settings } from '../config/schema.js';
@@ -10,6 +11,8 @@ type AdminSettings = NonNullable<Settings['admin']>;
 
 const pageDefault = 100;
 const pageMax = 1000;
+/** Refusals have at most one line in the log in this time: whoever floods the listener shall not flood the log. */
+const tellIntervalMs = 1000;
 const usage = 'there are /v1/clients, /v1/sessions, and one of them by its client identifier behind either';
 const unauthorized: HttpAnswer = {
   ...problem(401, 'the header Authorization: Bearer TOKEN is missing or wrong'),
@@ -31,6 +34,9 @@ export class AdminListener {
   private readonly listener: HttpListener;
   private token: Buffer | null = null;
   private core: BrokerCore | null = null;
+  /** Requests that were refused and are not in the log yet. */
+  private untold = 0;
+  private tellAgainAtMs = 0;
 
   constructor(settings: AdminSettings, log: Log) {
     this.settings = settings;
@@ -65,7 +71,7 @@ export class AdminListener {
   private async answer(request: HttpRequest): Promise<HttpAnswer> {
     const { headers, method, path } = request;
     if (!this.admits(headers.authorization)) {
-      this.log.warn({ method }, 'admin: a request without the right token was refused');
+      this.tellRefusal(request);
       return unauthorized;
     }
     const { core } = this;
@@ -87,6 +93,17 @@ export class AdminListener {
     // A listener without a token is a Unix socket: the configuration is refused otherwise.
     if (this.token === null) return this.settings.socket !== undefined;
     return bearsToken(header, this.token);
+  }
+
+  private tellRefusal({ address: remote, method }: HttpRequest): void {
+    this.untold++;
+    const nowMs = performance.now();
+    if (nowMs < this.tellAgainAtMs) return;
+    const { socket } = this.settings;
+    const address = socket === undefined ? remote : `unix:${socket}`;
+    this.log.warn({ address, method, count: this.untold }, 'admin: a request without the right token was refused');
+    this.tellAgainAtMs = nowMs + tellIntervalMs;
+    this.untold = 0;
   }
 
   /** Ends a connection, or a session with it; answered once that is recorded. */

@@ -2,12 +2,18 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import { addressOf } from '../net/origin.js';
 import { listenAtPath, removeStaleSocket } from '../net/unix-socket.js';
 
 const headerBytesMax = 8 * 1024;
 /** Whoever watches or governs a broker needs few connections. */
 const connectionsMax = 64;
+/** How long a request may take to come, in milliseconds. */
 const requestTimeoutMs = 10_000;
+/** How often it is looked which requests have taken too long; Node's own interval is 30 seconds. */
+const checkIntervalMs = 1000;
+/** A connection on which nothing moves for so many of these is cut: its client does not read the answer. */
+const idleTimeouts = 3;
 
 /** A request as handlers see it: nothing under operation has a body. */
 export interface HttpRequest {
@@ -16,6 +22,8 @@ export interface HttpRequest {
   readonly path: readonly string[];
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
+  /** `HOST:PORT` of the client; without meaning on a Unix socket. */
+  readonly address: string;
 }
 
 export interface HttpAnswer {
@@ -42,16 +50,21 @@ export class HttpListener {
   private readonly handler: HttpHandler;
   private readonly log: Log;
 
-  constructor(handler: HttpHandler, log: Log) {
+  /** @param timeoutMs how long a request may take to come, and the next one on the same connection */
+  constructor(handler: HttpHandler, log: Log, timeoutMs = requestTimeoutMs) {
     this.handler = handler;
     this.log = log;
-    this.server = createServer(
-      { maxHeaderSize: headerBytesMax, requestTimeout: requestTimeoutMs },
-      (request, response) => this.onRequest(request, response),
+    const timeouts = {
+      headersTimeout: timeoutMs,
+      requestTimeout: timeoutMs,
+      keepAliveTimeout: timeoutMs,
+      connectionsCheckingInterval: Math.min(checkIntervalMs, timeoutMs),
+    };
+    this.server = createServer({ maxHeaderSize: headerBytesMax, ...timeouts }, (request, response) =>
+      this.onRequest(request, response),
     );
     this.server.maxConnections = connectionsMax;
-    this.server.headersTimeout = requestTimeoutMs;
-    this.server.keepAliveTimeout = requestTimeoutMs;
+    this.server.timeout = idleTimeouts * timeoutMs;
   }
 
   /**
@@ -112,7 +125,7 @@ export class HttpListener {
       const segments = segmentsOf(path);
       if (segments === null) return problem(400, 'the path is not well-formed');
       const asked = { method: method === 'HEAD' ? 'GET' : method, path: segments, query: new URLSearchParams(query) };
-      return await this.handler({ ...asked, headers });
+      return await this.handler({ ...asked, headers, address: addressOf(request.socket) });
     } catch (error) {
       const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.log.error({ error: detail }, 'a bug ended a request: please report it');

@@ -96,6 +96,7 @@ export class MetricsPage {
   private readonly loopDelay: IntervalHistogram;
   private facts: StoreFacts | null = null;
   private tally = empty();
+  private underWay: Promise<string> | null = null;
 
   /** Begins to measure. @param storeFacts null where there is no file */
   constructor(core: BrokerCore, storeFacts: () => StoreFacts | null) {
@@ -114,8 +115,17 @@ export class MetricsPage {
     return this.registry.contentType;
   }
 
-  /** The page in Prometheus' text format. */
+  /** The page in Prometheus' text format; whoever asks while one is being made gets the same, however many ask. */
   async render(): Promise<string> {
+    this.underWay ??= this.make();
+    try {
+      return await this.underWay;
+    } finally {
+      this.underWay = null;
+    }
+  }
+
+  private async make(): Promise<string> {
     this.facts = this.storeFacts();
     this.tally = await this.census.take();
     return this.registry.metrics();

@@ -1,9 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { type Log, silentLog } from '../../lib/base/log.js';
+import { Broker } from '../../lib/index.js';
+import { type HttpHandler, HttpListener } from '../../lib/operation/http-listener.js';
 import { startBroker } from '../helpers/broker.js';
 import { connected } from '../helpers/client.js';
 import { temporaryDirectory } from '../helpers/command.js';
+import { withDeadline } from '../helpers/deadline.js';
 import { dial } from '../helpers/scenes.js';
 
 /** What somebody who means harm sends to the HTTP listeners, which are meant for few. */
@@ -100,4 +104,79 @@ t.test('headers that are too large, too many or contradictory end the request', 
   const answer = await answerTo(t, admin, 'GET /v1/clients HTTP/1.1', host, bearer, ...smuggled);
   t.match(answer, /^HTTP\/1\.1 413 /);
   t.equal(answer.split('HTTP/1.1 ').length, 2, 'a body is never taken for a request');
+});
+
+/** A listener that waits for nothing longer than a moment. */
+async function impatient(t: Test, handler: HttpHandler) {
+  const listener = new HttpListener(handler, silentLog, 100);
+  const place = await listener.listen('x', { host: '127.0.0.1', port: 0 });
+  t.teardown(() => listener.close());
+  if ('socket' in place) throw new Error('no port');
+  return place;
+}
+
+t.test('who says nothing, or only a little at a time, is cut', async (t) => {
+  const place = await impatient(t, () => ({ status: 200, body: 'ok\n' }));
+  const mute = await dial(t, place);
+  const slow = await dial(t, place);
+  const dripping = setInterval(() => slow.send(Buffer.from('x')), 20);
+  t.teardown(() => clearInterval(dripping));
+  slow.send(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\nX-Slow: '));
+  t.match(String(await mute.rest()), /^(HTTP\/1\.1 408 [\s\S]*)?$/);
+  t.match(String(await slow.rest()), /^(HTTP\/1\.1 408 [\s\S]*)?$/);
+  const idle = await dial(t, place);
+  idle.send(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+  t.match(String(await idle.rest()), /^HTTP\/1\.1 200 [\s\S]*ok\n$/, 'nor does a connection stay that was used once');
+});
+
+t.test('who does not read the answer is cut', async (t) => {
+  const bytes = 32 * 1024 * 1024;
+  let onAsked = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    onAsked = resolve;
+  });
+  const place = await impatient(t, () => {
+    onAsked();
+    return { status: 200, body: 'x'.repeat(bytes) };
+  });
+  const client = await dial(t, place);
+  client.pause();
+  client.send(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+  await withDeadline(asked, () => 'no request came');
+  // It sees no close while it does not read. The listener's timer is in this process, shorter, and began before.
+  await new Promise<void>((resolve) => setTimeout(resolve, 1500));
+  client.resume();
+  t.ok((await client.rest()).length < bytes, 'it has not got the whole of it');
+});
+
+t.test('many who ask for metrics at once get one page', async (t) => {
+  const { metrics } = await start(t);
+  const client = await dial(t, metrics);
+  const request = 'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n';
+  const last = 'GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+  client.send(Buffer.from(request.repeat(19) + last));
+  const pages = String(await client.rest())
+    .split('HTTP/1.1 200 OK')
+    .slice(1);
+  t.equal(pages.length, 20);
+  const cpu = pages.map((page) => /^countersign_cpu_seconds_total (\S+)$/m.exec(page)?.[1]);
+  t.ok(new Set(cpu).size < 20, 'they were not made one by one');
+});
+
+t.test('refusals of the admin listener are told with their address, one line a second at most', async (t) => {
+  const lines: object[] = [];
+  const log: Log = { ...silentLog, warn: (fields, message) => lines.push({ ...fields, message }) };
+  const tokenFile = join(await temporaryDirectory(t), 'token');
+  await writeFile(tokenFile, token);
+  const broker = new Broker({ memory: true, port: 0, admin: { port: 0, tokenFile }, log });
+  await broker.listen();
+  t.teardown(() => broker.close());
+  const { admin } = broker.operationAddresses;
+  if (admin === null || 'socket' in admin) throw new Error('no admin listener');
+  const client = await dial(t, admin);
+  const request = 'DELETE /v1/clients/c HTTP/1.1\r\nHost: x\r\n\r\n';
+  client.send(Buffer.from(`${request.repeat(99)}${request.replace(host, `${host}\r\n${close}`)}`));
+  t.equal(String(await client.rest()).split('HTTP/1.1 401 ').length, 101);
+  t.match(lines[0], { address: /^127\.0\.0\.1:\d+$/, method: 'DELETE', count: 1, message: /without the right token/ });
+  t.ok(lines.length < 50, `${lines.length} lines`);
 });
