@@ -39,11 +39,13 @@ export interface ImportedConfiguration {
 
 interface ListenerDraft {
   readonly line: Place;
-  readonly port: number;
-  readonly host: string;
+  port: number;
+  host: string;
   /** Path of a Unix socket, in place of host and port. */
   readonly socket: string | null;
   isWebSocket: boolean;
+  /** What is said of it alone, with `per_listener_settings`. */
+  allowsAnonymous: boolean;
   readonly options: Record<string, unknown>;
 }
 
@@ -90,7 +92,8 @@ class Import {
   private readonly listeners: ListenerDraft[] = [];
   private readonly notes: ImportNote[] = [];
   private current: ListenerDraft | null = null;
-  private bindAddress: string | null = null;
+  /** The listener of `port` and `bind_address`, wherever they stand, and of what comes before the first `listener`. */
+  private usual: ListenerDraft | null = null;
   private isPerListener = false;
   private isInBridge = false;
   private persistence: { readonly line: Place; readonly location: string } | null = null;
@@ -143,11 +146,14 @@ class Import {
   private takeStructural(name: string, value: string, line: Place): void {
     switch (name) {
       case 'listener':
+        this.beginListener(value, line);
+        return;
       case 'port':
-        this.beginListener(name, value, line);
+        this.isInBridge = false;
+        this.usualListener(line).port = Number(value);
         return;
       case 'bind_address':
-        this.bindAddress = value;
+        this.usualListener(line).host = value;
         return;
       case 'protocol':
         this.takeProtocol(value, line);
@@ -191,21 +197,28 @@ class Import {
     for (const { name, text } of files ?? []) this.takeFile(name, text);
   }
 
-  private beginListener(name: string, value: string, line: Place): void {
+  private beginListener(value: string, line: Place): void {
     const [portText = '', address] = value.split(/\s+/);
     this.isInBridge = false;
     const port = Number(portText);
-    const given = name === 'port' ? this.bindAddress : address;
     const socket = port === 0 && address?.startsWith('/') ? address : null;
-    const draft = { line, port, host: given ?? allInterfaces, socket, isWebSocket: false, options: {} };
-    this.current = draft;
+    this.current = this.addListener(line, port, address ?? allInterfaces, socket);
+  }
+
+  private addListener(line: Place, port: number, host: string, socket: string | null): ListenerDraft {
+    const draft = { line, port, host, socket, isWebSocket: false, allowsAnonymous: false, options: {} };
     this.listeners.push(draft);
+    return draft;
+  }
+
+  private usualListener(line: Place): ListenerDraft {
+    this.usual ??= this.addListener(line, defaultPort, allInterfaces, null);
+    return this.usual;
   }
 
   /** The listener that a directive is about: the one that began last, else the usual one. */
   private listenerAt(line: Place): ListenerDraft {
-    if (this.current === null) this.beginListener('port', String(defaultPort), line);
-    return this.current as ListenerDraft;
+    return this.current ?? this.usualListener(line);
   }
 
   private takeProtocol(value: string, line: Place): void {
@@ -227,6 +240,10 @@ class Import {
   private takeGlobal(name: string, { option, value }: Translation, text: string, line: Place): void {
     const translated = value(text);
     if (translated === undefined) return;
+    if (option === 'allowAnonymous' && this.isPerListener) {
+      this.listenerAt(line).allowsAnonymous = translated === true;
+      return;
+    }
     const before = this.options[option];
     if (before !== undefined && before !== translated) {
       const reason = this.isPerListener ? 'all listeners share it here' : 'it was given before';
@@ -256,12 +273,12 @@ class Import {
 
   private finish(): void {
     const { options, listeners, persistence } = this;
-    if (this.bindAddress !== null && listeners.length === 0) options.host = this.bindAddress;
     if (persistence !== null && options.memory !== true) {
       if (persistence.location !== '') options.data = `${persistence.location.replace(/\/+$/, '')}/countersign`;
       this.note(persistence.line, 'persistence: what is in mosquitto.db does not come over; the store begins empty');
     }
     if (this.logLevel !== null) options.logLevel = this.logLevel;
+    if (this.isPerListener) this.joinAnonymous();
     // Mosquitto lets nobody in without a name once there is a listener, unless told otherwise.
     if (listeners.length > 0 && options.allowAnonymous === undefined) options.allowAnonymous = false;
     this.raisePacketSize();
@@ -275,6 +292,17 @@ class Import {
         asAWhole,
         'per_listener_settings: passwords, access rules and allow_anonymous hold for all listeners here',
       );
+    }
+  }
+
+  /** One answer for all listeners must be that of the strictest. */
+  private joinAnonymous(): void {
+    const { listeners } = this;
+    const open = listeners.filter(({ allowsAnonymous }) => allowsAnonymous);
+    if (open.length > 0) this.options.allowAnonymous = open.length === listeners.length;
+    if (this.options.allowAnonymous !== false) return;
+    for (const { line } of open) {
+      this.note(line, 'allow_anonymous true: not taken over: it would hold for the other listeners too');
     }
   }
 

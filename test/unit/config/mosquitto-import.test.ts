@@ -2,6 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import {
+  bridgeDirectives,
+  directiveNotes,
+  globalDirectives,
+  listenerDirectives,
+  structuralDirectives,
+} from '../../../lib/config/mosquitto-directives.js';
 import { importMosquitto } from '../../../lib/config/mosquitto-import.js';
 import { parseOptions } from '../../../lib/config/schema.js';
 
@@ -178,6 +185,40 @@ t.test('port, bind_address and persistence', async (t) => {
   t.same(importMosquitto('').options, {});
 });
 
+t.test('port and bind_address are of the usual listener, wherever they stand', async (t) => {
+  const usual = { type: 'tcp', host: '10.0.0.1', port: 1884 };
+  t.same(importMosquitto('port 1884\nbind_address 10.0.0.1').options.listeners, [usual]);
+  t.same(importMosquitto('bind_address 127.0.0.1').options, {
+    allowAnonymous: false,
+    listeners: [{ type: 'tcp', host: '127.0.0.1', port: 1883 }],
+  });
+  t.same(importMosquitto('listener 8883\nport 1884\nbind_address 10.0.0.1\nmax_connections 5').options.listeners, [
+    { type: 'tcp', host: '0.0.0.0', port: 8883, maximumConnections: 5 },
+    usual,
+  ]);
+  t.same(importMosquitto('max_connections 5\nlistener 8883').options.listeners, [
+    { type: 'tcp', host: '0.0.0.0', port: 1883, maximumConnections: 5 },
+    { type: 'tcp', host: '0.0.0.0', port: 8883 },
+  ]);
+});
+
+t.test('a listener of several that lets everybody in does not open the others', async (t) => {
+  const perListener = 'per_listener_settings true\n';
+  const open = 'listener 1883\nallow_anonymous true\n';
+  const closed = 'listener 1884\npassword_file p\n';
+  for (const text of [open + closed, closed + open, `${open}${closed}allow_anonymous false\n`]) {
+    const { options, notes } = importMosquitto(perListener + text);
+    t.equal(options.allowAnonymous, false, text);
+    t.notMatch(JSON.stringify(options.listeners), /allowAnonymous/);
+    t.match(
+      notes.find((note) => /^allow_anonymous true: not taken over/.test(note.text)),
+      { line: text.startsWith(open) ? 2 : 4 },
+    );
+  }
+  t.equal(importMosquitto(perListener + open).options.allowAnonymous, true);
+  t.equal(importMosquitto(perListener + closed).options.allowAnonymous, false);
+});
+
 t.test('a listener on a Unix socket', async (t) => {
   t.same(importMosquitto('listener 0 /run/a.sock').options.listeners, [{ type: 'unix', path: '/run/a.sock' }]);
   const webSocket = 'listener 0 /run/a.sock\nprotocol websockets';
@@ -278,6 +319,22 @@ t.test('every directive of mosquitto.conf(5), of 2.0 and 2.1, is an option or ha
     .filter((name) => name !== '');
   t.ok(names.length > 120);
   for (const name of names) t.notMatch(textsOf(`${name} 1`).join(), /: unknown; the nearest/, name);
+});
+
+t.test('docs/migrating-from-mosquitto.md names every directive, and why one has no option', async (t) => {
+  const page = readFileSync(
+    fileURLToPath(new URL('../../../docs/migrating-from-mosquitto.md', import.meta.url)),
+    'utf8',
+  );
+  const tables = [globalDirectives, listenerDirectives, directiveNotes];
+  const names = new Set([...tables.flatMap(Object.keys), ...bridgeDirectives, ...structuralDirectives]);
+  t.ok(names.size > 100, `${names.size} directives`);
+  for (const name of names) t.ok(new RegExp(`\`${name}[\` ]`).test(page), name);
+  for (const [name, note] of Object.entries(directiveNotes)) {
+    const [, reason = ''] = /^not (?:needed|supported): (.*)$/.exec(note) ?? [];
+    const row = page.split('\n').find((line) => line.startsWith('| ') && line.includes(`\`${name}\``));
+    t.ok(row?.includes(reason), `${name}: ${reason}`);
+  }
 });
 
 t.test('a listener that can not be is left out alone, with the line where it begins', async (t) => {
