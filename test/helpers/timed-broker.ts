@@ -38,6 +38,14 @@ class Cable {
   }
 }
 
+/** Real sockets for a broker without. */
+export function listenersOf(core: BrokerCore, settings: Settings): Listeners {
+  const yields = new TurnYields(core.context);
+  const incomplete = new IncompletePackets(core.context.metrics, settings.maximumIncompleteBytes);
+  const shared = { pool: new BufferPool(), topics: new TopicCache(16), yields, incomplete, ...sharedViews() };
+  return new Listeners({ core, log: silentLog, ...shared });
+}
+
 /** A broker in this process with real sockets, on a clock that only the test moves and a store that restarts keep. */
 export class TimedBroker {
   readonly clock = new FakeClock();
@@ -80,12 +88,7 @@ export class TimedBroker {
     this.cable = new Cable(this.store);
     this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog, this.hooks);
     this.core.start();
-    const pool = new BufferPool();
-    const yields = new TurnYields(this.core.context);
-    const incomplete = new IncompletePackets(this.core.context.metrics, this.settings.maximumIncompleteBytes);
-    const shared = { pool, topics: new TopicCache(16), yields, incomplete, ...sharedViews() };
-    const parts = { core: this.core, log: silentLog, ...shared };
-    this.listeners = new Listeners(parts);
+    this.listeners = listenersOf(this.core, this.settings);
     this.port = (await this.listeners.listen({ host: '127.0.0.1', port: 0 }))[0].port;
   }
 
