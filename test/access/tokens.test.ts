@@ -269,3 +269,40 @@ t.test('clientIdTemplate: nobody connects with an identifier of another user', a
     t.throws(() => new Broker({ clientIdTemplate }), { message: /clientIdTemplate/ }, clientIdTemplate);
   }
 });
+
+// The last one, since it sets the clock of the process.
+t.test('keys at a URL may change: those of a new set are taken, those that it lacks are not', async (t) => {
+  const jwkOf = async (kid: string, { publicKey }: { publicKey: KeyObject }) => ({
+    ...(await exportJWK(publicKey)),
+    kid,
+  });
+  const [first, second] = [await jwkOf('one', rsa), await jwkOf('two', otherRsa)];
+  let keys = [first];
+  let asked = 0;
+  const server = createServer((_request, response) => {
+    asked++;
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  t.teardown(() => server.closeAllConnections());
+  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
+  const broker = await startBroker(t, { jwt: { jwksUrl } });
+  const one = await sign({ key: rsa.privateKey, alg: 'RS256', kid: 'one' });
+  const two = await sign({ key: otherRsa.privateKey, alg: 'RS256', kid: 'two' });
+  t.match(await connackOf(t, broker, { password: one }), [0]);
+  keys = [second];
+  t.match(await connackOf(t, broker, { password: two }), [0x86], 'a key that is not known is not looked for at once');
+  t.match(await connackOf(t, broker, { password: one }), [0]);
+  t.equal(asked, 1);
+  const { now } = Date;
+  t.teardown(() => {
+    Date.now = now;
+  });
+  Date.now = () => now() + 31_000;
+  t.match(await connackOf(t, broker, { password: two }), [0]);
+  t.match(await connackOf(t, broker, { password: one }), [0x86]);
+  t.match(await connackOf(t, broker, { password: one }), [0x86]);
+  t.equal(asked, 2, 'nor is it again and again');
+});
