@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { Command } from 'commander';
+import { z } from 'zod';
 import { loadSettings } from '../lib/config/load.js';
 import { CountersignError } from '../lib/index.js';
-import type { Page, SessionDetails, SessionSummary } from '../lib/operation/roster.js';
 import { readConfigurationFile } from './configuration-file.js';
 import { escapeControls, formatValue } from './log.js';
 import { passwordVariable } from './mqtt-connection.js';
@@ -24,6 +24,19 @@ interface Place {
 }
 
 type Kind = 'clients' | 'sessions';
+
+/** What is used of the answers of a broker, which may come from anything else that listens there. */
+const sessionShape = z.looseObject({
+  clientId: z.string(),
+  userName: z.string().nullable(),
+  connected: z.boolean(),
+  address: z.string().nullable(),
+  subscriptions: z.number(),
+  queuedMessages: z.number(),
+  inflightMessages: z.number(),
+});
+const detailsShape = sessionShape.extend({ filters: z.array(z.object({ filter: z.string(), qos: z.number() })) });
+const pageShape = z.object({ sessions: z.array(sessionShape), next: z.string().nullable() });
 
 const pageLimit = 1000;
 const patienceMs = 30_000;
@@ -71,7 +84,12 @@ function addCommand(
 async function list(kind: Kind, flags: AdminFlags): Promise<void> {
   const place = findPlace(flags);
   for (let next: string | null = '0'; next !== null; ) {
-    const page = (await ask(place, 'GET', `/v1/${kind}?limit=${pageLimit}&after=${next}`)) as Page;
+    const page: z.infer<typeof pageShape> = await ask(
+      place,
+      'GET',
+      `/v1/${kind}?limit=${pageLimit}&after=${next}`,
+      pageShape,
+    );
     const lines = page.sessions.map((session) => (flags.json === true ? jsonLine(session) : describe(session)));
     process.stdout.write(lines.join(''));
     next = page.next;
@@ -79,7 +97,7 @@ async function list(kind: Kind, flags: AdminFlags): Promise<void> {
 }
 
 async function show(kind: Kind, id: string, flags: AdminFlags): Promise<void> {
-  const session = (await ask(findPlace(flags), 'GET', pathOf(kind, id))) as SessionDetails;
+  const session = await ask(findPlace(flags), 'GET', pathOf(kind, id), detailsShape);
   if (flags.json === true) {
     process.stdout.write(jsonLine(session));
     return;
@@ -90,7 +108,7 @@ async function show(kind: Kind, id: string, flags: AdminFlags): Promise<void> {
 }
 
 async function end(kind: Kind, id: string, flags: AdminFlags): Promise<void> {
-  const ended = (await ask(findPlace(flags), 'DELETE', pathOf(kind, id))) as SessionSummary;
+  const ended = await ask(findPlace(flags), 'DELETE', pathOf(kind, id), sessionShape);
   const what = kind === 'clients' ? 'disconnected' : 'deleted';
   process.stdout.write(flags.json === true ? jsonLine(ended) : `${what} ${formatValue(id)}\n`);
 }
@@ -104,7 +122,7 @@ function describe({
   queuedMessages,
   inflightMessages,
   subscriptions,
-}: SessionSummary) {
+}: z.infer<typeof sessionShape>) {
   const fields = {
     ...(userName === null ? {} : { user: userName }),
     ...(connected ? { address } : { address: 'none' }),
@@ -150,14 +168,18 @@ function readUrl(text: string): { host: string; port: number } {
 }
 
 function readToken(file: string): string {
+  let text: string;
   try {
-    return readFileSync(file, 'utf8').split('\n', 1)[0]?.trim() ?? '';
+    text = readFileSync(file, 'utf8');
   } catch (error) {
     throw usageError(`--token-file ${file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
+  const token = text.split('\n', 1)[0]?.trim() ?? '';
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw usageError(`--token-file ${file}: its first line must be a token of printable characters`);
 }
 
-async function ask({ target, token }: Place, method: string, path: string): Promise<unknown> {
+async function ask<T>({ target, token }: Place, method: string, path: string, shape: z.ZodType<T>): Promise<T> {
   const headers = token === null ? {} : { authorization: `Bearer ${token}` };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const sent = httpRequest({ ...target, method, path, headers, timeout: patienceMs }, resolve);
@@ -166,7 +188,11 @@ async function ask({ target, token }: Place, method: string, path: string): Prom
     sent.end();
   });
   const text = await readBody(response);
-  if (response.statusCode === 200) return JSON.parse(text);
+  if (response.statusCode === 200) {
+    const { success, data } = shape.safeParse(parseJson(text));
+    if (success) return data;
+    throw failure(`${nameOf(target)}: the answer is not one of a broker's admin listener`);
+  }
   throw failure(`${nameOf(target)}: ${errorOf(text) ?? `HTTP status ${response.statusCode}`}`);
 }
 
@@ -182,11 +208,16 @@ async function readBody(response: IncomingMessage): Promise<string> {
 }
 
 function errorOf(text: string): string | null {
+  const { success, data } = z.object({ error: z.string() }).safeParse(parseJson(text));
+  return success ? escapeControls(data.error) : null;
+}
+
+/** Undefined for what is no JSON. */
+function parseJson(text: string): unknown {
   try {
-    const { error } = JSON.parse(text) as { readonly error?: unknown };
-    return typeof error === 'string' ? escapeControls(error) : null;
+    return JSON.parse(text);
   } catch {
-    return null;
+    return undefined;
   }
 }
 

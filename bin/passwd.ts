@@ -35,12 +35,19 @@ async function passwd(name: string, user: string, flags: PasswdFlags): Promise<v
   if (problem !== null) throw wrong(problem);
   // Whoever keeps the file elsewhere, with a link to it, goes on doing so.
   const file = await realpath(name).catch(() => name);
+  await refuseOthersThanFiles(name, file);
   const text = await readText(file);
   if (text !== null) parsePasswordFile(name, text);
   const hash = flags.delete === true ? null : await hashPassword(await readPassword(user), flags.iterations);
   const edited = editPasswordFile(text ?? '', user, hash);
   if (edited === null) throw new CountersignError('ERR_COUNTERSIGN_PASSWD', `${name}: there is no user ${user}`);
   await replaceFile(file, edited);
+}
+
+/** A device or pipe would be replaced by a file of its name. */
+async function refuseOthersThanFiles(name: string, file: string): Promise<void> {
+  const found = await stat(file).catch(() => null);
+  if (found !== null && !found.isFile()) throw wrong(`${name} is not a file: nothing was changed`);
 }
 
 async function readText(file: string): Promise<string | null> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { chmod, chown, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmod, chown, lstat, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Access } from '../../lib/access/access.js';
 import { waitingMax } from '../../lib/access/failed-attempts.js';
@@ -322,4 +322,10 @@ t.test('countersign passwd refuses what can not be, and changes nothing', async 
   }
   t.match(await run('x', other, 'bob', 'the password'), { code: 2, stderr: /too many arguments/ });
   await t.rejects(readFile(other), { code: 'ENOENT' });
+  // A device would be replaced as well, if whoever runs it may write to its directory.
+  const pipe = `${file}.pipe`;
+  execFileSync('mkfifo', [pipe]);
+  t.match(await run('x', pipe, 'bob'), { code: 2, stderr: /passwords\.pipe is not a file: nothing was changed/ });
+  t.ok((await lstat(pipe)).isFIFO());
+  t.match(await run('x', dirname(file), 'bob'), { code: 2, stderr: /is not a file: nothing was changed/ });
 });

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { BrokerOptions } from '../../lib/config/schema.js';
@@ -157,6 +160,39 @@ t.test('what is wrong with a command is one line', async (t) => {
     code: 1,
     stderr: /^countersign: no answer from/,
   });
+  const tokenFile = join(await temporaryDirectory(t), 'token');
+  for (const token of ['', 'ümläute-und-anderes', 'a\u0001b']) {
+    await writeFile(tokenFile, `${token}\n`);
+    const { code, stderr } = await runProgram(t, ['clients', '--url', 'http://127.0.0.1:1', '--token-file', tokenFile]);
+    t.equal(code, 2);
+    t.match(stderr, /^countersign: --token-file .*: its first line must be a token of printable characters\n$/);
+  }
+});
+
+t.test('the answer of something that is no broker is told as that', async (t) => {
+  let answer = '';
+  const server = createServer((_request, response) => response.end(answer)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const [command, ...answers] of [
+    ['clients', 'hello', '{}', '{"sessions":[{}],"next":null}'],
+    ['sessions show a', 'null', '{"filters":5}'],
+    ['clients disconnect a', '{}'],
+  ] as const) {
+    for (const text of answers) {
+      answer = text;
+      t.match(
+        await runProgram(t, [...command.split(' '), '--url', url]),
+        {
+          code: 1,
+          stdout: /^$/,
+          stderr: /^countersign: [\d.:]+: the answer is not one of a broker's admin listener\n$/,
+        },
+        `${command}: ${text}`,
+      );
+    }
+  }
 });
 
 t.test('100 000 sessions are listed page by page, each once, a slice a turn, while some come and go', async (t) => {
