@@ -36,3 +36,8 @@ export const sequenceReserveBlock = perMillisecond * 60_000;
 export function timeOfSequence(sequence: number): number {
   return Math.floor(sequence / perMillisecond);
 }
+
+/** The first number that a message may get at a time. */
+export function firstSequenceAt(ms: number): number {
+  return ms * perMillisecond;
+}

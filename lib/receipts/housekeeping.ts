@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { firstSequenceAt } from '../base/sequence.js';
 import type { TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
 import type { Tracker } from './tracker.js';
@@ -89,27 +90,25 @@ export class Housekeeping {
     }
     if (this.unvisited.length === 0) {
       this.unvisited = this.records.publisherKeys().map((publisherKey) => ({ publisherKey, after: 0 }));
-      if (this.unvisited.length === 0) return false;
     }
-    const cutoff = (this.clock.now() - this.limits.maxPending * 1000) * 512;
+    const cutoff = firstSequenceAt(this.clock.now() - this.limits.maxPending * 1000);
     for (let left = slice; left > 0; ) {
       const visit = this.unvisited.pop();
-      if (visit === undefined) return this.givingUp.length > 0;
+      if (visit === undefined) break;
       left -= 1 + this.visit(visit.publisherKey, visit.after, cutoff, left);
     }
-    return true;
+    return this.unvisited.length > 0 || this.givingUp.length > 0;
   }
 
-  /** Looks at the next of a publisher's records up to the cutoff; returns how many. */
+  /** Looks at the next of a publisher's records before the cutoff; returns how many. */
   private visit(publisherKey: Buffer, after: number, cutoff: number, limit: number): number {
-    const found = this.records.oldestSequences(publisherKey, after, limit);
-    const old = found.filter((sequence) => sequence < cutoff);
+    const old = this.records.oldestSequences(publisherKey, after, limit, cutoff);
     for (const sequence of old) {
       const record = this.records.find(publisherKey, sequence);
       if (record !== null && record.counts.pending > 0) this.givingUp.push({ record, after: null });
     }
-    const last = old[old.length - 1];
+    const last = old.at(-1);
     if (last !== undefined && old.length === limit) this.unvisited.push({ publisherKey, after: last });
-    return found.length;
+    return old.length;
   }
 }

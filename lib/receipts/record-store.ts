@@ -213,10 +213,11 @@ export class RecordStore {
     return entries.map(({ key }) => keys.readRecordKey(key).sequence).reverse();
   }
 
-  /** Sequences of a publisher's messages after `after`, oldest first. */
-  oldestSequences(publisherKey: Buffer, after: number, limit: number): number[] {
+  /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
+  oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
+    const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
-    const entries = this.store.rangeReverse(Table.records, publisherKey, end, limit);
+    const entries = this.store.rangeReverse(Table.records, start, end, limit);
     return entries.map(({ key }) => keys.readRecordKey(key).sequence);
   }
 
