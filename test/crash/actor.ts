@@ -226,6 +226,10 @@ export class Actor implements Application {
     return this.role.refuses === true && packet.qos > 0 && id !== null && hashOf(id) % 7 === 0;
   }
 
+  private get isMember(): boolean {
+    return this.role.filters?.some(({ topic }) => topic.startsWith('$share/')) ?? false;
+  }
+
   /** True if its absence has not brought about yet what it must. */
   private staysAway(): boolean {
     if (!this.isAway) return false;
@@ -295,8 +299,9 @@ export class Actor implements Application {
     if (calm || !up || this.role.steady === true || !this.peer.online || !random.chance(probability)) return;
     if (this.role.churns === true && this.account.durable && random.chance(0.5)) {
       this.renews = true;
-      // In 3.1.1 a session that begins clean is not kept.
-      this.keeps = this.role.version === 5 && random.chance(0.5);
+      // In 3.1.1 a session that begins clean is not kept. That of a group's member is: what one without a stored
+      // session has not acknowledged dies with the broker, and no other member gets it.
+      this.keeps = this.role.version === 5 && (this.isMember || random.chance(0.5));
     }
     const way = random.below(3);
     if (way === 0) this.peer.cut();
