@@ -5,6 +5,7 @@ import { ReceiptState } from './states.js';
 
 /** Rows without an outcome that are kept in memory. */
 const pendingMax = 20_000;
+const lastByte = 0xff;
 
 interface ChangedRow {
   readonly recipientKey: Buffer;
@@ -60,11 +61,30 @@ export class RecipientRows {
     if (row !== null) this.put(record, recipientKey, row);
   }
 
-  writeAllHeld(record: TrackedRecord): void {
+  /**
+   * Writes held rows behind a recipient's key: about `count`, so that a turn does not have to write them all.
+   * @param after null to begin with the first
+   * @returns the first byte of the last keys that are written; `count` rows at least are up to there, or it is 255
+   */
+  writeHeldAfter(record: TrackedRecord, after: Buffer | null, count: number): number {
     const held = this.held.get(record.sequence);
-    if (held === undefined) return;
-    this.held.delete(record.sequence);
-    for (const { recipientKey, row } of held.values()) this.put(record, recipientKey, row);
+    if (held === undefined) return lastByte;
+    const afterText = after?.toString('latin1') ?? '';
+    // Keys are hashes: no byte is the first of many more than any other.
+    const byFirstByte = new Uint32Array(lastByte + 1);
+    for (const text of held.keys()) if (text > afterText) byFirstByte[text.charCodeAt(0)]++;
+    let last = 0;
+    for (let found = byFirstByte[0] as number; found < count && last < lastByte; ) {
+      last++;
+      found += byFirstByte[last] as number;
+    }
+    for (const [text, { recipientKey, row }] of held) {
+      if (text <= afterText || text.charCodeAt(0) > last) continue;
+      held.delete(text);
+      this.put(record, recipientKey, row);
+    }
+    if (held.size === 0) this.held.delete(record.sequence);
+    return last;
   }
 
   put(record: TrackedRecord, recipientKey: Buffer, row: Row): void {

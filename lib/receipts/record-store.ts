@@ -196,12 +196,13 @@ export class RecordStore {
         .filter(({ recipientKey }) => after === null || recipientKey.compare(after) > 0);
       return later.slice(0, limit);
     }
-    this.recipientRows.writeAllHeld(record);
+    const last = this.recipientRows.writeHeldAfter(record, after, limit);
     if (this.hasChanges) this.putChanges();
     const prefix = keys.recordKey(record.publisherKey, record.sequence);
+    const end = keys.afterPrefix(last === 0xff ? prefix : Buffer.concat([prefix, Buffer.of(last)]));
     const start = after === null ? prefix : keys.afterKey(Buffer.concat([prefix, after]));
     return this.store
-      .range(Table.recipients, start, keys.afterPrefix(prefix), limit)
+      .range(Table.recipients, start, end, limit)
       .map(({ key, value }) => ({ recipientKey: keys.recipientOfRowKey(key), row: decodeRow(value) }));
   }
 

@@ -160,6 +160,25 @@ t.test('a publisher that subscribes to receipts meanwhile learns of those that w
   t.ok(receipts.every(({ state }) => state === 'sent'));
 });
 
+t.test('the replay of a cohort that stands writes its rows as it comes to them', async (t) => {
+  const many = 3000;
+  const store = new CrashStore();
+  const world = worldOn(store, { ...sizes, sliceMax: 500, unwrittenMax: many });
+  for (let at = 0; at < many; at++) world.subscribe(world.connect(`device-${at}`, 0), 'cmd/all', 1);
+  const publisher = world.connect('publisher');
+  settle(world, store);
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  settle(world, store);
+  const rows = () => store.countRange(Table.recipients, nothing, null, many);
+  world.subscribe(publisher, '$receipts/~/+/+', 0);
+  t.ok(rows() > 0 && rows() < many / 2, `${rows()} of ${many} in the turn of the SUBSCRIBE`);
+  settle(world, store);
+  t.equal(rows(), many);
+  const told = publisher.link.receipts().filter(({ state }) => state === 'sent');
+  t.equal(told.length, many);
+  t.equal(new Set(told.map(({ to }) => to)).size, many, 'each once');
+});
+
 t.test('a message for nobody is not a large one: its tally is final at once', async (t) => {
   const world = new CoreWorld(new MemoryStore(), {}, new ManualClock(), {}, { ...sizes, largeCohortMin: 0 });
   const publisher = world.connect('publisher');
