@@ -143,6 +143,16 @@ export class BrokerCore {
     return this.retained.size;
   }
 
+  /** Messages that are being offered to large cohorts. */
+  get largeFanOutsUnderWay(): number {
+    return this.largeFanOuts.size;
+  }
+
+  /** Deliveries under way for which a stored cohort speaks. */
+  get cohortDeliveries(): number {
+    return this.largeFanOuts.unwritten;
+  }
+
   /** Takes the options that may change while clients are connected. */
   reload({ tracking }: Settings): void {
     this.context.settings = { ...this.context.settings, tracking };

@@ -123,6 +123,11 @@ export class LargeFanOuts {
     return this.underWay.length;
   }
 
+  /** Deliveries for which a cohort speaks instead of rows of their own. */
+  get unwritten(): number {
+    return this.cohorts.unwritten;
+  }
+
   private get isFull(): boolean {
     return this.underWay.length >= messagesMax || this.bytes >= bytesMax;
   }

@@ -81,7 +81,8 @@ export class SessionLifecycle {
     session.sendQuota = 0;
     session.resendIds = null;
     this.holds.connectionGone(session);
-    session.disconnectedAtMs = clock.now();
+    // Not when the turn began, which may be long before: the session would end too early.
+    session.disconnectedAtMs = clock.exactNow();
     if (withWill) this.wills.connectionLost(session);
     else this.wills.cancel(session);
     if (session.expirySeconds === 0) {

@@ -193,6 +193,13 @@ export class MetricsPage {
     this.gauge('wills', 'Wills that are kept.', () => this.tally.wills);
     this.gauge('subscriptions', 'Subscriptions of all sessions.', () => routes.size);
     this.gauge('retained_messages', 'Retained messages.', () => this.core.retainedMessages);
+    this.gauge(
+      'large_fan_outs',
+      'Messages that are being offered slice by slice.',
+      () => this.core.largeFanOutsUnderWay,
+    );
+    const unwritten = 'Deliveries of large cohorts without rows of their own.';
+    this.gauge('cohort_deliveries', unwritten, () => this.core.cohortDeliveries);
     this.gauge('records', 'Records of tracked messages.', () => records.size);
     this.gauge('timers', 'Timers that are pending.', () => timers.size);
     this.gauge('event_loop_delay_p50_seconds', 'Median delay of the event loop since the last read.', () =>
