@@ -31,7 +31,7 @@ interface Line {
 }
 
 const ourFamily = 'countersign';
-const readmeGroups = ['pairs', 'fanout', 'fanin', 'durable'];
+const readmeGroups = ['pairs', 'fanout', 'fanin', 'durable', 'tracked'];
 const blockPattern = /<!-- bench:begin -->[\s\S]*?<!-- bench:end -->/;
 const notePattern = /<!-- note:([a-z0-9]+) -->\n([\s\S]*?)<!-- \/note -->/g;
 
