@@ -1,13 +1,24 @@
 import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
+import { Cause } from '../receipts/causes.js';
 import { ackTopic, clientIdentityKey, groupIdentityKey } from '../receipts/names.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
 import type { TrackedRecord } from '../receipts/record.js';
+import { ReceiptState } from '../receipts/states.js';
 import type { ApplicationVerdict } from '../receipts/verdicts.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';
 
 /** Bytes of an application's answer that go into the receipt. */
 const answerBytesMax = 4096;
+
+/** A delivery of a message to the client that acknowledges. */
+interface OwnRow {
+  readonly recipientKey: Buffer;
+  /** True if it was sent and has no outcome. */
+  readonly waits: boolean;
+  /** True if an application has had its say. */
+  readonly hasVerdict: boolean;
+}
 
 /** True for the topics where subscribers' applications acknowledge. */
 export function isAckTopic(topicName: string): boolean {
@@ -41,34 +52,36 @@ export class OnReceiptAck {
     const properties = view.buffer.subarray(view.propertiesStart, view.propertiesEnd);
     const correlationData = readCorrelationData(properties);
     if (correlationData === null) return false;
-    let repeat: TrackedRecord | null = null;
+    let isRepeat = false;
     for (const publisherKey of records.publishersNamed(segment)) {
       for (const record of records.awaitedByCorrelation(publisherKey, correlationData)) {
         const rows = this.rowsOf(session, record);
-        // The oldest that still waits is meant; one that has its verdict may be repeated.
-        if (rows.some(({ final }) => !final)) return this.settle(session, record, verdict);
-        if (rows.length > 0) repeat = record;
+        // The oldest that the client was sent and that still waits is meant; one that has its verdict may be repeated.
+        if (rows.some(({ waits }) => waits)) return this.settle(session, record, verdict);
+        isRepeat ||= rows.some(({ hasVerdict }) => hasVerdict);
       }
     }
-    return repeat !== null && this.settle(session, repeat, verdict);
+    return isRepeat;
   }
 
   private settle(session: Session, record: TrackedRecord, verdict: ApplicationVerdict): boolean {
     const { tracker } = this.context;
     const rows = this.rowsOf(session, record);
     // A client may have had the message by itself and as a group's member: each copy is acknowledged.
-    const pendingFirst = [...rows.filter(({ final }) => !final), ...rows.filter(({ final }) => final)];
+    const pendingFirst = [...rows.filter(({ waits }) => waits), ...rows.filter(({ waits }) => !waits)];
     return pendingFirst.some(({ recipientKey }) => tracker.processed(record, recipientKey, verdict));
   }
 
   /** The deliveries of a message to this client and user: its own, and those of shared groups that it served. */
-  private rowsOf(session: Session, record: TrackedRecord): { recipientKey: Buffer; final: boolean }[] {
+  private rowsOf(session: Session, record: TrackedRecord): OwnRow[] {
     const { records } = this.context;
     const own = clientIdentityKey(session.clientId, session.userName);
     return [own, ...record.groups.map(groupIdentityKey)].flatMap((recipientKey) => {
       const row = records.row(record, recipientKey);
       const isTheirs = row?.to === session.clientId && row.userName === session.userName;
-      return row !== null && isTheirs ? [{ recipientKey, final: row.final }] : [];
+      if (row === null || !isTheirs) return [];
+      const hasVerdict = row.final && (row.state === ReceiptState.processed || row.cause === Cause.application);
+      return [{ recipientKey, waits: !row.final && row.sentAtMs > 0, hasVerdict }];
     });
   }
 

@@ -200,6 +200,24 @@ t.test('"to $receipts/ack/{publisher} with the message\'s Correlation Data … t
   await nothingMore(pub);
 });
 
+t.test('a repeat by Correlation Data is one, though a later message with the same data waits to be sent', async (t) => {
+  const { sub, pub } = await scene(t, { acknowledges: false, receiveMaximum: 1 });
+  const correlationData = Buffer.from('c');
+  const ids = [];
+  for (let at = 0; at < 2; at++)
+    ids.push((await track(pub, 'a', { qos: 1, ask: processed, properties: { correlationData } })).id);
+  const word = { topic: '$receipts/ack/pub', properties: { correlationData } };
+  const first = await sub.take();
+  t.equal(await ack(sub, '', word), 0);
+  t.equal(await ack(sub, '', word), 0, 'once more, before there is room for the second message');
+  sub.acknowledge(first);
+  t.equal((await sub.take()).pairs['receipt-id'], ids[1]);
+  t.equal(await ack(sub, '', word), 0, 'which is meant from now on');
+  const told = deliveries([...(await untilFinal(pub)), ...(await untilFinal(pub))]);
+  const done = told.filter(({ state }) => state === 'processed').map(({ id }) => id);
+  t.same(done, ids);
+});
+
 t.test('"its own identifier, else 0x87": a response topic in another publisher\'s name, tracked or not', async (t) => {
   const { broker, sub, pub } = await scene(t);
   const properties = { responseTopic: '$receipts/ack/someone', correlationData: Buffer.from('c') };
