@@ -1,9 +1,7 @@
 import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
-import { Cause } from '../receipts/causes.js';
 import { ackTopic, clientIdentityKey, groupIdentityKey } from '../receipts/names.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
-import type { TrackedRecord } from '../receipts/record.js';
-import { ReceiptState } from '../receipts/states.js';
+import { hasVerdict, type TrackedRecord } from '../receipts/record.js';
 import type { ApplicationVerdict } from '../receipts/verdicts.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';
@@ -80,8 +78,7 @@ export class OnReceiptAck {
       const row = records.row(record, recipientKey);
       const isTheirs = row?.to === session.clientId && row.userName === session.userName;
       if (row === null || !isTheirs) return [];
-      const hasVerdict = row.final && (row.state === ReceiptState.processed || row.cause === Cause.application);
-      return [{ recipientKey, waits: !row.final && row.sentAtMs > 0, hasVerdict }];
+      return [{ recipientKey, waits: !row.final && row.sentAtMs > 0, hasVerdict: row.final && hasVerdict(row) }];
     });
   }
 

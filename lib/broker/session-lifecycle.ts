@@ -2,7 +2,7 @@ import type { Message } from '../base/message.js';
 import { DeliveryEvent, DeliveryState, Effect, effectsOf, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause } from '../receipts/causes.js';
 import { groupIdentityKey } from '../receipts/names.js';
-import { ReceiptState } from '../receipts/states.js';
+import { hasVerdict } from '../receipts/record.js';
 import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
 import { Session, transientSessionBase } from '../session/session.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
@@ -222,6 +222,6 @@ export class SessionLifecycle {
     const { records } = this.context;
     const record = records.find(publisherKey, sequence);
     const row = record === null ? null : records.row(record, groupIdentityKey(group));
-    return row?.state === ReceiptState.processed || row?.cause === Cause.application;
+    return row !== null && hasVerdict(row);
   }
 }

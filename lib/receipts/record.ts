@@ -1,10 +1,10 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import type { QoS } from '../spec/packet-types.js';
-import { type Cause, causesByNumber } from './causes.js';
+import { Cause, causesByNumber } from './causes.js';
 import { InlineRows } from './inline-rows.js';
 import { identityKeyBytes } from './names.js';
 import type { Requested } from './request.js';
-import type { ReceiptState } from './states.js';
+import { ReceiptState } from './states.js';
 
 /** One entry of a tally's list of failures. */
 export interface Failure {
@@ -44,6 +44,11 @@ export interface Row {
   reasonString: string | null;
   answer: Buffer | null;
   answerCut: boolean;
+}
+
+/** True if an application has had its say on a delivery: the first verdict stays. */
+export function hasVerdict({ state, cause }: Pick<Row, 'state' | 'cause'>): boolean {
+  return state === ReceiptState.processed || cause === Cause.application;
 }
 
 /** Who publishes a tracked message: the owner of its record. */

@@ -9,7 +9,7 @@ import { newRow } from './new-row.js';
 import { receiptId } from './receipt-id.js';
 import { type ReceiptPacket, receiptPacket } from './receipt-message.js';
 import { encodeReceiptId } from './receipt-properties.js';
-import { noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
+import { hasVerdict, noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
@@ -289,9 +289,7 @@ export class Tracker {
   processed(record: TrackedRecord, recipientKey: Buffer, verdict: ApplicationVerdict): boolean {
     const row = this.records.row(record, recipientKey);
     if (row === null) return false;
-    if (row.final) {
-      return row.state === ReceiptState.processed || row.cause === Cause.application;
-    }
+    if (row.final) return hasVerdict(row);
     if (record.requested !== 'processed' || !row.canAnswer || row.sentAtMs === 0) return false;
     this.change(
       record.publisherKey,
