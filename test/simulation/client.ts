@@ -112,7 +112,7 @@ export class SimulatedClient {
     this.wire = wire;
     this.facts.wire = wire;
     env.onWire(wire);
-    this.inbox.connectedAtMs = env.time.nowMs;
+    this.inbox.begin(env.time.nowMs);
     const { receiveMaximum, topicAliasMaximum, maximumPacketSize } = role;
     const properties = {
       ...{ sessionExpiryInterval: seconds, topicAliasMaximum },

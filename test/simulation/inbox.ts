@@ -30,7 +30,9 @@ export class Inbox {
   /** True while nothing is acknowledged. */
   isStalled = false;
   /** When its connection was asked for. */
-  connectedAtMs = 0;
+  private connectedAtMs = 0;
+  /** When its full window last got room: what comes first at QoS 1 or 2 from then on was sent no earlier. */
+  private roomSinceMs = 0;
   readonly answerable: Answerable[] = [];
   private readonly env: Environment;
   private readonly role: Role;
@@ -53,6 +55,12 @@ export class Inbox {
     this.account = account;
     this.random = random;
     this.port = port;
+  }
+
+  /** A connection is asked for. */
+  begin(nowMs: number): void {
+    this.connectedAtMs = nowMs;
+    this.roomSinceMs = nowMs;
   }
 
   /** How much is not finished. */
@@ -114,7 +122,7 @@ export class Inbox {
     // What clears a retained message has no name.
     if (name === '') return null;
     const { qos, dup, retain } = packet;
-    this.checkExpiry(name, dup);
+    this.checkExpiry(name, packet);
     const ids = packet.properties?.subscriptionIdentifier ?? [];
     const subscriptionIds = typeof ids === 'number' ? [ids] : ids;
     env.wills.onArrived(name, env.time.nowMs);
@@ -136,10 +144,11 @@ export class Inbox {
     if (bytes > maximumInflightBytes) this.port.broken(`has ${bytes} bytes in flight of ${maximumInflightBytes}`);
   }
 
-  /** What had expired before there was this connection can not have been sent before it had. */
-  private checkExpiry(name: string, dup: boolean): void {
+  /** What had expired before there was this connection, or room in its window, was not sent before it had. */
+  private checkExpiry(name: string, { qos, dup }: IPublishPacket): void {
     const { expiry = 0, takenAtMs = 0 } = this.env.deliveries.find(name) ?? {};
-    if (expiry === 0 || takenAtMs === 0 || dup || this.connectedAtMs <= takenAtMs + expiry * 1000) return;
+    const notBeforeMs = qos === 0 ? this.connectedAtMs : this.roomSinceMs;
+    if (expiry === 0 || takenAtMs === 0 || dup || notBeforeMs <= takenAtMs + expiry * 1000) return;
     this.env.verdicts.broken('nothing comes that has expired', `${this.role.clientId} gets ${name}`);
   }
 
@@ -162,7 +171,7 @@ export class Inbox {
       const { clientId } = this.role;
       const answer = { name, group, id: receiptIdOf(packet), clientId, ok: reasonCode < 0x80 };
       const said = isMessage ? env.receipts.say(env.receipts.acknowledged, answer) : null;
-      if (qos === 1 || reasonCode >= 0x80) this.inflight.delete(messageId);
+      if (qos === 1 || reasonCode >= 0x80) this.finish(messageId);
       if (qos === 2 && reasonCode >= 0x80) this.refused.add(messageId);
       this.port.send({ cmd, messageId, reasonCode }, () => {
         if (said !== null) said.batch = env.batch();
@@ -176,9 +185,16 @@ export class Inbox {
     }
     this.answerLater(() => {
       const isKnown = this.held.delete(messageId);
-      this.inflight.delete(messageId);
+      this.finish(messageId);
       this.port.send({ cmd: 'pubcomp', messageId, reasonCode: isKnown || this.role.version < 5 ? 0 : 0x92 });
     });
+  }
+
+  /** A flow is about to end; the broker may fill its place in the window. */
+  private finish(messageId: number): void {
+    const { inflight, role, env } = this;
+    if (inflight.size === role.receiveMaximum) this.roomSinceMs = env.time.nowMs;
+    inflight.delete(messageId);
   }
 
   private answerLater(send: () => void): void {

@@ -44,6 +44,7 @@ function play(directory: string): Promise<Caught | null> {
   });
 }
 
+let played = 0;
 let survivors = 0;
 rmSync(mutants, { recursive: true, force: true });
 const width = Math.max(...mutations.map(({ name }) => name.length));
@@ -51,6 +52,7 @@ process.stdout.write(`${'mistake'.padEnd(width)}  seed  invariant\n`);
 const only = process.argv[2];
 for (const [at, mutation] of mutations.entries()) {
   if (only !== undefined && !mutation.name.includes(only)) continue;
+  played++;
   const directory = join(mutants, String(at));
   let result: string;
   try {
@@ -66,5 +68,5 @@ for (const [at, mutation] of mutations.entries()) {
   process.stdout.write(`${mutation.name.padEnd(width)}  ${result}\n`);
 }
 rmSync(mutants, { recursive: true, force: true });
-process.stdout.write(survivors === 0 ? `all ${mutations.length} were caught\n` : `${survivors} were not caught\n`);
+process.stdout.write(survivors === 0 ? `all ${played} were caught\n` : `${survivors} were not caught\n`);
 process.exitCode = survivors === 0 ? 0 : 1;
