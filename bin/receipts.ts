@@ -3,6 +3,7 @@ import type { MqttClient } from 'mqtt';
 import { withReceipts } from '../lib/client.js';
 import { CountersignError, isTally, type Receipt, type Tally } from '../lib/index.js';
 import { encodeSegment, serverSegment } from '../lib/receipts/names.js';
+import { parseReceiptId, receiptIdLength } from '../lib/receipts/receipt-id.js';
 import { detailOf, printable, recipientOf, spellTime } from './delivery-board.js';
 import { ExitCode, sayError } from './failure.js';
 import { addConnectionFlags, type ConnectionFlags, connectToBroker, disconnect } from './mqtt-connection.js';
@@ -23,7 +24,7 @@ interface ReceiptsFlags extends ConnectionFlags {
  */
 const quietMs = 500;
 /** An id that names no message: acknowledging it asks the broker for an answer and changes nothing. */
-const noMessage = '0'.repeat(13);
+const noMessage = '0'.repeat(receiptIdLength);
 const refusedFrom = 0x80;
 
 /** Adds `countersign receipts`. */
@@ -49,12 +50,15 @@ client is not connected and has no session that it needs, for it would be taken 
 }
 
 async function receipts(flags: ReceiptsFlags): Promise<void> {
-  const { id, publisher, all, follow } = flags;
+  const { id, publisher, all, since, follow } = flags;
   if (all && !follow) throw usage('--all needs --follow: records are listed for one publisher at a time');
   if (publisher === undefined && flags.clientId === undefined && !all) {
     throw usage("give --client-id to list that publisher's own records, or --publisher");
   }
-  if (id !== undefined && !/^[0-9A-Z]{13}$/.test(id)) throw usage(`--id ${id} is no id: it has 13 digits and letters`);
+  for (const [flag, given] of Object.entries({ '--id': id, '--since': since })) {
+    if (given === undefined || parseReceiptId(given) !== null) continue;
+    throw usage(`${flag} ${given} is no id: it has ${receiptIdLength} digits and letters, none of them I, L, O or U`);
+  }
   const { client } = await connectToBroker(flags, process.env);
   try {
     const listing = new Listing(flags);

@@ -4,7 +4,7 @@ import type { ConnackProperties, ConnectPacket, WillRequest } from '../codec/con
 import { readResponseTopic } from '../codec/publish.js';
 import { Cause } from '../receipts/causes.js';
 import { encodeSegment, isReceiptsTopic } from '../receipts/names.js';
-import { noRequest, parseRequest } from '../receipts/request.js';
+import { asksForReceipts, noRequest, parseRequest } from '../receipts/request.js';
 import { identityKeyOf } from '../receipts/tracker.js';
 import { InflightBytes } from '../session/inflight-bytes.js';
 import type { Link } from '../session/link.js';
@@ -144,7 +144,7 @@ export class OnConnect {
     if (known === undefined && sessions.size >= settings.maximumSessions) {
       return refuse(ReasonCode.quotaExceeded, 'the broker has no room for more sessions');
     }
-    const asks = packet.will?.userProperties.some(([name, value]) => name === 'receipt' && value !== 'none');
+    const asks = packet.will !== null && asksForReceipts(packet.will.userProperties);
     if (asks && settings.receipts.enabled && receiptAccess(this.context, { clientId, userName }) === 'none') {
       return refuse(ReasonCode.notAuthorized, 'this client may not ask for receipts');
     }

@@ -2,6 +2,7 @@ import { ProtocolError } from '../base/errors.js';
 import type { SubscribePacket, SubscriptionRequest, UnsubscribePacket } from '../codec/control-packets.js';
 import { encodeSuback, encodeUnsuback } from '../codec/subscribe.js';
 import { isReceiptsTopic } from '../receipts/names.js';
+import { parseSince } from '../receipts/request.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { Subscription } from '../session/subscription.js';
@@ -40,8 +41,9 @@ export class OnSubscribe {
     const before = persistence.uncommitted;
     const reasonCodes: number[] = [];
     const replays: Subscription[] = [];
+    const since = packet.userProperties.length === 0 ? 0 : parseSince(packet.userProperties);
     for (const request of requests) {
-      const refusal = this.refusal(session, request);
+      const refusal = this.refusal(session, request, since);
       if (refusal !== null) {
         this.context.metrics.subscriptionsRefused++;
         reasonCodes.push(refusal);
@@ -56,12 +58,11 @@ export class OnSubscribe {
     this.count(this.context.metrics.subscribed, reasonCodes);
     const waits = persistence.uncommitted !== before;
     const refused = reasonCodes.some((code) => code >= firstFailureCode);
-    const reason = refused && link.problemInformation ? 'a filter was refused: see its reason code' : null;
+    const reason = refused && link.problemInformation ? reasonOf(reasonCodes, since) : null;
     turns.bytes(link, encodeSuback(packet.packetId, reasonCodes, link.version, reason, link.maximumPacketSize), waits);
     // What is retained follows SUBACK.
     if (waits && replays.length > 0) link.publishGate = turns.number;
-    const since = packet.userProperties.find(([name]) => name === 'receipt-since')?.[1] ?? null;
-    for (const subscription of replays) this.replay(subscription, since);
+    for (const subscription of replays) this.replay(subscription, typeof since === 'number' ? since : 0);
   }
 
   unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {
@@ -81,9 +82,8 @@ export class OnSubscribe {
     for (const code of reasonCodes) counts[code]++;
   }
 
-  private replay(subscription: Subscription, since: string | null): void {
-    const ofReceipts = this.context.settings.receipts.enabled && isReceiptsTopic(subscription.topicFilter);
-    if (ofReceipts) this.replays.begin(subscription, since);
+  private replay(subscription: Subscription, since: number): void {
+    if (this.isOfReceipts(subscription.topicFilter)) this.replays.begin(subscription, since);
     else this.retained.replay(subscription);
   }
 
@@ -106,7 +106,13 @@ export class OnSubscribe {
     }
   }
 
-  private refusal(session: Session, request: SubscriptionRequest): number | null {
+  /** True for filters, without `$share/group/`, that ask for receipts. */
+  private isOfReceipts(filter: string): boolean {
+    return this.context.settings.receipts.enabled && isReceiptsTopic(filter);
+  }
+
+  /** @param since what `parseSince` made of the packet */
+  private refusal(session: Session, request: SubscriptionRequest, since: number | string): number | null {
     const { settings, persistence } = this.context;
     const filter = plainFilter(request.topicFilter);
     if (session.stored && !persistence.healthy) return ReasonCode.unspecifiedError;
@@ -114,6 +120,10 @@ export class OnSubscribe {
     if (!this.isPermitted(session, request.topicFilter, filter)) {
       this.context.metrics.subscriptionsNotAuthorized++;
       return ReasonCode.notAuthorized;
+    }
+    if (typeof since === 'string' && this.isOfReceipts(filter)) {
+      this.refuseSince(session, since);
+      return ReasonCode.implementationSpecificError;
     }
     const { subscriptions } = session;
     const { maximumSubscriptionsPerSession, maximumSubscriptionBytesPerSession } = settings;
@@ -128,9 +138,13 @@ export class OnSubscribe {
 
   /** @param filter the same without `$share/group/`: what is inside is what is asked for */
   private isPermitted(session: Session, topicFilter: string, filter: string): boolean {
-    const { settings, rights } = this.context;
-    if (!settings.receipts.enabled || !isReceiptsTopic(filter)) return rights.maySubscribe(session, filter);
+    if (!this.isOfReceipts(filter)) return this.context.rights.maySubscribe(session, filter);
     return mayReadReceipts(receiptAccess(this.context, session), topicFilter);
+  }
+
+  private refuseSince({ clientId }: Session, reason: string): void {
+    this.context.metrics.receiptRequestsRefused++;
+    this.context.log.info({ client: clientId }, `receipt request refused: ${reason}`);
   }
 
   private subscriptionOf(session: Session, request: SubscriptionRequest, subscriptionId: number): Subscription {
@@ -145,6 +159,12 @@ export class OnSubscribe {
     if (parseSharedFilter(request.topicFilter) !== null) return false;
     return request.retainHandling === 0 || (request.retainHandling === 1 && isNew);
   }
+}
+
+/** What SUBACK says where it refuses. @param since what `parseSince` made of the packet */
+function reasonOf(reasonCodes: readonly number[], since: number | string): string {
+  const isSince = typeof since === 'string' && reasonCodes.includes(ReasonCode.implementationSpecificError);
+  return isSince ? since : 'a filter was refused: see its reason code';
 }
 
 /** Requests with the broker's names for what they ask for. */

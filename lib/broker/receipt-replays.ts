@@ -62,14 +62,13 @@ export class ReceiptReplays {
 
   /**
    * Begins the replay of a new subscription.
-   * @param since receipt id to begin behind, or null
+   * @param since sequence of the message to begin behind, 0 for none
    */
-  begin(subscription: Subscription, since: string | null): void {
+  begin(subscription: Subscription, since: number): void {
     this.drop(subscription);
     const replay = this.replayOf(subscription);
     if (replay === null) return;
-    const asked = since === null ? 0 : (parseReceiptId(since)?.sequence ?? 0);
-    replay.done = Math.max(asked, replay.single === null ? this.beginningOf(replay) : replay.single - 1);
+    replay.done = Math.max(since, replay.single === null ? this.beginningOf(replay) : replay.single - 1);
     this.add(replay);
     this.putPosition(replay);
     this.goOn(subscription.session);

@@ -14,7 +14,7 @@ export interface Tracking {
   readonly requested: Requested;
   readonly deadlineSeconds: number;
   readonly hold: boolean;
-  /** True if the publisher itself asked. */
+  /** True if the publisher itself asked, for receipts or for a deadline or hold of what a rule tracks. */
   readonly asked: boolean;
 }
 
@@ -37,7 +37,9 @@ export function applyRules(context: Context, request: ReceiptRequest, topicName:
     }
     return null;
   }
-  return { requested, deadlineSeconds, hold, asked: receipt !== null && receipt !== 'none' };
+  // Who wants to be told of what a rule tracks asks as well: what is refused to it must not pass for an answer.
+  const asked = (receipt !== null && receipt !== 'none') || deadlineSeconds > 0 || hold;
+  return { requested, deadlineSeconds, hold, asked };
 }
 
 /** What to track of a PUBLISH, null for nothing, or what is wrong with its request. */

@@ -1,4 +1,5 @@
 import type { QoS } from '../spec/packet-types.js';
+import { parseReceiptId } from './receipt-id.js';
 
 /** State that counts as success for a tracked message. */
 export type Requested = 'delivered' | 'processed';
@@ -53,4 +54,24 @@ export function parseRequest(
   if (hold !== undefined && isWill) return 'receipt-hold is not for wills';
   if (hold !== undefined && qos !== 1) return 'receipt-hold is for QoS 1 only';
   return { receipt, deadlineSeconds, hold: hold !== undefined };
+}
+
+/** True if a valid request asks for receipts, or to be told more of what a rule tracks. */
+export function asksForReceipts(userProperties: readonly (readonly [string, string])[]): boolean {
+  return userProperties.some(
+    ([name, value]) => name === 'receipt-deadline' || (name === 'receipt' && value !== 'none'),
+  );
+}
+
+/**
+ * Reads `receipt-since` in the user properties of a SUBSCRIBE.
+ * @returns the sequence of the message behind which a replay begins, 0 where none is given, or a sentence that says what
+ * is wrong and what is allowed
+ */
+export function parseSince(userProperties: readonly (readonly [string, string])[]): number | string {
+  const [first, second] = userProperties.filter(([name]) => name === 'receipt-since');
+  if (first === undefined) return 0;
+  if (second !== undefined) return 'receipt-since is given twice: give it once';
+  const [, id] = first;
+  return parseReceiptId(id)?.sequence ?? `receipt-since is '${id.slice(0, 40)}': it must be a receipt-id`;
 }

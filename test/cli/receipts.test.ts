@@ -122,6 +122,8 @@ t.test('receipts without a publisher to list is wrong usage', async (t) => {
   });
   const wrongId = await runProgram(t, ['receipts', '--client-id', 'c', '--id', 'x']);
   t.match(wrongId, { code: 2, stderr: /--id x is no id/ });
+  const wrongSince = await runProgram(t, ['receipts', '--client-id', 'c', '--since', 'OLDOLDOLDOLDO']);
+  t.match(wrongSince, { code: 2, stdout: '', stderr: /^countersign: --since OLDOLDOLDOLDO is no id: [^\n]+\n$/ });
   t.match(await runProgram(t, ['receipts', '--all']), { code: 2, stderr: /--all needs --follow/ });
   t.match(await runProgram(t, ['receipts', '--all', '--follow', '--port', '1']), {
     code: 1,

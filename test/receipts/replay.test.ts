@@ -1,3 +1,4 @@
+import type { ISubackPacket } from 'mqtt-packet';
 import t, { type Test } from 'tap';
 import { Peer, type PeerOptions } from '../helpers/peer.js';
 import { counts, nothingMore, type Receipt, receiptOf, takeReceipt, track, untilFinal } from '../helpers/receipts.js';
@@ -340,4 +341,42 @@ t.test('a replay at QoS 0 gives way to other work, and is whole', async (t) => {
   const { pub, ids } = await scene(t, 700);
   await pub.subscribe('$receipts/~/#', { qos: 0 });
   await checkWhole(t, await untilQuiet(pub, ids.length), ids);
+});
+
+t.test('a malformed receipt-since is refused: SUBACK 0x83 for filters of receipts, with a reason string', async (t) => {
+  const { broker, pub, ids } = await scene(t, 2);
+  const [first = ''] = ids;
+  const subscribe = async (value: string | string[], topics: readonly string[]) => {
+    const subscriptions = topics.map((topic) => ({ topic, qos: 1 as const, nl: false, rap: false, rh: 0 as const }));
+    const properties = { userProperties: { 'receipt-since': value } };
+    pub.send({ cmd: 'subscribe', messageId: 900, subscriptions, properties });
+    const { granted, properties: answered } = (await pub.expect('suback', 900)) as ISubackPacket;
+    return [granted, answered?.reasonString];
+  };
+  const wrong: readonly [string | string[], RegExp][] = [
+    ['', /must be a receipt-id/],
+    ['yesterday', /'yesterday'.*must be a receipt-id/],
+    [first.toLowerCase(), /must be a receipt-id/],
+    [[first, first], /twice/],
+  ];
+  for (const [value, reason] of wrong) {
+    const [codes, text] = await subscribe(value, ['$receipts/~/+', 'a', '$receipts/x/+']);
+    t.same(codes, [0x83, 1, 0x87], 'another topic is none of its business; 0x87 where receipts are not seen at all');
+    t.match(text, reason);
+  }
+  await nothingMore(pub);
+  t.equal(broker.metrics.receiptRequestsRefused, 4);
+  t.same(await subscribe(first, ['$receipts/~/+']), [[1], undefined]);
+  t.same((await takeAll(pub, 1)).map(nameOf), ids.slice(1));
+});
+
+t.test('an MQTT 3.1.1 client asks by subscribing, too', async (t) => {
+  const { broker, pub, ids } = await scene(t, 2);
+  await pub.leave(0);
+  const old = await Peer.join(t, broker, 'pub', { version: 4 });
+  t.equal(await old.subscribe('$receipts/~/+'), 1);
+  t.same(
+    (await takeAll(old, 2)).map((one) => [nameOf(one), one.retain]),
+    ids.map((id) => [id, true]),
+  );
 });

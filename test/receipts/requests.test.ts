@@ -206,3 +206,45 @@ t.test('"receipts.enabled: false switches the feature off"', async (t) => {
   t.equal((await pub.take()).text, 'an ordinary topic');
   await nothingMore(pub);
 });
+
+const byRule = { tracking: [{ filter: 'rule', receipt: 'delivered' as const }] };
+
+t.test('receipt-deadline and receipt-hold are taken without `receipt` where a rule tracks the message', async (t) => {
+  const broker = await startTimedBroker(t, byRule);
+  const sub = await Peer.join(t, broker, 'sub', { acknowledges: false });
+  await sub.subscribe('rule');
+  const pub = await publisher(t, broker, 'pub', '$receipts/~/+');
+  await pub.publish('rule', { ask: { 'receipt-deadline': '5' } });
+  t.equal(counts(await takeReceipt(pub)), '1 0 0 0 0 1');
+  broker.clock.advance(5000);
+  t.equal(counts(await takeReceipt(pub)), '1 0 0 0 0 1 overdue');
+  await sub.take();
+  const packetId = pub.send1('rule', { ask: { 'receipt-hold': 'true' } });
+  const message = await sub.take();
+  await pub.settle();
+  t.notOk(pub.has('puback', packetId), 'held');
+  sub.acknowledge(message);
+  t.equal((await pub.answer(packetId)).reason, 'delivered to 1 of 1');
+});
+
+t.test('"none (asking is refused with 0x87)": by deadline or hold of what a rule tracks as well', async (t) => {
+  const broker = await startTimedBroker(t, byRule, { receiptAccess: () => 'none' });
+  const pub = await Peer.join(t, broker, 'pub');
+  for (const ask of [{ 'receipt-hold': 'true' }, { 'receipt-deadline': '5' }]) {
+    const { code, pairs } = await pub.publish('rule', { ask });
+    t.same([code, pairs], [0x87, {}]);
+  }
+  const will = { topic: 'rule', payload: Buffer.alloc(0), properties: { userProperties: { 'receipt-deadline': '5' } } };
+  t.equal((await Peer.greet(t, broker, 'x', { will })).connackCode, 0x87);
+  t.equal(broker.context.records.size, 0);
+});
+
+t.test('a hold that cannot be tracked is refused: PUBACK 0x00 would pass for "they have it"', async (t) => {
+  const broker = await startTimedBroker(t, { ...byRule, receipts: { maxRecords: 1 } });
+  const sub = await Peer.join(t, broker, 'sub', { acknowledges: false });
+  await sub.subscribe('rule');
+  const pub = await Peer.join(t, broker, 'pub');
+  t.equal((await pub.publish('rule')).code, 0);
+  t.equal((await pub.publish('rule')).code, 0, 'what only the rule wants goes on untracked');
+  t.equal((await pub.publish('rule', { ask: { 'receipt-hold': 'true' } })).code, 0x97);
+});
