@@ -84,6 +84,13 @@ export class TimedBroker {
     while (this.metrics.connectionsOpen > left) await new Promise((resolve) => setImmediate(resolve));
   }
 
+  /** Ends a session as an operator does. */
+  endSession(clientId: string): void {
+    const session = this.context.sessions.get(clientId);
+    assert(session !== undefined, 'there is such a session');
+    this.core?.endByOperator(session, true);
+  }
+
   async start(): Promise<void> {
     this.cable = new Cable(this.store);
     this.core = new BrokerCore(this.settings, this.cable.end, this.clock, silentLog, this.hooks);

@@ -42,6 +42,7 @@ const ends: readonly [string, PeerOptions, End][] = [
       broker.clock.advance(100_000);
     },
   ],
+  ['deleted', { expiry: 100 }, async (_t, { broker }) => broker.endSession('sub')],
   ['disconnected', {}, async (_t, { sub }) => sub.leave()],
   ['disconnected', { expiry: 100 }, async (_t, { sub }) => sub.leave(0)],
 ];
@@ -197,6 +198,35 @@ t.test('"unanswered: delivered but never processed"', async (t) => {
   const late = await sub.publish('$receipts/ack', { ask: { 'receipt-id': id } });
   t.equal(late.code, 0x10, '"Once a delivery has its outcome, later acknowledgements … change nothing"');
   await nothingMore(pub);
+});
+
+t.test('QoS 0 that waits for the application: neither the end of its session nor a crash decides', async (t) => {
+  const all = await scene(t, 1, {}, { receipts: { maxPending: 50, retention: 1000 } });
+  const { sub, pub, broker } = all;
+  const ids: string[] = [];
+  for (const _ of [1, 2]) {
+    await pub.publish('a', { qos: 0, ask: { receipt: 'processed' } });
+    ids.push(String((await sub.take()).pairs['receipt-id']));
+  }
+  await sub.leave();
+  const again = await Peer.join(t, broker, 'sub');
+  const [one = ''] = ids;
+  t.equal((await again.publish('$receipts/ack', { ask: { 'receipt-id': one } })).code, 0, 'from a later session');
+  const told = await outcomes(pub, 1);
+  await pub.settle();
+  await broker.crash();
+  const back = await Peer.join(t, broker, 'pub', { expiry: 100 });
+  for (let second = 0; second < 120; second++) {
+    broker.clock.advance(1000);
+    await back.settle();
+  }
+  told.push(...(await outcomes(back, 1)));
+  const ends = told.filter(({ state }) => state !== 'sent').map((one) => pick(one, 'id', 'state', 'cause', 'qos'));
+  t.same(ends, [
+    { id: one, state: 'processed', qos: 0 },
+    { id: ids[1], state: 'lost', cause: 'unanswered', qos: 0 },
+  ]);
+  await nothingMore(back);
 });
 
 t.test('"One recipient per session, however many of its subscriptions match"', async (t) => {

@@ -267,3 +267,34 @@ t.test('QoS 1 to a slow connection waits, and is delivered when it reads on', as
   sub.resume();
   t.equal((await deliveryOf(pub))[0]?.state, 'delivered');
 });
+
+for (const qos of [1, 2] as const) {
+  t.test(`what was sent does not expire: it is sent again and delivered, QoS ${qos}`, async (t) => {
+    const { broker, sub, pub } = await scene(t, qos, { expiry: 100 });
+    await track(pub, 'a', { qos, properties: { messageExpiryInterval: 5 } });
+    const sentAt = broker.clock.now();
+    await sub.take();
+    sub.cut();
+    await broker.settleConnections(1);
+    broker.clock.advance(6000);
+    const back = await Peer.join(t, broker, 'sub', { expiry: 100 });
+    t.equal((await back.take()).dup, true);
+    const [delivered] = await deliveryOf(pub);
+    t.same(told(delivered, 'sentAt'), { to: 'sub', state: 'delivered', reason: 0, qos, sentAt });
+  });
+}
+
+t.test('receipt-id and user properties stay on what was queued and what is sent again, over a crash', async (t) => {
+  const { broker, sub, pub } = await scene(t, 1, { expiry: 100, receiveMaximum: 1 });
+  const ask = { receipt: 'delivered', z: '1', a: '2' };
+  const sent = await track(pub, 'a', { ask });
+  const waiting = await track(pub, 'a', { ask });
+  t.same((await sub.take()).pairs, { ...ask, 'receipt-id': sent.id });
+  await broker.crash();
+  const back = await Peer.join(t, broker, 'sub', { expiry: 100 });
+  const messages = [await back.take(), await back.take()];
+  t.same(
+    messages.map(({ dup, pairs }) => [dup, Object.entries(pairs)]),
+    [sent, waiting].map(({ id }, at) => [at === 0, [...Object.entries(ask), ['receipt-id', id]]]),
+  );
+});

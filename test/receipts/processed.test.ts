@@ -324,3 +324,34 @@ t.test(
     await nothingMore(watcher, pub);
   },
 );
+
+t.test('"commits before PUBACK": what was answered 0x00 is known after a crash at once, the verdict too', async (t) => {
+  for (const status of ['ok', 'error']) {
+    const { broker, sub, pub } = await scene(t, { expiry: 100 });
+    const { id } = await track(pub, 'a', { ask: processed });
+    await sub.take();
+    t.equal(await ack(sub, id, { status, payload: 'mine' }), 0);
+    await broker.crash();
+    const back = await Peer.join(t, broker, 'pub', { cleanStart: true });
+    await back.subscribe(`$receipts/~/${id}/+`);
+    t.match(await takeReceipt(back), { state: status === 'ok' ? 'processed' : 'rejected', answer: 'mine' });
+  }
+});
+
+t.test('"Acknowledgements are always permitted whatever the topic rules"', async (t) => {
+  const broker = await startTimedBroker(t, {}, {
+    authorize: ({ clientId }, action) => clientId !== 'sub' || action !== 'publish',
+    receiptAccess: ({ clientId }) => (clientId === 'sub' ? 'none' : 'own'),
+  }); // biome-ignore format: hooks
+  const sub = await Peer.join(t, broker, 'sub');
+  await sub.subscribe('a');
+  const pub = await publisher(t, broker);
+  const properties = { correlationData: Buffer.from('c') };
+  const [one, two] = [await track(pub, 'a', { ask: processed }), await track(pub, 'a', { ask: processed, properties })];
+  await sub.take();
+  await sub.take();
+  t.equal((await sub.publish('a')).code, 0x87, 'it may publish nothing else');
+  t.equal(await ack(sub, one.id), 0);
+  t.equal(await ack(sub, '', { topic: '$receipts/ack/pub', properties }), 0);
+  t.ok(two.id);
+});

@@ -228,3 +228,40 @@ t.test('a group whose member ended with the broker itself: others that are resto
   t.equal((await taker.take()).topic, 'a');
   t.match((await outcome(back)).at(-1), { to: 'm2', state: 'delivered' });
 });
+
+t.test('"a delivery not yet sent … moves to another member", at QoS 2 as well; what was sent is lost', async (t) => {
+  const broker = await startTimedBroker(t);
+  const first = await member(t, broker, 'm1', 2, { receiveMaximum: 1 });
+  const pub = await publisher(t, broker);
+  const sent = await track(pub, 'a', { qos: 2 });
+  const waiting = await track(pub, 'a', { qos: 2 });
+  await first.take();
+  const second = await member(t, broker, 'm2', 2, { acknowledges: true });
+  await first.leave();
+  t.equal((await second.take()).pairs['receipt-id'], waiting.id);
+  const all = [...(await outcome(pub)), ...(await outcome(pub))];
+  const lost = { to: 'm1', group, state: 'lost', cause: 'disconnected', qos: 2 };
+  const delivered = { to: 'm2', group, state: 'delivered', qos: 2 };
+  t.same(new Map(all.map((receipt) => [receipt.id, told(receipt)])), new Map([
+    [sent.id, lost],
+    [waiting.id, delivered],
+  ])); // biome-ignore format: two
+  await nothingMore(second, pub);
+});
+
+t.test('what a member that is not stored has is lost with the broker, though another could take it', async (t) => {
+  for (const qos of [1, 2] as const) {
+    const broker = await startTimedBroker(t);
+    const first = await member(t, broker, 'm1', qos);
+    const pub = await publisher(t, broker);
+    await track(pub, 'a', { qos });
+    await first.take();
+    const second = await member(t, broker, 'm2', qos, { expiry: 1000 });
+    await second.leave();
+    await broker.crash();
+    const back = await Peer.join(t, broker, 'pub', { expiry: 1000 });
+    const taker = await Peer.join(t, broker, 'm2', { expiry: 1000 });
+    t.same((await outcome(back)).map(told), [{ to: 'm1', group, state: 'lost', cause: 'broker-restart', qos }]);
+    await nothingMore(taker, back);
+  }
+});
