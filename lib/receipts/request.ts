@@ -65,7 +65,7 @@ export function asksForReceipts(userProperties: readonly (readonly [string, stri
 
 /**
  * Reads `receipt-since` in the user properties of a SUBSCRIBE.
- * @returns the sequence of the message behind which a replay begins, 0 where none is given, or a sentence that says what
+ * @returns sequence of the message behind which a replay begins, 0 where none is given, or a sentence that says what
  * is wrong and what is allowed
  */
 export function parseSince(userProperties: readonly (readonly [string, string])[]): number | string {
