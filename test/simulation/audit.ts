@@ -22,6 +22,9 @@ export interface Whole {
   readonly id: string;
 }
 
+/** What has expired may wait this much longer: it goes in slices. */
+const expiryGraceMs = 2000;
+
 const all = (store: Store, table: Table): StoreEntry[] =>
   store.range(table, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER);
 
@@ -41,6 +44,8 @@ export function recordsOf({ context }: BrokerCore): Whole[] {
 /** Looks into the broker: what it has in memory and in its store must agree, whatever has happened. */
 export class Audit {
   private readonly verdicts: Verdicts;
+  /** When the broker started that is watched. */
+  private startedAtMs = 0;
 
   constructor(verdicts: Verdicts) {
     this.verdicts = verdicts;
@@ -48,7 +53,8 @@ export class Audit {
 
   /** Looks on while records are pruned: the outcomes of one that is finished have been told. */
   watch({ context }: BrokerCore): void {
-    const { records } = context;
+    const { records, clock } = context;
+    this.startedAtMs = clock.now();
     const remove = records.remove.bind(records);
     records.remove = (record, rows) => {
       const { topicName, counts } = record;
@@ -170,7 +176,7 @@ export class Audit {
         );
       }
     }
-    this.checkQueueBytes(core, session);
+    this.checkQueue(core, session);
     if (session.link !== null) this.checkInflight(session, rows);
     if (!session.restored) {
       const held = persistence.readInbound(number).filter(({ kind }) => kind === 0);
@@ -182,18 +188,21 @@ export class Audit {
     }
   }
 
-  /** What is counted of a queue is what waits in it. */
-  private checkQueueBytes(
-    { context: { persistence } }: BrokerCore,
+  /** What is counted of a queue is what waits in it, and nothing waits that has expired. */
+  private checkQueue(
+    { context: { persistence, clock } }: BrokerCore,
     { clientId, queueKnown, queue, number }: Session,
   ): void {
-    if (!queueKnown) return;
     let bytes = 0;
     for (const { state, kind, messageSequence } of persistence.readDeliveries(number, 0, Number.MAX_SAFE_INTEGER)) {
       if (state !== DeliveryState.queued || kind === DeliveryKind.receipt) continue;
-      bytes += persistence.readMessage(messageSequence)?.payload.length ?? 0;
+      const { payload, expiryAtMs } = persistence.readMessage(messageSequence) ?? { payload: [], expiryAtMs: 0 };
+      bytes += payload.length;
+      if (expiryAtMs > 0 && Math.max(expiryAtMs, this.startedAtMs) + expiryGraceMs < clock.now()) {
+        this.verdicts.broken('nothing waits that has expired', `${payload} waits for ${clientId}`);
+      }
     }
-    if (bytes === queue.bytes) return;
+    if (!queueKnown || bytes === queue.bytes) return;
     this.verdicts.broken('memory and store agree', `${queue.bytes} bytes wait for ${clientId}, stored are ${bytes}`);
   }
 

@@ -1,5 +1,7 @@
 import type { Packet } from 'mqtt-packet';
 import { DeliveryState } from '../../lib/delivery/table.js';
+import { parseReceiptId } from '../../lib/receipts/receipt-id.js';
+import { readRecordKey } from '../../lib/receipts/record-keys.js';
 import type { Session } from '../../lib/session/session.js';
 import { decodeDelivery } from '../../lib/store/records.js';
 import { deliveryKey, inboundKey, readSessionKey, sessionKey, subscriptionKey } from '../../lib/store/records-keys.js';
@@ -16,6 +18,9 @@ export class DurableImage {
   private readonly verdicts: Verdicts;
   private readonly tables = new Map(looked.map((table) => [table, new Map<string, Buffer>()]));
 
+  /** Sequences of records that are there, or were. */
+  private readonly recorded = new Set<number>();
+
   constructor(verdicts: Verdicts) {
     this.verdicts = verdicts;
   }
@@ -28,9 +33,15 @@ export class DurableImage {
         rows.set(textOf(key), value);
       }
     }
+    this.recorded.clear();
+    for (const { key } of store.range(Table.records, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
+      this.recorded.add(readRecordKey(key).sequence);
+    }
   }
 
   onDurable({ table, key, value }: Operation): void {
+    // A record may be pruned in the transaction that makes it: that it goes shows that it was.
+    if (table === Table.records) this.recorded.add(readRecordKey(key).sequence);
     if (value === null) this.tables.get(table)?.delete(textOf(key));
     else this.tables.get(table)?.set(textOf(key), value);
   }
@@ -40,13 +51,17 @@ export class DurableImage {
    * @param filters of the request that the packet answers
    */
   check(session: Session, packet: Packet, filters: readonly string[]): void {
-    if (packet.cmd === 'connack') this.checkSession(session, packet.sessionPresent);
-    if (!session.stored) return;
     const { number, clientId, inbound, outbound } = session;
-    const packetId = packet.messageId ?? 0;
     const need = (isSo: boolean, what: string): void => {
       if (!isSo) this.verdicts.broken('acknowledged after recorded', `${clientId} is told of ${what} on the disk`);
     };
+    if (packet.cmd === 'connack') this.checkSession(session, packet.sessionPresent);
+    if (packet.cmd === 'publish') {
+      const id = packet.properties?.userProperties?.['receipt-id']?.toString() ?? null;
+      if (id !== null) need(this.hasRecord(id), `a message with receipt-id ${id}, whose record is not`);
+    }
+    if (!session.stored) return;
+    const packetId = packet.messageId ?? 0;
     const isHeld = this.has(Table.inbound, inboundKey(number, packetId));
     switch (packet.cmd) {
       case 'suback':
@@ -93,6 +108,10 @@ export class DurableImage {
 
   private has(table: Table, key: Buffer): boolean {
     return this.tables.get(table)?.has(textOf(key)) === true;
+  }
+
+  private hasRecord(receiptId: string): boolean {
+    return this.recorded.has(parseReceiptId(receiptId)?.sequence ?? -1);
   }
 
   private deliveryState(session: number, sequence: number): number | null {

@@ -215,12 +215,6 @@ export const mutations: readonly Mutation[] = [
     replace: ';',
   },
   {
-    name: 'the word of an application overruled by the next',
-    file: 'receipts/tracker.js',
-    find: 'return row.state === ReceiptState.processed || row.cause === Cause.application;',
-    replace: ';',
-  },
-  {
     name: 'holds forgotten by a restart',
     file: 'broker/on-connect.js',
     find: 'this.holds.restore(session, packetId, identityKeyOf(session), sequence);',
