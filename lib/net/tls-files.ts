@@ -12,11 +12,12 @@ type FileOption = 'certificateFile' | 'keyFile' | 'caFile' | 'crlFile';
  * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the file that can not be used
  */
 export function readTlsFiles(settings: ListenerSettings, path: string): SecureContextOptions {
-  const { caFile, crlFile, minimumTlsVersion = 'TLSv1.2', clientCertificates = 'none' } = settings;
+  const { certificateFile, keyFile, caFile, crlFile } = settings;
+  const { minimumTlsVersion = 'TLSv1.2', clientCertificates = 'none' } = settings;
   const read = (option: FileOption): string => readPem(`${path}.${option}`, settings[option] ?? '');
   const options: SecureContextOptions = {
-    cert: read('certificateFile'),
-    key: read('keyFile'),
+    cert: splitCertificates(`${path}.certificateFile: ${certificateFile}`, read('certificateFile')).join('\n'),
+    key: checkKey(`${path}.keyFile: ${keyFile}`, read('keyFile')),
     ...(caFile === undefined ? {} : { ca: splitCertificates(`${path}.caFile: ${caFile}`, read('caFile')) }),
     ...(crlFile === undefined ? {} : { crl: splitLists(`${path}.crlFile: ${crlFile}`, read('crlFile')) }),
     minVersion: minimumTlsVersion,
@@ -45,30 +46,44 @@ function readPem(option: string, file: string): string {
 
 /** An empty list would be taken for no list at all. */
 function splitCertificates(where: string, text: string): string[] {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
-  if (blocks.length === 0) throw wrong(`${where}: there is no certificate in PEM in it`);
+  return splitPem(where, text, 'CERTIFICATE', 'certificate', (block) => new X509Certificate(block));
+}
+
+/** Node reads only the first list of a text. */
+function splitLists(where: string, text: string): string[] {
+  return splitPem(where, text, 'X509 CRL', 'revocation list', (block) => createSecureContext({ crl: block }));
+}
+
+/**
+ * The blocks of one kind in a file. One that was cut off, as in a file that is being written, is not passed over.
+ * @param read throws if a block can not be read
+ */
+function splitPem(
+  where: string,
+  text: string,
+  label: string,
+  kind: string,
+  read: (block: string) => unknown,
+): string[] {
+  const begin = `-----BEGIN ${label}-----`;
+  const count = text.split(begin).length - 1;
+  const blocks = text.match(new RegExp(`${begin}.*?-----END ${label}-----`, 'gs')) ?? [];
+  if (count === 0) throw wrong(`${where}: there is no ${kind} in PEM in it`);
+  if (blocks.length < count) throw wrong(`${where}: a ${kind} in it has no end: the file is not whole`);
   for (const [index, block] of blocks.entries()) {
     try {
-      new X509Certificate(block);
+      read(block);
     } catch (error) {
-      throw wrong(`${where}: certificate ${index + 1} of ${blocks.length} can not be read`, error);
+      throw wrong(`${where}: ${kind} ${index + 1} of ${blocks.length} can not be read`, error);
     }
   }
   return blocks;
 }
 
-/** Node reads only the first list of a text. */
-function splitLists(where: string, text: string): string[] {
-  const blocks = text.match(/-----BEGIN X509 CRL-----.*?-----END X509 CRL-----/gs) ?? [];
-  if (blocks.length === 0) throw wrong(`${where}: there is no certificate revocation list in PEM in it`);
-  for (const [index, block] of blocks.entries()) {
-    try {
-      createSecureContext({ crl: block });
-    } catch (error) {
-      throw wrong(`${where}: revocation list ${index + 1} of ${blocks.length} can not be read`, error);
-    }
-  }
-  return blocks;
+/** An empty text would be taken for no key, and every handshake would fail. */
+function checkKey(where: string, text: string): string {
+  if (!/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) throw wrong(`${where}: there is no private key in PEM in it`);
+  return text;
 }
 
 function tryOut(options: SecureContextOptions, settings: ListenerSettings, path: string): void {

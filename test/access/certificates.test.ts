@@ -265,7 +265,13 @@ test('a reload with a wrong file of authorities or lists changes nothing', async
   const wrong = [
     [caFile, '', /^listeners\[0\]\.caFile: .*ca\.pem: there is no certificate in PEM in it$/],
     [caFile, ca.replace(/\n\w{8}/, '\nAAAAAAAA'), /^listeners\[0\]\.caFile: .*: certificate 1 of 1 can not be read$/],
-    [crlFile, ca, /^listeners\[0\]\.crlFile: .*list\.crl: there is no certificate revocation list in PEM in it$/],
+    [crlFile, ca, /^listeners\[0\]\.crlFile: .*list\.crl: there is no revocation list in PEM in it$/],
+    [
+      caFile,
+      ca + ca.slice(0, 99),
+      /^listeners\[0\]\.caFile: .*: a certificate in it has no end: the file is not whole$/,
+    ],
+    [crlFile, list + list.slice(0, 99), /crlFile: .*: a revocation list in it has no end: the file is not whole$/],
     [crlFile, list + list.replace(/\n\w{8}/, '\nAAAAAAAA'), /crlFile: .*: revocation list 2 of 2 can not be read$/],
   ] as const;
   for (const [file, text, message] of wrong) {

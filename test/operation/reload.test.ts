@@ -121,6 +121,31 @@ t.test('a reload with one wrong file changes nothing, whichever it is', async (t
   await writeFile(keyFile, key);
 });
 
+t.test('a certificate or key that is empty or cut off, as while it is written, changes nothing', async (t) => {
+  const { broker, port, certificateFile, keyFile } = await secured(t);
+  const [certificate, key] = [await readFile(certificateFile, 'utf8'), await readFile(keyFile, 'utf8')];
+  const wrong = [
+    [certificateFile, '', /^listeners\[0\]\.certificateFile: .*: there is no certificate in PEM in it$/],
+    [
+      certificateFile,
+      certificate + certificate.slice(0, 99),
+      /: a certificate in it has no end: the file is not whole$/,
+    ],
+    [certificateFile, key, /^listeners\[0\]\.certificateFile: .*: there is no certificate in PEM in it$/],
+    [keyFile, '', /^listeners\[0\]\.keyFile: .*: there is no private key in PEM in it$/],
+    [keyFile, key.slice(0, 99), /^listeners\[0\] can not speak TLS/],
+  ] as const;
+  for (const [file, text, message] of wrong) {
+    const before = await readFile(file);
+    await writeFile(file, text);
+    await t.rejects(broker.reload(), { code: 'ERR_COUNTERSIGN_CONFIG', message });
+    t.equal(await certificateOf(port), 'countersign test');
+    await writeFile(file, before);
+  }
+  await broker.reload();
+  t.equal(await certificateOf(port), 'countersign test');
+});
+
 t.test('SIGHUP reloads the configuration; clients stay', async (t) => {
   const file = join(await temporaryDirectory(t), 'broker.yaml');
   await writeFile(file, 'logLevel: info\nmemory: true\n');
