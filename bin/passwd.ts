@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ReadStream } from 'node:tty';
@@ -51,12 +52,13 @@ async function refuseOthersThanFiles(name: string, file: string): Promise<void> 
 }
 
 async function readText(file: string): Promise<string | null> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
     throw cannot('read', file, error);
-  }
+  });
+  // What can not be decoded could not be written back as it was.
+  if (bytes !== null && !isUtf8(bytes)) throw wrong(`${file} is not in UTF-8: nothing was changed`);
+  return bytes === null ? null : bytes.toString('utf8');
 }
 
 /** Puts a new file in the place of the old one: a broker that reads it meanwhile gets one of the two, whole. */

@@ -27,6 +27,7 @@ export function parseAccessFile(name: string, text: string): AccessRules {
       new CountersignError('ERR_COUNTERSIGN_CONFIG', `${name}: line ${index + 1}: ${what}`);
     const [keyword = '', ...words] = trimmed.split(/\s+/);
     const rest = trimmed.slice(keyword.length).trim();
+    if (/[^\P{Cc}\t]/u.test(trimmed)) throw problem('a control character is in it: lines end with a line feed');
     if (rest === '') throw problem(`${JSON.stringify(keyword)} alone says nothing: ${lines}`);
     if (keyword === 'user') user = rest;
     else if (keyword === 'receipts') {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
@@ -185,8 +186,20 @@ async function readFiles(settings: Settings): Promise<Files> {
 }
 
 async function readText(option: string, file: string): Promise<string> {
+  const bytes = await readBytes(option, file);
+  if (!isUtf8(bytes)) {
+    // Comments of old files may be in any encoding; a rule that is would be one for other names.
+    const lines = bytes.toString('latin1').split('\n');
+    const at = lines.findIndex((line) => !/^\s*#/.test(line) && !isUtf8(Buffer.from(line, 'latin1')));
+    if (at >= 0) throw wrong(`${option}: ${file}: line ${at + 1} is not in UTF-8`);
+  }
+  // Some editors put a byte order mark before everything.
+  return bytes.toString('utf8').replace(/^\ufeff/, '');
+}
+
+async function readBytes(option: string, file: string): Promise<Buffer> {
   try {
-    return await readFile(file, 'utf8');
+    return await readFile(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const reason = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;

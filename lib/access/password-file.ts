@@ -6,7 +6,7 @@ export type PasswordEntries = ReadonlyMap<string, PasswordHash>;
 
 /**
  * Reads a password file in Mosquitto's format: a line `user:hash` for each user; empty lines and those that begin with
- * `#` mean nothing.
+ * `#` mean nothing, nor do blanks around a user name.
  * @param name of the file, for messages
  * @throws CountersignError ERR_COUNTERSIGN_CONFIG that names the line, never its content
  */
@@ -17,7 +17,8 @@ export function parsePasswordFile(name: string, text: string): PasswordEntries {
     const where = `${name}: line ${index + 1}`;
     const colon = line.indexOf(':');
     if (colon < 1) throw wrong(`${where}: a line is USER:HASH; countersign passwd writes it`);
-    const user = line.slice(0, colon);
+    const user = line.slice(0, colon).trim();
+    if (user === '' || /\p{Cc}/u.test(user)) throw wrong(`${where}: the user name is empty or has control characters`);
     const hash = parsePasswordHash(line.slice(colon + 1).trim());
     if (hash === null) {
       throw wrong(`${where}: this is no hash of the forms $7$ and $6$; countersign passwd writes one`);
@@ -34,7 +35,7 @@ export function parsePasswordFile(name: string, text: string): PasswordEntries {
  */
 export function editPasswordFile(text: string, user: string, hash: PasswordHash | null): string | null {
   const lines = text === '' ? [] : text.replace(/\n$/, '').split('\n');
-  const at = lines.findIndex((line) => line.startsWith(`${user}:`));
+  const at = lines.findIndex((line) => line.slice(0, Math.max(0, line.indexOf(':'))).trim() === user);
   if (hash === null) {
     if (at < 0) return null;
     lines.splice(at, 1);
@@ -48,6 +49,7 @@ export function editPasswordFile(text: string, user: string, hash: PasswordHash 
 export function userNameProblem(user: string): string | null {
   if (user === '') return 'a user name can not be empty';
   if (user.startsWith('#')) return 'a user name can not begin with #, which begins a comment';
+  if (user !== user.trim()) return 'a user name can neither begin nor end with a blank, which the file would lose';
   if (/[:\p{Cc}]/u.test(user)) return 'a user name can have neither a colon nor control characters';
   return null;
 }

@@ -70,6 +70,8 @@ t.test('a wrong line is named, with what is allowed', async (t) => {
     'Topic read a': /^f: line 1: "Topic" is not known: a line begins with topic, user, pattern or receipts/,
     'receipts some': /^f: line 1: receipts some: allowed are none, tally, own and all/,
     'topic constructor a': /is no access/,
+    'user alice\rtopic read a\r': /^f: line 1: a control character is in it: lines end with a line feed/,
+    'topic read a\0b': /^f: line 1: a control character/,
   };
   for (const [text, message] of Object.entries(wrong)) {
     t.throws(() => parseAccessFile('f', text), { code: 'ERR_COUNTERSIGN_CONFIG', message }, text);

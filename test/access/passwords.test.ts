@@ -36,8 +36,8 @@ async function fileWith(t: Test, text: string): Promise<string> {
 
 t.test('a password file is read as Mosquitto reads it; a wrong line is named, and not shown', async (t) => {
   t.same(formatPasswordHash(parsePasswordHash(pbkdf2) as never), pbkdf2);
-  const text = `# people\n\nalice:${pbkdf2}\r\nbob:${pbkdf2}\n`;
-  t.same([...parsePasswordFile('f', text).keys()], ['alice', 'bob']);
+  const text = `# people\n\nalice:${pbkdf2}\r\nbob:${pbkdf2}\n carol :${pbkdf2}\n`;
+  t.same([...parsePasswordFile('f', text).keys()], ['alice', 'bob', 'carol']);
   const wrong = {
     'alice\n': /^f: line 1: a line is USER:HASH/,
     [`:${pbkdf2}`]: /^f: line 1: a line is USER:HASH/,
@@ -47,6 +47,8 @@ t.test('a password file is read as Mosquitto reads it; a wrong line is named, an
     [`x:${pbkdf2.replace('$101$', '$1e9$')}`]: /no hash/,
     [`x:${pbkdf2.replace('$7$', '$6$')}`]: /no hash/,
     [`x:${pbkdf2.slice(0, -4)}`]: /no hash/,
+    [` :${pbkdf2}`]: /^f: line 1: the user name is empty/,
+    [`x\0y:${pbkdf2}`]: /^f: line 1: the user name is empty or has control characters/,
     [`x:${pbkdf2}\nx:${pbkdf2}`]: /^f: line 2: this user has a line before/,
   };
   for (const [given, message] of Object.entries(wrong)) {
@@ -67,6 +69,7 @@ t.test('a line is added, replaced or deleted, and all else stays', async (t) => 
   t.equal(editPasswordFile('# no end', 'carol', hash), `# no end\ncarol:${pbkdf2}\n`);
   t.equal(editPasswordFile(text, 'alice', null), '# people\nbob:other\n');
   t.equal(editPasswordFile(text, 'ali', null), null);
+  t.equal(editPasswordFile(' alice :old\n', 'alice', hash), `alice:${pbkdf2}\n`);
 });
 
 forVersions(t, [3, 4, 5], 'the password file decides who comes in', async (t, version) => {
@@ -139,6 +142,32 @@ t.test('only so many passwords are looked at or wait at a time; the rest is told
   t.same([count('right'), count('busy')], [1002, 498]);
   t.equal(passwords.pending, 0);
   t.equal(await passwords.verify('alice', Buffer.from('secret')), 'right');
+});
+
+t.test('a password that a reload replaces while it is being compared lets nobody in', async (t) => {
+  const [alice, other] = [await lineOf('alice', 'secret', 10_000), await lineOf('alice', 'other')];
+  for (const text of ['', other]) {
+    const passwords = new Passwords(parsePasswordFile('f', alice));
+    const verdict = passwords.verify('alice', Buffer.from('secret'));
+    passwords.replace(parsePasswordFile('f', text));
+    t.equal(await verdict, 'busy');
+  }
+  const passwords = new Passwords(parsePasswordFile('f', alice));
+  const verdict = passwords.verify('alice', Buffer.from('secret'));
+  passwords.replace(parsePasswordFile('f', `${alice}bob:${pbkdf2}`));
+  t.equal(await verdict, 'right', 'a reload that leaves it as it was is none of its business');
+});
+
+t.test('a file is in UTF-8, with or without a byte order mark; comments may be in anything', async (t) => {
+  const open = async (bytes: Buffer) => {
+    const passwordFile = join(await temporaryDirectory(t), 'passwords');
+    await writeFile(passwordFile, bytes);
+    return Access.open(parseOptions({ passwordFile }, ''), {}, new FakeClock());
+  };
+  await open(Buffer.from(`\ufeff# people\nalice:${pbkdf2}\n`));
+  await open(Buffer.from(`# f\xfcr alle\nalice:${pbkdf2}\n`, 'latin1'));
+  const message = /^passwordFile: .*passwords: line 2 is not in UTF-8$/;
+  await t.rejects(open(Buffer.from(`# people\nj\xfcrgen:${pbkdf2}\n`, 'latin1')), { message });
 });
 
 /** Access by a password file on a clock of the test's own. */
@@ -313,10 +342,15 @@ t.test('countersign passwd refuses what can not be, and changes nothing', async 
   const run = (stdin: string, ...args: string[]) => runProgram(t, ['passwd', ...args], {}, stdin);
   t.match(await run('x', file, 'bob'), { code: 2, stderr: /passwords: line 1: this is no hash/ });
   t.equal(await readFile(file, 'utf8'), 'alice:nonsense\n');
+  const latin1 = Buffer.from('# f\xfcr alle\n', 'latin1');
+  await writeFile(file, latin1);
+  t.match(await run('x', file, 'bob'), { code: 2, stderr: /passwords is not in UTF-8: nothing was changed/ });
+  t.same(await readFile(file), latin1);
   const other = `${file}.other`;
   for (const [stdin, user, message] of [
     ['', 'bob', /a password can not be empty/],
     ['x', 'b:b', /neither a colon nor control characters/],
+    ['x', ' b', /neither begin nor end with a blank/],
   ] as const) {
     t.match(await run(stdin, other, user), { code: 2, stderr: message });
   }
