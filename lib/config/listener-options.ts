@@ -99,8 +99,9 @@ function isMountPoint(prefix: string): boolean {
   const isName = isTopicName(prefix) && Buffer.from(prefix).toString() === prefix;
   return isName && Buffer.byteLength(prefix) <= mountPointMax && prefix.endsWith('/') && !prefix.startsWith('$');
 }
+
 /** Tells that a key has a wrong value. */
-type Wrong = (key: string, message: string) => void;
+export type Wrong = (key: string, message: string) => void;
 
 interface Place {
   readonly type: string;
@@ -112,8 +113,13 @@ interface Place {
 function checkSocket({ port, path }: Place, wrong: Wrong): void {
   if (port !== undefined) wrong('port', 'a Unix socket has a path and no port');
   if (path === undefined) wrong('path', 'listeners of type unix need the path of their socket');
-  else if (path.includes('\0')) wrong('path', 'it must name a file');
-  else if (Buffer.byteLength(path) > socketPathMax) wrong('path', `a socket's path has at most ${socketPathMax} bytes`);
+  else checkSocketPath('path', path, wrong);
+}
+
+/** The kernel would take a longer path for the first part of it. */
+export function checkSocketPath(key: string, path: string, wrong: Wrong): void {
+  if (path.includes('\0')) wrong(key, 'it must name a file');
+  else if (Buffer.byteLength(path) > socketPathMax) wrong(key, `a socket's path has at most ${socketPathMax} bytes`);
 }
 
 function checkPort({ type, port, path, mode }: Place, wrong: Wrong): void {

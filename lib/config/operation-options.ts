@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { uint16Max } from '../spec/limits.js';
+import { checkSocketPath } from './listener-options.js';
 
 /** Options of those who run a broker: what it tells and how it is governed. Part of `optionsSchema`. */
 export const operationOptions = {
@@ -29,6 +30,7 @@ export const operationOptions = {
       const wrong = (key: string, input: unknown, message: string): void =>
         context.addIssue({ code: 'custom', path: [key], message, input });
       if ((socket === undefined) === (port === undefined)) wrong('port', port, 'give either socket or port');
+      if (socket !== undefined) checkSocketPath('socket', socket, (key, message) => wrong(key, socket, message));
       if (port !== undefined && tokenFile === undefined) {
         wrong('tokenFile', tokenFile, 'whoever reaches a port may govern the broker without one');
       }

@@ -3,6 +3,7 @@ import type { Log } from '../base/log.js';
 import type { BrokerCore } from '../broker/broker-core.js';
 import type { Settings } from '../config/schema.js';
 import type { Session } from '../session/session.js';
+import { uint16Max } from '../spec/limits.js';
 import { bearsToken, readToken } from './admin-token.js';
 import { type HttpAnswer, HttpListener, type HttpPlace, type HttpRequest, problem } from './http-listener.js';
 import { describeSession, listSessions, summarize } from './roster.js';
@@ -13,6 +14,8 @@ const pageDefault = 100;
 const pageMax = 1000;
 /** Refusals have at most one line in the log in this time: whoever floods the listener shall not flood the log. */
 const tellIntervalMs = 1000;
+/** The longest client identifier, of which each byte is three as it is percent-encoded, and other headers. */
+const headerBytesMax = 3 * uint16Max + 8 * 1024;
 const usage = 'there are /v1/clients, /v1/sessions, and one of them by its client identifier behind either';
 const unauthorized: HttpAnswer = {
   ...problem(401, 'the header Authorization: Bearer TOKEN is missing or wrong'),
@@ -41,7 +44,7 @@ export class AdminListener {
   constructor(settings: AdminSettings, log: Log) {
     this.settings = settings;
     this.log = log;
-    this.listener = new HttpListener((request) => this.answer(request), log);
+    this.listener = new HttpListener((request) => this.answer(request), log, { headerBytesMax });
   }
 
   /** @throws CountersignError ERR_COUNTERSIGN_LISTEN, or ERR_COUNTERSIGN_CONFIG if the token can not be read */

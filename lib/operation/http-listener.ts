@@ -1,13 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, isIPv6 } from 'node:net';
+import { type AddressInfo, isIPv6, type Socket } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { addressOf } from '../net/origin.js';
 import { listenAtPath, removeStaleSocket } from '../net/unix-socket.js';
 
-const headerBytesMax = 8 * 1024;
+const headerBytesDefault = 8 * 1024;
 /** Whoever watches or governs a broker needs few connections. */
 const connectionsMax = 64;
+/** Requests of one connection that wait for their answers; a client that sends more ahead is cut. */
+const unansweredMax = 16;
 /** How long a request may take to come, in milliseconds. */
 const requestTimeoutMs = 10_000;
 /** How often it is looked which requests have taken too long; Node's own interval is 30 seconds. */
@@ -44,14 +46,23 @@ export function problem(status: number, error: string): HttpAnswer {
   return { status, body: { error } };
 }
 
+/** What may differ from one listener to another. */
+export interface HttpLimits {
+  /** How long a request may take to come, and the next one on the same connection. */
+  readonly timeoutMs?: number;
+  /** Longest path and headers together; a request with more is answered 431. */
+  readonly headerBytesMax?: number;
+}
+
 /** A small HTTP server for a handful of clients: requests without bodies, answers in one piece, short patience. */
 export class HttpListener {
   private readonly server: Server;
   private readonly handler: HttpHandler;
   private readonly log: Log;
+  private readonly unanswered = new WeakMap<Socket, number>();
 
-  /** @param timeoutMs how long a request may take to come, and the next one on the same connection */
-  constructor(handler: HttpHandler, log: Log, timeoutMs = requestTimeoutMs) {
+  constructor(handler: HttpHandler, log: Log, limits: HttpLimits = {}) {
+    const { timeoutMs = requestTimeoutMs, headerBytesMax = headerBytesDefault } = limits;
     this.handler = handler;
     this.log = log;
     const timeouts = {
@@ -101,6 +112,7 @@ export class HttpListener {
 
   private async onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => undefined);
+    if (!this.takes(request.socket, response)) return;
     const answer = await this.answer(request);
     const { body, contentType = 'text/plain; charset=utf-8' } = answer;
     const isText = typeof body === 'string';
@@ -115,6 +127,20 @@ export class HttpListener {
       ...(hasBody(request) ? { connection: 'close' } : {}),
     });
     response.end(request.method === 'HEAD' ? undefined : bytes);
+  }
+
+  /** False for what is sent so far ahead that its answers would fill memory; nothing of it is answered. */
+  private takes(socket: Socket, response: ServerResponse): boolean {
+    const { unanswered } = this;
+    const count = (unanswered.get(socket) ?? 0) + 1;
+    // The rest of a chunk is parsed even if the socket is closed.
+    if (socket.destroyed || count > unansweredMax) {
+      socket.destroy();
+      return false;
+    }
+    unanswered.set(socket, count);
+    response.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 0) - 1));
+    return true;
   }
 
   private async answer(request: IncomingMessage): Promise<HttpAnswer> {

@@ -37,6 +37,8 @@ t.test('a listener on a port needs a token, and either port or socket', async (t
   await t.rejects(startBroker(t, { admin: { port: 0, tokenFile } }), { message: /there is no such file/ });
   await writeFile(tokenFile, 'short\n');
   await t.rejects(startBroker(t, { admin: { port: 0, tokenFile } }), { message: /a token of 16 to 1024/ });
+  const socket = `/tmp/${'x'.repeat(103)}`;
+  await t.rejects(startBroker(t, { admin: { socket } }), { message: /^admin\.socket: .* at most 107 bytes/ });
 });
 
 t.test('requests without the right token are refused, and learn nothing', async (t) => {
@@ -103,6 +105,18 @@ t.test('identifiers are names, never paths', async (t) => {
   const list = await runProgram(t, ['clients', ...flags]);
   t.equal(list.stdout.split('\n').length, names.length + 1);
   t.match(list.stdout, '"\\u001b[2J" address=');
+});
+
+t.test('the longest identifier that MQTT knows is shown, disconnected and deleted', async (t) => {
+  const { ask, port, flags } = await governed(t, { maximumClientIdLength: 65_535 });
+  const clientId = 'é'.repeat(32_767);
+  const client = await connected(t, port, { clientId });
+  t.match((await ask('GET', `/v1/clients/${encodeURIComponent(clientId)}`)).body, { clientId });
+  t.match(await runProgram(t, ['sessions', 'disconnect', clientId, ...flags]), { code: 0 });
+  await expectDisconnect(client, 0x98);
+  await connected(t, port, { clientId });
+  t.match(await runProgram(t, ['sessions', 'delete', clientId, ...flags]), { code: 0 });
+  t.equal((await ask('GET', `/v1/sessions/${encodeURIComponent(clientId)}`)).status, 404);
 });
 
 t.test('wrong requests are told what would be right', async (t) => {
