@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
+  customFetch,
   errors,
   type JWTPayload,
   type JWTVerifyGetKey,
@@ -10,7 +11,9 @@ import {
 } from 'jose';
 import type { Clock } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
+import { isUserName } from '../base/user-name.js';
 import type { AuthenticationAdmission } from '../broker/hooks.js';
+import { asymmetricAlgorithms, symmetricAlgorithms } from '../config/access-options.js';
 import type { Settings } from '../config/schema.js';
 import { Turnstile } from './turnstile.js';
 
@@ -35,21 +38,10 @@ const waitingMax = 1000;
 const cooldownMs = 30_000;
 const cacheMs = 600_000;
 
-const symmetric = ['HS256', 'HS384', 'HS512'];
-/** Never those of secrets: a public key must not be taken for one. */
-const asymmetric = [
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'ES256',
-  'ES384',
-  'ES512',
-  'EdDSA',
-  'Ed25519',
-];
+/** Largest key set that is taken from a URL; issuers have a few kilobytes. */
+const keySetBytesMax = 1024 * 1024;
+const rsaBitsMin = 2048;
+const curves = ['prime256v1', 'secp384r1', 'secp521r1'];
 
 /** True for a password that is a JSON Web Token by its form. */
 export function isToken(password: Buffer): boolean {
@@ -76,19 +68,39 @@ export async function readTokenKey(
   }
   if (publicKeyFile !== undefined) {
     const text = await read('jwt.publicKeyFile', publicKeyFile);
-    return parse(
-      () => createPublicKey(text),
-      'jwt.publicKeyFile',
-      publicKeyFile,
-      'no public key or certificate in PEM',
-    );
+    const parsePublic = (): KeyObject => createPublicKey(text);
+    const key = parse(parsePublic, 'jwt.publicKeyFile', publicKeyFile, 'no public key or certificate in PEM');
+    const problem = /PRIVATE KEY-----/.test(text) ? 'a private key is in it: give the public one' : keyProblem(key);
+    if (problem !== null) throw wrong('jwt.publicKeyFile', publicKeyFile, problem);
+    return key;
   }
   if (jwksFile !== undefined) {
     const text = await read('jwt.jwksFile', jwksFile);
     return parse(() => createLocalJWKSet(JSON.parse(text)), 'jwt.jwksFile', jwksFile, 'no JSON Web Key Set');
   }
-  const options = { timeoutDuration: timeoutMs, cooldownDuration: cooldownMs, cacheMaxAge: cacheMs };
-  return createRemoteJWKSet(new URL(jwksUrl ?? ''), options);
+  const durations = { timeoutDuration: timeoutMs, cooldownDuration: cooldownMs, cacheMaxAge: cacheMs };
+  return createRemoteJWKSet(new URL(jwksUrl ?? ''), { ...durations, [customFetch]: fetchKeySet });
+}
+
+/** What keeps a public key from verifying any token; null if nothing does. */
+function keyProblem({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject): string | null {
+  const { modulusLength = 0, namedCurve = '' } = details;
+  if (type === 'rsa') return modulusLength >= rsaBitsMin ? null : `an RSA key must have ${rsaBitsMin} bits or more`;
+  if (type === 'ed25519' || (type === 'ec' && curves.includes(namedCurve))) return null;
+  return 'tokens are verified with keys of RSA, of P-256, P-384 and P-521, and of Ed25519';
+}
+
+/** Fetches a key set, but not more than one can be: whoever answers must not fill memory. */
+async function fetchKeySet(url: string, options: RequestInit): Promise<Response> {
+  const response = await fetch(url, options);
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > keySetBytesMax) throw new Error(`a key set may have ${keySetBytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return new Response(Buffer.concat(chunks), { status: response.status, headers: response.headers });
 }
 
 function parse<T>(make: () => T, option: string, file: string, problem: string): T {
@@ -133,7 +145,7 @@ export class Tokens {
   private async payloadOf(token: string): Promise<JWTPayload> {
     const { secretFile, algorithms, issuer, audience, clockTolerance } = this.settings;
     const options: JWTVerifyOptions = {
-      algorithms: algorithms ?? (secretFile === undefined ? asymmetric : symmetric),
+      algorithms: [...(algorithms ?? (secretFile === undefined ? asymmetricAlgorithms : symmetricAlgorithms))],
       clockTolerance,
       currentDate: new Date(this.clock.now()),
       requiredClaims: ['exp'],
@@ -150,7 +162,7 @@ export class Tokens {
   private admit(payload: JWTPayload, { clientId, userName }: TokenBearer): TokenVerdict {
     const { userClaim, clientIdClaim, clockTolerance } = this.settings;
     const user = payload[userClaim];
-    if (typeof user !== 'string' || user === '') return 'wrong';
+    if (typeof user !== 'string' || !isUserName(user)) return 'wrong';
     if (userName !== null && userName !== '' && userName !== user) return 'wrong';
     if (clientIdClaim !== undefined && (clientId === '' || payload[clientIdClaim] !== clientId)) return 'wrong';
     return { admitted: true, userName: user, expiresAtMs: ((payload.exp ?? 0) + clockTolerance) * 1000 };

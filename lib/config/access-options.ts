@@ -3,6 +3,23 @@ import { z } from 'zod';
 const file = () => z.string().min(1).optional();
 const day = 86_400;
 
+/** Algorithms of tokens that are signed with a secret. */
+export const symmetricAlgorithms = ['HS256', 'HS384', 'HS512'] as const;
+/** Those of tokens that are signed with a private key; never any of the others: a public key is no secret. */
+export const asymmetricAlgorithms = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+] as const;
+
 const jwtSchema = z
   .strictObject({
     secretFile: file().describe('File with the secret that tokens are signed with (HS256, HS384, HS512).'),
@@ -14,7 +31,7 @@ const jwtSchema = z
       .optional()
       .describe('Where a JSON Web Key Set is fetched from.'),
     algorithms: z
-      .array(z.string().min(1))
+      .array(z.enum([...symmetricAlgorithms, ...asymmetricAlgorithms]))
       .min(1)
       .optional()
       .describe('Algorithms that are accepted; all that fit the key where not given.'),
@@ -31,9 +48,17 @@ const jwtSchema = z
   })
   .superRefine((jwt, context) => {
     const sources = [jwt.secretFile, jwt.publicKeyFile, jwt.jwksFile, jwt.jwksUrl];
-    if (sources.filter((source) => source !== undefined).length === 1) return;
-    const message = 'give exactly one of secretFile, publicKeyFile, jwksFile and jwksUrl';
-    context.addIssue({ code: 'custom', message, input: jwt });
+    if (sources.filter((source) => source !== undefined).length !== 1) {
+      const message = 'give exactly one of secretFile, publicKeyFile, jwksFile and jwksUrl';
+      context.addIssue({ code: 'custom', message, input: jwt });
+      return;
+    }
+    const fitting: readonly string[] = jwt.secretFile === undefined ? asymmetricAlgorithms : symmetricAlgorithms;
+    const wrong = jwt.algorithms?.findIndex((algorithm) => !fitting.includes(algorithm)) ?? -1;
+    if (wrong < 0) return;
+    const key = jwt.secretFile === undefined ? 'public keys' : 'a secret';
+    const message = `with ${key} these are allowed: ${fitting.join(', ')}`;
+    context.addIssue({ code: 'custom', path: ['algorithms', wrong], message, input: jwt.algorithms?.[wrong] });
   });
 
 /** Keys that anybody on the way can replace let anybody in. */

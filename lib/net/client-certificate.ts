@@ -1,9 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { isUserName } from '../base/user-name.js';
 import type { ListenerSettings } from '../config/schema.js';
-
-/** Longest user name that a packet could have, in bytes. */
-const userNameMax = 65_535;
 
 /** What came of asking a client for its certificate: its user, null for none; or why it is refused. */
 export type CertificateVerdict = { readonly user: string | null } | { readonly problem: string };
@@ -22,9 +20,7 @@ export function judgeCertificate(socket: TLSSocket, settings: ListenerSettings):
   const names = userFromCertificate === 'subject' ? [subjectOf(certificate)] : commonNamesOf(certificate);
   const [user = '', ...others] = names;
   if (others.length > 0) return { problem: 'its certificate has several common names' };
-  // Control characters are in no user name that CONNECT may bring.
-  const isUsable = user !== '' && !/\p{Cc}/u.test(user) && Buffer.byteLength(user) <= userNameMax;
-  return isUsable ? { user } : { problem: 'its certificate names no user' };
+  return isUserName(user) ? { user } : { problem: 'its certificate names no user' };
 }
 
 function commonNamesOf(certificate: X509Certificate): string[] {

@@ -38,7 +38,7 @@ function sign({ key, alg, kid }: Kind, claims: JWTPayload = {}, expires: number 
 
 const hmac: Kind = { key: createSecretKey(Buffer.from(secret)), alg: 'HS256' };
 
-async function fileWith(t: Test, text: string): Promise<string> {
+async function fileWith(t: Test, text: string | Buffer): Promise<string> {
   const file = join(await temporaryDirectory(t), 'key');
   await writeFile(file, text);
   return file;
@@ -62,6 +62,10 @@ async function connackOf(
 
 function pem({ publicKey }: { publicKey: KeyObject }): string {
   return publicKey.export({ type: 'spki', format: 'pem' }).toString();
+}
+
+function privatePem({ privateKey }: { privateKey: KeyObject }): string {
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
 t.test('tokens signed with a secret, RSA, ECDSA or EdDSA let in; another key or algorithm does not', async (t) => {
@@ -203,6 +207,35 @@ t.test('keys come from a URL; while it gives none, clients are told to come agai
   t.match(await connackOf(t, impatient, { password }), [0x88]);
 });
 
+t.test('an answer that is too large for a key set is not kept', async (t) => {
+  let sent = 0;
+  const server = createServer((_request, response) => {
+    const more = (): void => {
+      if (response.destroyed || sent > 64) return;
+      sent++;
+      response.write(Buffer.alloc(1024 * 1024, ' '), more);
+    };
+    more();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.closeAllConnections());
+  t.teardown(() => server.close());
+  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
+  const broker = await startBroker(t, { jwt: { jwksUrl }, authenticationTimeout: 60 });
+  const password = await sign({ key: rsa.privateKey, alg: 'RS256', kid: 'one' });
+  t.match(await connackOf(t, broker, { password }), [0x88]);
+  t.ok(sent < 64, `${sent} MB were sent`);
+});
+
+t.test('a token names nobody that CONNECT could not name', async (t) => {
+  const broker = await brokerWithSecret(t);
+  for (const sub of ['a\nb', 'a\0', '\u0085', 'a\ud800', '\udc00b']) {
+    t.match(await connackOf(t, broker, { password: await sign(hmac, { sub }) }), [0x86], JSON.stringify(sub));
+  }
+  t.match(await connackOf(t, broker, { password: await sign(hmac, { sub: 'Jürgen 😀' }) }), [0]);
+});
+
 t.test('tokens and a password file go together', async (t) => {
   const hash = formatPasswordHash(await hashPassword(Buffer.from('secret'), 101));
   const options = { passwordFile: await fileWith(t, `bob:${hash}\n`), jwt: { secretFile: await fileWith(t, secret) } };
@@ -225,9 +258,23 @@ t.test('what is wrong with the options is said', async (t) => {
   t.match(problem({ jwksUrl: 'http://issuer.example/keys' }), /jwt\.jwksUrl: .*must begin with https/);
   t.match(problem({ jwksUrl: 'keys' }), /must begin with https/);
   t.equal(problem({ jwksUrl: 'http://localhost:8080/keys' }), '1883');
+  t.match(problem({ secretFile: 'a', algorithms: ['none'] }), /jwt\.algorithms\[0\]: "none" is not allowed/);
+  t.match(problem({ secretFile: 'a', algorithms: ['HS256', 'RS256'] }), /jwt\.algorithms\[1\]: .*with a secret/);
+  t.match(problem({ jwksFile: 'a', algorithms: ['HS256'] }), /jwt\.algorithms\[0\]: .*with public keys these are/);
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  const exchange = generateKeyPairSync('x25519');
+  const bitcoin = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
   const wrong: [Record<string, string>, RegExp][] = [
     [{ secretFile: await fileWith(t, 'short') }, /a secret must have 32 bytes or more/],
     [{ publicKeyFile: await fileWith(t, 'nonsense') }, /there is no public key or certificate in PEM in it/],
+    [
+      { publicKeyFile: await fileWith(t, privatePem(rsa)) },
+      /publicKeyFile: .*: a private key is in it: give the public/,
+    ],
+    [{ publicKeyFile: await fileWith(t, pem(weak)) }, /publicKeyFile: .*: an RSA key must have 2048 bits or more/],
+    [{ publicKeyFile: await fileWith(t, pem(exchange)) }, /publicKeyFile: .*: tokens are verified with keys of/],
+    [{ publicKeyFile: await fileWith(t, pem(bitcoin)) }, /publicKeyFile: .*: tokens are verified with keys of/],
+    [{ secretFile: await fileWith(t, Buffer.alloc(40, 0xfe)) }, /jwt\.secretFile: .*: line 1 is not in UTF-8/],
     [{ jwksFile: '/nowhere' }, /jwt\.jwksFile: \/nowhere: there is no such file/],
   ];
   for (const [jwt, message] of wrong) {
