@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { IClientOptions } from 'mqtt';
 import t, { type Test } from 'tap';
 import { startBroker } from '../helpers/broker.js';
-import { cleanEnvironment, type Outcome, Running } from '../helpers/command.js';
-import { findClient, RealClient, startPython } from '../helpers/real-clients.js';
+import { cleanEnvironment, type Outcome, Running, temporaryDirectory } from '../helpers/command.js';
+import { findClient, RealClient, startClient, startPython } from '../helpers/real-clients.js';
 import { JsClient } from './mqttjs-client.js';
 
 /** The snippets of docs/receipts.md are programs: they are run as they stand there, but for the port. */
@@ -30,6 +32,9 @@ function startShell(t: Test, code: string): Promise<Outcome> {
   return new Running(t, '/bin/sh', ['-c', code], cleanEnvironment()).finish();
 }
 
+/** A client that takes no message. */
+const refusing: IClientOptions = { customHandleAcks: (_topic, _message, _packet, done) => done(0x83) };
+
 async function device(t: Test, port: number): Promise<JsClient> {
   const client = await JsClient.connect(t, port, { clientId: 'device-7' });
   await client.mqtt.subscribeAsync('cmd/7/#', { qos: 1 });
@@ -51,6 +56,9 @@ t.test('the mosquitto snippets show a receipt and a tally, and the code of a hel
   t.match(receipt, { topic: 'cmd/7/reboot', to: 'device-7', state: 'delivered' });
   t.match(tally, { matched: 1, delivered: 1, final: true });
   t.match(await startShell(t, hold), { code: 0, stdout: /PUBACK \(Mid: \d+, RC:0\)/ });
+  await (await JsClient.connect(t, port, refusing)).mqtt.subscribeAsync('cmd/#', { qos: 1 });
+  const warned = { code: 0, stdout: /PUBACK \(Mid: \d+, RC:131\)/, stderr: /delivered to 1 of 2/ };
+  t.match(await startShell(t, hold), warned, 'not everyone has it');
 });
 
 t.test('the MQTT.js snippets publish, acknowledge, and do without the helper', async (t) => {
@@ -87,6 +95,26 @@ t.test('the Paho Python snippets publish and acknowledge', async (t) => {
   const asked = publish.replace('("receipt", "delivered")', '("receipt", "processed")');
   t.match(await startPython(t, path, asked).finish(), { code: 0, stdout: /device-7 processed/ });
   await application.kill('SIGTERM');
+});
+
+t.test('the Paho C snippet compiles without a warning, and publishes', async (t) => {
+  const header = ['-E', '-include', 'MQTTClient.h', '-x', 'c', '/dev/null'];
+  if (spawnSync('gcc', header, { stdio: 'ignore' }).status !== 0) {
+    const message = 'gcc and libpaho-mqtt-dev are not installed';
+    t.pass(`skipped: ${message}`, { skip: message });
+    return;
+  }
+  const { port } = await startBroker(t);
+  await device(t, port);
+  const [code = ''] = snippets('Paho C', 'c', port);
+  const program = join(await temporaryDirectory(t), 'receipts');
+  const args = ['-Wall', '-Wextra', '-Werror', '-o', program, '-x', 'c', '-', '-x', 'none', '-lpaho-mqtt3c'];
+  const { status, stderr } = spawnSync('gcc', args, { input: code, encoding: 'utf8' });
+  t.same([status, stderr], [0, '']);
+  const { code: exitCode, stdout } = await startClient(t, program, []).finish();
+  t.equal(exitCode, 0);
+  const receipts = stdout.trim().split('\n').map((line) => JSON.parse(line)); // biome-ignore format: one line
+  t.match(receipts, [{ pending: 1 }, { to: 'device-7', state: 'delivered' }, { delivered: 1, final: true }]);
 });
 
 t.test('the embedded snippet publishes', async (t) => {
