@@ -1,13 +1,29 @@
+import { RecentMap } from '../base/recent-map.js';
 import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
-import { ackTopic, clientIdentityKey, groupIdentityKey } from '../receipts/names.js';
+import { ackTopic, groupIdentityKey } from '../receipts/names.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
 import { hasVerdict, type TrackedRecord } from '../receipts/record.js';
+import { answerPrefix } from '../receipts/record-keys.js';
+import { identityKeyOf } from '../receipts/tracker.js';
 import type { ApplicationVerdict } from '../receipts/verdicts.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';
 
 /** Bytes of an application's answer that go into the receipt. */
 const answerBytesMax = 4096;
+
+/** Messages with the same Correlation Data looked at for one acknowledgement. */
+const lookedAtMax = 2000;
+/** Clients and Correlation Data for which it is remembered where to begin to look. */
+const placesMin = 5000;
+
+/** Where to look for the message that a client acknowledges by Correlation Data. */
+interface Place {
+  /** Nothing up to this sequence waits for the client's word, or ever will. */
+  after: number;
+  /** True if the client has had its say on one of these messages. */
+  hasVerdict: boolean;
+}
 
 /** A delivery of a message to the client that acknowledges. */
 interface OwnRow {
@@ -26,6 +42,7 @@ export function isAckTopic(topicName: string): boolean {
 /** Takes the acknowledgements of subscribers' applications. [receipts contract, "Processed"] */
 export class OnReceiptAck {
   private readonly context: Context;
+  private readonly places = new RecentMap<string, Place>(placesMin);
 
   constructor(context: Context) {
     this.context = context;
@@ -51,15 +68,43 @@ export class OnReceiptAck {
     const correlationData = readCorrelationData(properties);
     if (correlationData === null) return false;
     let isRepeat = false;
+    let left = lookedAtMax;
     for (const publisherKey of records.publishersNamed(segment)) {
-      for (const record of records.awaitedByCorrelation(publisherKey, correlationData)) {
+      const place = this.placeOf(session, publisherKey, correlationData);
+      isRepeat ||= place.hasVerdict;
+      let isBehindAll = true;
+      for (const record of records.awaitedByCorrelation(publisherKey, correlationData, place.after)) {
+        if (left-- === 0) return false;
         const rows = this.rowsOf(session, record);
         // The oldest that the client was sent and that still waits is meant; one that has its verdict may be repeated.
         if (rows.some(({ waits }) => waits)) return this.settle(session, record, verdict);
-        isRepeat ||= rows.some(({ hasVerdict }) => hasVerdict);
+        const isTaken = rows.some(({ hasVerdict }) => hasVerdict);
+        isRepeat ||= isTaken;
+        isBehindAll &&= this.isDone(session, record);
+        if (!isBehindAll) continue;
+        place.after = record.sequence;
+        place.hasVerdict ||= isTaken;
       }
     }
     return isRepeat;
+  }
+
+  /** How far a client is done with the messages of a publisher that have the same Correlation Data. */
+  private placeOf(session: Session, publisherKey: Buffer, correlationData: Buffer): Place {
+    const prefix = answerPrefix(publisherKey, correlationData).toString('latin1');
+    const key = prefix + identityKeyOf(session).toString('latin1');
+    const known = this.places.get(key) ?? { after: 0, hasVerdict: false };
+    this.places.set(key, known);
+    return known;
+  }
+
+  /** True if no delivery of a message will ever wait for this client's word. */
+  private isDone(session: Session, record: TrackedRecord): boolean {
+    if (record.counts.pending === 0) return true;
+    // A group's delivery may yet move to this client; who is in a large cohort shows as it is offered the message.
+    if (record.groups.length > 0) return false;
+    const row = this.context.records.row(record, identityKeyOf(session));
+    return row === null ? record.rows !== null : row.final;
   }
 
   private settle(session: Session, record: TrackedRecord, verdict: ApplicationVerdict): boolean {
@@ -73,8 +118,7 @@ export class OnReceiptAck {
   /** The deliveries of a message to this client and user: its own, and those of shared groups that it served. */
   private rowsOf(session: Session, record: TrackedRecord): OwnRow[] {
     const { records } = this.context;
-    const own = clientIdentityKey(session.clientId, session.userName);
-    return [own, ...record.groups.map(groupIdentityKey)].flatMap((recipientKey) => {
+    return [identityKeyOf(session), ...record.groups.map(groupIdentityKey)].flatMap((recipientKey) => {
       const row = records.row(record, recipientKey);
       const isTheirs = row?.to === session.clientId && row.userName === session.userName;
       if (row === null || !isTheirs) return [];

@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { RecentMap } from '../base/recent-map.js';
-import { type Store, Table } from '../store/store.js';
+import { type Store, type StoreEntry, Table } from '../store/store.js';
 import { FinishedRecords } from './finished-records.js';
 import { encodeSegment, serverSegment } from './names.js';
 import { RecipientRows } from './recipient-rows.js';
@@ -20,6 +20,8 @@ export const inlineRowsMax = 16;
 /** Records kept in memory between changes; the others are read when something happens to them. */
 const activeRecords = 5000;
 const pageRows = 1000;
+/** The one that is meant is among the first, as a rule. */
+const correlationRows = 16;
 
 interface Publisher {
   readonly key: Buffer;
@@ -153,10 +155,11 @@ export class RecordStore {
     return publisherKey === null ? null : this.find(publisherKey, sequence);
   }
 
-  /** The same by Correlation Data, oldest first. */
-  *awaitedByCorrelation(publisherKey: Buffer, correlationData: Buffer): Generator<TrackedRecord> {
+  /** The same by Correlation Data, oldest first, of messages after a sequence. */
+  *awaitedByCorrelation(publisherKey: Buffer, correlationData: Buffer, after: number): Generator<TrackedRecord> {
     const prefix = keys.answerPrefix(publisherKey, correlationData);
-    for (const { key } of this.pages(Table.answers, prefix)) {
+    const start = keys.afterKey(keys.answerByCorrelationKey(publisherKey, correlationData, after));
+    for (const { key } of this.pages(Table.answers, prefix, start, correlationRows)) {
       const record = this.find(publisherKey, keys.sequenceOfAnswerKey(key));
       if (record?.correlationData?.equals(correlationData)) yield record;
     }
@@ -336,13 +339,13 @@ export class RecordStore {
     }
   }
 
-  private *pages(table: Table, prefix: Buffer): Generator<{ key: Buffer; value: Buffer }> {
+  private *pages(table: Table, prefix: Buffer, from = prefix, rows = pageRows): Generator<StoreEntry> {
     const end = keys.afterPrefix(prefix);
-    for (let start = prefix; ; ) {
-      const page = this.store.range(table, start, end, pageRows);
+    for (let start = from; ; ) {
+      const page = this.store.range(table, start, end, rows);
       yield* page;
       const last = page[page.length - 1];
-      if (last === undefined || page.length < pageRows) return;
+      if (last === undefined || page.length < rows) return;
       start = keys.afterKey(last.key);
     }
   }
