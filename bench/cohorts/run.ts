@@ -10,6 +10,7 @@ import { measureOnline, type OnlineRun } from './online.js';
 
 const program = join(dirname(fileURLToPath(import.meta.url)), '../../bin/countersign.js');
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const listed = (ms: readonly number[]): string => ms.map((value) => value.toFixed(1)).join(', ');
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
 
 function median(values: readonly number[]): number {
@@ -68,7 +69,8 @@ async function main(): Promise<void> {
     const result = await measureOffline(offline);
     print(`1 → ${offline} durable sessions without a connection, in process`);
     print(`  matched ${result.matched}; acknowledged after ${(result.acknowledgedMs / 1000).toFixed(1)} s`);
-    print(`  longest turns: ${result.longestTurnsMs.map((ms) => ms.toFixed(1)).join(', ')} ms`);
+    print(`  longest turns: ${listed(result.longestTurnsMs)} ms`);
+    print(`  in CPU time of the main thread: ${listed(result.longestTurnsCpuMs)} ms`);
     print(`  heap and buffers ${mebibytes(result.usedBefore)} before, ${mebibytes(result.usedPeak)} at most`);
     print(`  anonymous RSS ${mebibytes(result.rssBefore)} before, ${mebibytes(result.rssPeak)} at most`);
   }

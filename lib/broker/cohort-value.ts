@@ -1,6 +1,7 @@
+import { endianness } from 'node:os';
 import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { Session, transientSessionBase } from '../session/session.js';
-import type { Target } from '../session/subscription.js';
+import { DerivedTarget, qosMask, retainAsPublishedBit, type Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 
 /** Everyone a message is for, in the order in which they are offered it. */
@@ -12,39 +13,37 @@ export interface Cohort {
   readonly targets: readonly Target[];
 }
 
-/** Session number (u32) and a byte of options. */
-const targetBytes = 5;
-const qosMask = 0x03;
-const retainAsPublishedBit = 0x04;
-const identifiersBit = 0x08;
+const numberBytes = 4;
+const optionsMask = qosMask | retainAsPublishedBit;
+const identifiersBit = 0x80;
+const isLittleEndian = endianness() === 'LE';
 
 /**
- * A cohort as one value: record's key and groups; for each recipient five bytes; then, for those that have more to
- * remember, the names of a session that is not stored and the subscription identifiers. It is written in one turn,
- * perhaps for the first time in the process: so the loop over all does next to nothing.
+ * A cohort as one value: record's key and groups; the recipients' session numbers (u32); a byte of options for each;
+ * then, for those that have more to remember, the names of a session that is not stored and the subscription
+ * identifiers. It is written in one turn, and perhaps for the first time in the process, when nothing is compiled: so
+ * the loop over all calls nothing.
  */
 export function encodeCohort({ record, groups, targets }: Cohort): Buffer {
   const head = new ByteWriter().optionalBytes(record).varint(groups.length);
   for (const group of groups) head.string(group);
   head.varint(targets.length);
-  const fixed = Buffer.allocUnsafe(targets.length * targetBytes);
+  const numbers = new Uint32Array(targets.length);
+  const options = new Uint8Array(targets.length);
   const rest = new ByteWriter();
-  let at = 0;
-  for (const target of targets) {
-    const { session, subscriptionIds } = target;
+  for (let at = 0; at < targets.length; at++) {
+    const { session, options: asked, subscriptionIds } = targets[at] as Target;
     const { number } = session;
-    fixed[at++] = number >>> 24;
-    fixed[at++] = number >>> 16;
-    fixed[at++] = number >>> 8;
-    fixed[at++] = number;
-    const hasMore = subscriptionIds !== null;
-    fixed[at++] = target.qos | (target.retainAsPublished ? retainAsPublishedBit : 0) | (hasMore ? identifiersBit : 0);
+    numbers[at] = number;
+    options[at] = (asked & optionsMask) | (subscriptionIds === null ? 0 : identifiersBit);
     if (number >= transientSessionBase) rest.string(session.clientId).optionalString(session.userName);
     if (subscriptionIds === null) continue;
     rest.varint(subscriptionIds.length);
     for (const id of subscriptionIds) rest.varint(id);
   }
-  return Buffer.concat([head.finish(), fixed, rest.finish()]);
+  const numbersBytes = Buffer.from(numbers.buffer);
+  if (isLittleEndian) numbersBytes.swap32();
+  return Buffer.concat([head.finish(), numbersBytes, options, rest.finish()]);
 }
 
 /** @param storedSession the session of a number, whether or not it has ended */
@@ -54,22 +53,16 @@ export function decodeCohort(value: Buffer, storedSession: (number: number) => S
   const groups: string[] = [];
   for (let left = head.varint(); left > 0; left--) groups.push(head.string());
   const count = head.varint();
-  const fixed = head.raw(count * targetBytes);
+  const numbers = head.raw(count * numberBytes);
+  const options = head.raw(count);
   const targets: Target[] = [];
-  for (let at = 0; at < fixed.length; at += targetBytes) {
-    const number = fixed.readUInt32BE(at);
-    const options = fixed[at + 4] as number;
+  for (const [at, bits] of options.entries()) {
+    const number = numbers.readUInt32BE(at * numberBytes);
     const isTransient = number >= transientSessionBase;
     const session = isTransient ? endedSession(number, head.string(), head.optionalString()) : storedSession(number);
-    const qos = (options & qosMask) as QoS;
-    const subscriptionIds = options & identifiersBit ? readIds(head) : null;
-    targets.push({
-      session,
-      qos,
-      retainAsPublished: (options & retainAsPublishedBit) !== 0,
-      subscriptionIds,
-      own: null,
-    });
+    const subscriptionIds = bits & identifiersBit ? readIds(head) : null;
+    const retainAsPublished = (bits & retainAsPublishedBit) !== 0;
+    targets.push(new DerivedTarget(session, (bits & qosMask) as QoS, retainAsPublished, subscriptionIds));
   }
   return { record, groups, targets };
 }

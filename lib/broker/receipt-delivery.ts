@@ -3,7 +3,7 @@ import type { Row, TrackedRecord } from '../receipts/record.js';
 import { encodeReference, ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
-import type { Subscription } from '../session/subscription.js';
+import { DerivedTarget, type Subscription } from '../session/subscription.js';
 import { countLevels, filterMatches, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
 import type { Offers } from './offers.js';
@@ -153,7 +153,7 @@ export class ReceiptDelivery {
     if (packet === null) return;
     metrics.receiptsSent++;
     const { qos, subscriptionIds } = targetOf(session, subscriptions);
-    const target = { session, qos, subscriptionIds, retainAsPublished: true, own: null };
+    const target = new DerivedTarget(session, qos, true, subscriptionIds);
     // At QoS 0 it is sent now or never: nothing refers to it later.
     const kind = DeliveryKind.receipt;
     const sequence = sequences.next();

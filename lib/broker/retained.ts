@@ -1,6 +1,6 @@
 import type { Message } from '../base/message.js';
 import type { Session } from '../session/session.js';
-import type { Subscription, Target } from '../session/subscription.js';
+import { DerivedTarget, type Subscription, type Target } from '../session/subscription.js';
 import type { RetainedCursor } from '../topic/retained-index.js';
 import { RetainedIndex } from '../topic/retained-index.js';
 import type { Context } from './context.js';
@@ -27,7 +27,7 @@ interface Replay {
 
 /** Retained messages go out with RETAIN set, whatever the subscription asks for those that are live. */
 function retainedTarget({ session, qos, subscriptionIds }: Subscription): Target {
-  return { session, qos, subscriptionIds, retainAsPublished: true, own: null };
+  return new DerivedTarget(session, qos, true, subscriptionIds);
 }
 
 /** Keeps the retained messages and replays them to subscribers. @see MQTT 5 §3.3.1.3 */

@@ -1,5 +1,5 @@
 import type { Session } from '../session/session.js';
-import type { Subscription, Target } from '../session/subscription.js';
+import { DerivedTarget, type Subscription, type Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { FilterTrie } from '../topic/filter-trie.js';
 import { parseSharedFilter } from '../topic/names.js';
@@ -29,7 +29,7 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
     subscriptionIds ??= [];
     subscriptionIds.push(subscription.subscriptionId);
   }
-  const target = { session, qos, retainAsPublished, subscriptionIds, own: null as Target | null };
+  const target = new DerivedTarget(session, qos, retainAsPublished, subscriptionIds);
   target.own = own === 'self' ? target : own;
   return target;
 }

@@ -4,6 +4,8 @@ import type { Session } from './session.js';
 /** How one session gets a message: its matching subscriptions merged into one copy. [MQTT-3.3.4-2] */
 export interface Target {
   readonly session: Session;
+  /** QoS and Retain As Published once more, as bits of the options byte in SUBSCRIBE; other bits mean nothing. */
+  readonly options: number;
   /** The highest QoS granted. */
   readonly qos: QoS;
   readonly retainAsPublished: boolean;
@@ -21,9 +23,9 @@ export interface SubscriptionOptions {
   readonly retainHandling: 0 | 1 | 2;
 }
 
-const qosMask = 0x03;
+export const qosMask = 0x03;
 const noLocalBit = 0x04;
-const retainAsPublishedBit = 0x08;
+export const retainAsPublishedBit = 0x08;
 const retainHandlingShift = 4;
 
 /**
@@ -37,7 +39,7 @@ export class Subscription implements SubscriptionOptions, Target {
   /** Its own identifier, if it has one. */
   readonly subscriptionIds: readonly number[] | null;
   /** As the byte in SUBSCRIBE. */
-  private readonly options: number;
+  readonly options: number;
 
   /** @param subscriptionId 0 for none */
   constructor(session: Session, topicFilter: string, options: SubscriptionOptions, subscriptionId: number) {
@@ -74,5 +76,27 @@ export class Subscription implements SubscriptionOptions, Target {
 
   get retainHandling(): 0 | 1 | 2 {
     return (this.options >> retainHandlingShift) as 0 | 1 | 2;
+  }
+}
+
+/** A target that is no subscription of its own: several that match, or one seen otherwise. */
+export class DerivedTarget implements Target {
+  readonly session: Session;
+  readonly options: number;
+  readonly subscriptionIds: readonly number[] | null;
+  own: Target | null = null;
+
+  constructor(session: Session, qos: QoS, retainAsPublished: boolean, subscriptionIds: readonly number[] | null) {
+    this.session = session;
+    this.options = qos | (retainAsPublished ? retainAsPublishedBit : 0);
+    this.subscriptionIds = subscriptionIds;
+  }
+
+  get qos(): QoS {
+    return (this.options & qosMask) as QoS;
+  }
+
+  get retainAsPublished(): boolean {
+    return (this.options & retainAsPublishedBit) !== 0;
   }
 }

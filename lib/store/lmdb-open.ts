@@ -19,7 +19,7 @@ import { extendToLastPage, readMeta } from './lmdb-meta.js';
 import { Table, tableNames } from './store.js';
 
 /** Version of the bytes in `records.ts`; a change to them that older code cannot read raises it. */
-export const storeFormat = '2';
+export const storeFormat = '3';
 
 export type BinaryDatabase = Database<Buffer, Buffer>;
 
