@@ -86,7 +86,7 @@ t.test('an unknown format version is refused with what to do', async (t) => {
     t,
     directory,
     'FORMAT',
-    /format has format "17", this version knows 2 only; run the version that wrote/,
+    /format has format "17", this version knows 3 only; run the version that wrote/,
   );
 });
 
