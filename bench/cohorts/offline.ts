@@ -20,7 +20,7 @@ export interface OfflineRun {
   readonly acknowledgedMs: number;
   /** The longest iterations of the event loop meanwhile, longest first; milliseconds. */
   readonly longestTurnsMs: readonly number[];
-  /** The same in CPU time of the main thread, to which other processes do not add; zeros if the system does not tell. */
+  /** The same in CPU time of the main thread, to which others do not add; zeros if the system does not tell. */
   readonly longestTurnsCpuMs: readonly number[];
   /** Heap and buffers before, at most, and after garbage collection; bytes. */
   readonly usedBefore: number;
