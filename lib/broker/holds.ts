@@ -152,6 +152,11 @@ export class Holds {
     const { link, packetId } = hold;
     this.remove(hold);
     if (link === null) return;
+    if (link.version !== 5) {
+      // The client came back with MQTT 3.1.1: its PUBACK has no room for an outcome.
+      this.context.turns.answer(link, PacketType.puback, packetId, ReasonCode.success, null, true);
+      return;
+    }
     const reasonCode = reasonOf(record);
     const encoded = record === null || !link.problemInformation ? null : this.encode(hold, record, reasonCode);
     const fits = encoded !== null && (link.maximumPacketSize === 0 || encoded.length <= link.maximumPacketSize);

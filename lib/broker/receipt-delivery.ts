@@ -115,7 +115,7 @@ export class ReceiptDelivery {
       else matching.push(subscription);
     }
     if (matching === null) return;
-    this.offer(session, matching, access === 'tally' ? { ...reference, countsOnly: true } : reference);
+    this.offer(session, matching, access === 'tally' ? { ...reference, brief: true } : reference);
   }
 
   private emitToWatchers(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
@@ -141,15 +141,15 @@ export class ReceiptDelivery {
     const subscriptions = matching.filter((subscription) => this.isPermitted(subscription));
     if (subscriptions.length === 0) return;
     const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
-    const countsOnly = isOwn && receiptAccess(this.context, session) === 'tally';
-    this.offer(session, subscriptions, countsOnly ? { ...reference, countsOnly } : reference);
+    const brief = isOwn && receiptAccess(this.context, session) === 'tally';
+    this.offer(session, subscriptions, brief ? { ...reference, brief } : reference);
   }
 
   /** Offers one receipt packet to one session. */
   private offer(session: Session, subscriptions: readonly Subscription[], reference: ReceiptReference): void {
     const { tracker, metrics, sequences } = this.context;
     if (this.collapses(session, reference)) return;
-    const packet = tracker.render(reference, false);
+    const packet = tracker.render(reference, false, session.link?.maximumPacketSize ?? 0);
     if (packet === null) return;
     metrics.receiptsSent++;
     const { qos, subscriptionIds } = targetOf(session, subscriptions);

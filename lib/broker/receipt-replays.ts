@@ -236,7 +236,7 @@ export class ReceiptReplays {
       if (row.state === ReceiptState.accepted) continue;
       if (!filterMatches(topicFilter, `${topicName}/${recipientSegment(row)}`)) continue;
       this.send(replay.subscription, {
-        ...{ kind: ReceiptKind.delivery, state: row.state, recipientKey, replay: true, countsOnly: false },
+        ...{ kind: ReceiptKind.delivery, state: row.state, recipientKey, replay: true, brief: false },
         ...{ foreign: replay.publisher !== '~', publisherKey: record.publisherKey, sequence: record.sequence },
       });
     }
@@ -248,7 +248,7 @@ export class ReceiptReplays {
     // A tally that is final once it is sent, but was not when it was noted, is left to the final one that follows.
     const state = record.counts.pending === 0 ? ReceiptState.delivered : ReceiptState.accepted;
     this.send(replay.subscription, {
-      ...{ kind: ReceiptKind.currentTally, state, recipientKey: null, replay: true, countsOnly: false },
+      ...{ kind: ReceiptKind.currentTally, state, recipientKey: null, replay: true, brief: false },
       ...{ foreign: replay.publisher !== '~', publisherKey: record.publisherKey, sequence: record.sequence },
     });
   }

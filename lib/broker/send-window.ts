@@ -265,8 +265,9 @@ export class SendWindow {
     const { reference } = delivery;
     if (reference === null) return null;
     const decoded = decodeReference(reference);
-    const countsOnly = decoded.countsOnly || receiptAccess(this.context, session) === 'tally';
-    const packet = this.context.tracker.render(countsOnly ? { ...decoded, countsOnly } : decoded, wasSent);
+    const brief = decoded.brief || receiptAccess(this.context, session) === 'tally';
+    const maximumBytes = session.link?.maximumPacketSize ?? 0;
+    const packet = this.context.tracker.render(brief ? { ...decoded, brief } : decoded, wasSent, maximumBytes);
     return packet === null ? null : messageOf(packet);
   }
 

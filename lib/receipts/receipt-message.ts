@@ -51,11 +51,21 @@ export interface ReceiptPacket {
   readonly retain: boolean;
 }
 
+/** What a PUBLISH has besides topic, properties and payload, at most, with some subscription identifiers. */
+const overheadBytes = 48;
+
+/** True if the packet surely has no more than so many bytes. */
+function fits({ topicName, text, properties }: ReceiptPacket, maximumBytes: number): boolean {
+  const bytes = Buffer.byteLength(topicName) + Buffer.byteLength(text) + properties.length;
+  return bytes + overheadBytes <= maximumBytes;
+}
+
 /**
  * The PUBLISH a reference stands for; null if there is nothing left to tell: a tally as it was, which the final one
  * has overtaken.
  * @param row null for tallies
  * @param wasSent true for a repeat of what may have arrived: then there is always a body, if need be the first tally's
+ * @param maximumBytes above it what can be left out is left out; 0 for no limit
  */
 export function receiptPacket(
   reference: ReceiptReference,
@@ -63,6 +73,7 @@ export function receiptPacket(
   record: TrackedRecord,
   row: Row | null,
   wasSent: boolean,
+  maximumBytes: number,
 ): ReceiptPacket | null {
   const wasPending = reference.kind === ReceiptKind.currentTally && reference.state === ReceiptState.accepted;
   const isOvertaken = wasPending && record.counts.pending === 0;
@@ -70,12 +81,14 @@ export function receiptPacket(
   const publisher = reference.foreign ? publisherSegment(record.owner) : '~';
   const recipient = row === null ? '' : `/${recipientSegment(row)}`;
   const told = isOvertaken ? { ...reference, kind: ReceiptKind.firstTally } : reference;
-  return {
+  const packet = {
     topicName: `$receipts/${publisher}/${id}${recipient}`,
     text: receiptBody(told, id, record, row),
     properties: receiptProperties(record.correlationData),
     retain: reference.replay,
   };
+  if (maximumBytes === 0 || told.brief || fits(packet, maximumBytes)) return packet;
+  return { ...packet, text: receiptBody({ ...told, brief: true }, id, record, row) };
 }
 
 /** The same as a message. */

@@ -15,7 +15,7 @@ function quoted(text: string): string {
 }
 
 /** Body of a receipt, a `Receipt` as JSON. Put together by hand: three times as fast as by way of an object. */
-function receiptText(id: string, record: TrackedRecord, row: Row, state: ReceiptState): string {
+function receiptText(id: string, record: TrackedRecord, row: Row, { state, brief }: ReceiptReference): string {
   const isLast = state === row.state;
   const to = quoted(row.to);
   const reason = isLast ? row.reasonCode : 0;
@@ -27,9 +27,9 @@ function receiptText(id: string, record: TrackedRecord, row: Row, state: Receipt
   if (row.group !== null) text += `,"group":${quoted(row.group)}`;
   if (isLast) {
     if (row.cause !== null) text += `,"cause":"${row.cause}"`;
-    if (row.reasonString !== null) text += `,"reasonString":${quoted(row.reasonString)}`;
-    if (row.answer !== null) text += answerText(row.answer);
-    if (row.answerCut) text += ',"answerCut":true';
+    if (row.reasonString !== null && !brief) text += `,"reasonString":${quoted(row.reasonString)}`;
+    if (row.answer !== null && !brief) text += answerText(row.answer);
+    if (row.answerCut || (row.answer !== null && brief)) text += ',"answerCut":true';
   }
   return `${text}}`;
 }
@@ -41,7 +41,7 @@ function answerText(answer: Buffer): string {
 }
 
 /** Body of a tally, a `Tally` as JSON. */
-function tallyText(id: string, record: TrackedRecord, { kind, countsOnly }: ReceiptReference): string {
+function tallyText(id: string, record: TrackedRecord, { kind, brief }: ReceiptReference): string {
   const { matched } = record;
   const head = `{"id":"${id}","topic":${quoted(record.topicName)},"matched":${matched}`;
   if (kind === ReceiptKind.firstTally) {
@@ -58,7 +58,7 @@ function tallyText(id: string, record: TrackedRecord, { kind, countsOnly }: Rece
   text += `,"pending":${pending},"final":${pending === 0},"at":${at}`;
   if (isOverdue) text += ',"overdue":true';
   if (record.collapsed) text += ',"collapsed":true';
-  if (record.failures.length > 0 && !countsOnly) text += failuresText(record, failed);
+  if (record.failures.length > 0 && !brief) text += failuresText(record, failed);
   return `${text}}`;
 }
 
@@ -76,5 +76,5 @@ function failuresText({ failures }: TrackedRecord, count: number): string {
  * @param row null for tallies
  */
 export function receiptBody(reference: ReceiptReference, id: string, record: TrackedRecord, row: Row | null): string {
-  return row === null ? tallyText(id, record, reference) : receiptText(id, record, row, reference.state);
+  return row === null ? tallyText(id, record, reference) : receiptText(id, record, row, reference);
 }

@@ -20,12 +20,12 @@ export interface ReceiptReference {
   readonly recipientKey: Buffer | null;
   /** True if the topic names the publisher instead of `~`. */
   readonly foreign: boolean;
-  /** True for a subscriber that may have counts only. */
-  readonly countsOnly: boolean;
+  /** True for a subscriber that may have counts only, or takes no packet with more than that. */
+  readonly brief: boolean;
 }
 
 const kindBits = 0x0f;
-const countsOnlyBit = 0x20;
+const briefBit = 0x20;
 const foreignBit = 0x40;
 const replayBit = 0x80;
 const headBytes = 10;
@@ -35,7 +35,7 @@ export function encodeReference(reference: ReceiptReference): Buffer {
   const bytes = Buffer.allocUnsafe(headBytes + identityKeyBytes * (recipientKey === null ? 1 : 2));
   bytes[0] =
     reference.kind |
-    (reference.countsOnly ? countsOnlyBit : 0) |
+    (reference.brief ? briefBit : 0) |
     (reference.foreign ? foreignBit : 0) |
     (reference.replay ? replayBit : 0);
   bytes[1] = reference.state;
@@ -51,7 +51,7 @@ export function decodeReference(bytes: Buffer): ReceiptReference {
   const publisherEnd = headBytes + identityKeyBytes;
   return {
     kind: (first & kindBits) as ReceiptKind,
-    countsOnly: (first & countsOnlyBit) !== 0,
+    brief: (first & briefBit) !== 0,
     foreign: (first & foreignBit) !== 0,
     replay: (first & replayBit) !== 0,
     state: bytes.readUInt8(1) as ReceiptState,

@@ -38,7 +38,7 @@ function referenceTo(
   state: ReceiptState,
   recipientKey: Buffer | null,
 ): ReceiptReference {
-  return { kind, replay: false, publisherKey, sequence, state, recipientKey, foreign: false, countsOnly: false };
+  return { kind, replay: false, publisherKey, sequence, state, recipientKey, foreign: false, brief: false };
 }
 
 /** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
@@ -343,13 +343,16 @@ export class Tracker {
     return rows.length < limit ? null : (rows[rows.length - 1]?.recipientKey ?? null);
   }
 
-  /** The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell. */
-  render(reference: ReceiptReference, wasSent: boolean): ReceiptPacket | null {
+  /**
+   * The packet a stored reference stands for; null if its record has been pruned or there is nothing left to tell.
+   * @param maximumBytes above it what can be left out is left out; 0 for no limit
+   */
+  render(reference: ReceiptReference, wasSent: boolean, maximumBytes: number): ReceiptPacket | null {
     const record = this.records.find(reference.publisherKey, reference.sequence);
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
     if (reference.recipientKey !== null && row === null) return null;
-    return receiptPacket(reference, this.id(reference.sequence), record, row, wasSent);
+    return receiptPacket(reference, this.id(reference.sequence), record, row, wasSent, maximumBytes);
   }
 
   /** One place changes rows, counts them and tells of it. */

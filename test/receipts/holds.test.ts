@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap';
+import { ack, publish } from '../helpers/packets.js';
 import { Peer, type PeerOptions, type PublishOptions } from '../helpers/peer.js';
 import { counts, nothingMore, takeReceipt } from '../helpers/receipts.js';
+import { join } from '../helpers/scenes.js';
 import { startTimedBroker } from '../helpers/timed-broker.js';
 
 const held: PublishOptions = { ask: { receipt: 'delivered', 'receipt-hold': 'true' } };
@@ -287,4 +289,15 @@ t.test('"A publisher whose session ends drops its holds; tracking goes on"', asy
   t.equal(counts(await takeReceipt(fresh)), '1 0 1 0 0 0 final');
   fresh.send1('nobody', { ...held, packetId, dup: true });
   t.equal((await fresh.answer(packetId)).code, 0x10, 'a new message');
+});
+
+t.test('a client that comes back with MQTT 3.1.1 is answered as that has it: four bytes', async (t) => {
+  const { broker, subs, pub } = await scene(t, ['s1']);
+  const packetId = pub.send1('a', held);
+  await pub.settle();
+  pub.cut();
+  const back = await join(t, broker, { version: 4, clientId: 'pub', cleanStart: false }, true);
+  back.send(publish({ version: 4, topic: 'a', qos: 1, dup: true, packetId }));
+  await acknowledge(subs[0], 0x80);
+  await back.expect(ack('puback', packetId));
 });

@@ -298,3 +298,25 @@ t.test('receipt-id and user properties stay on what was queued and what is sent 
     [sent, waiting].map(({ id }, at) => [at === 0, [...Object.entries(ask), ['receipt-id', id]]]),
   );
 });
+
+t.test('what makes a receipt or tally too large for its subscriber is left out, not the receipt', async (t) => {
+  const { broker, sub } = await scene(t, 1);
+  const names = Array.from({ length: 12 }, (_, at) => `device-${at}-${'x'.repeat(80)}`);
+  for (const name of names) await away(t, broker, name, 'a', 0);
+  const small = { expiry: 1000, maximumPacketSize: 500 };
+  const pub = await Peer.join(t, broker, 'small', { ...small, receiveMaximum: 1, acknowledges: false });
+  await pub.subscribe('$receipts/~/+/sub');
+  await pub.subscribe('$receipts/~/+', { id: 3 });
+  const { id } = await track(pub, 'a', { ask: { receipt: 'processed' } });
+  const first = await pub.take();
+  await sub.take();
+  await sub.publish('$receipts/ack', { ask: { 'receipt-id': id }, payload: 'y'.repeat(600) });
+  pub.acknowledges = true;
+  pub.acknowledge(first);
+  const [processed, final] = await untilFinal(pub);
+  t.same(told(processed, 'answer', 'answerCut'), { to: 'sub', state: 'processed', reason: 0, qos: 1, answerCut: true });
+  t.same([counts(final), final?.failures], ['13 1 0 0 12 0 final', undefined], 'out of the queue');
+  const whole = await Peer.join(t, broker, 'small', { expiry: 1000 });
+  await whole.subscribe('$receipts/~/+');
+  t.equal(((await takeReceipt(whole)).failures as unknown[]).length, 12, 'they are in the record');
+});

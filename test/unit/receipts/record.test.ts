@@ -117,7 +117,7 @@ t.test('a waiting receipt is a reference of 22 or 34 bytes that reads back as it
     state,
     recipientKey: fc.option(key),
     foreign: fc.boolean(),
-    countsOnly: fc.boolean(),
+    brief: fc.boolean(),
   });
   fc.assert(
     fc.property(reference, (one) => {
