@@ -101,7 +101,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   }
 
   private afterInput(): void {
-    if (!this.closed) this.parts.incomplete.changed(this.splitter, this);
+    if (!this.closed) this.parts.incomplete.changed(this.splitter, this.splitter.bufferedBytes, this);
     if (!this.closed) this.pauses.check(this.slow);
   }
 

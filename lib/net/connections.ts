@@ -68,14 +68,20 @@ export class Connections {
     this.untold = 0;
   }
 
-  /** A stream of MQTT begins. @param parts those of its listener */
-  start(stream: Duplex, origin: Origin, parts: ConnectionParts): void {
+  /**
+   * A stream of MQTT begins.
+   * @param parts those of its listener
+   * @returns null if the broker is closing, and the stream is closed
+   */
+  start(stream: Duplex, origin: Origin, parts: ConnectionParts): Connection | null {
     if (this.isClosing) {
       stream.destroy();
-      return;
+      return null;
     }
     this.parts.core.context.metrics.connectionsOpen++;
-    this.open.add(new Connection(stream, origin, parts));
+    const connection = new Connection(stream, origin, parts);
+    this.open.add(connection);
+    return connection;
   }
 
   /** Sends every client away; sockets of none are cut once that is done. */

@@ -23,7 +23,7 @@ const uncountedBytes = 4 * 1024;
 export class IncompletePackets {
   private readonly metrics: Metrics;
   private readonly maximum: number;
-  private readonly held = new Map<FrameSplitter, Holding>();
+  private readonly held = new Map<object, Holding>();
 
   /** @param maximum bytes in all */
   constructor(metrics: Metrics, maximum: number) {
@@ -31,16 +31,19 @@ export class IncompletePackets {
     this.maximum = maximum;
   }
 
-  /** A connection has taken in bytes, or dealt with them. */
-  changed(splitter: FrameSplitter, holder: IncompleteHolder): void {
-    const bytes = splitter.bufferedBytes;
+  /**
+   * A connection has taken in bytes, or dealt with them.
+   * @param buffer where they are: a connection may have several
+   * @param bytes in it now
+   */
+  changed(buffer: object, bytes: number, holder: IncompleteHolder): void {
     if (bytes <= uncountedBytes) {
-      if (this.held.size > 0) this.forget(splitter);
+      if (this.held.size > 0) this.forget(buffer);
       return;
     }
-    const known = this.held.get(splitter);
+    const known = this.held.get(buffer);
     this.metrics.incompleteBytes += bytes - (known?.bytes ?? 0);
-    if (known === undefined) this.held.set(splitter, { bytes, holder });
+    if (known === undefined) this.held.set(buffer, { bytes, holder });
     else known.bytes = bytes;
     if (this.metrics.incompleteBytes > this.maximum) this.relieve();
   }
@@ -51,9 +54,10 @@ export class IncompletePackets {
     splitter.discard();
   }
 
-  private forget(splitter: FrameSplitter): void {
-    this.metrics.incompleteBytes -= this.held.get(splitter)?.bytes ?? 0;
-    this.held.delete(splitter);
+  /** What was in the buffer is gone, or about to. */
+  forget(buffer: object): void {
+    this.metrics.incompleteBytes -= this.held.get(buffer)?.bytes ?? 0;
+    this.held.delete(buffer);
   }
 
   /** Makes room for some time: the largest are not looked for with every packet. */

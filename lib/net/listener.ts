@@ -121,7 +121,10 @@ export class Listener {
     const { timers } = this.connections.parts.core.context;
     const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
     return new Upgrades(options, timers, {
-      onStream: (stream, origin) => this.connections.start(stream, origin, this.parts),
+      onStream: (stream, origin) => {
+        const connection = this.connections.start(stream, origin, this.parts);
+        if (connection !== null) stream.countIn(this.parts.incomplete, connection);
+      },
       onRefused: (address, reason) => this.connections.refused(address, reason),
     });
   }

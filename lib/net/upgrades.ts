@@ -36,7 +36,7 @@ export interface UpgradeOptions {
 /** What comes of HTTP requests. */
 export interface UpgradeOutcomes {
   /** A WebSocket stands. */
-  onStream(stream: Duplex, origin: Origin): void;
+  onStream(stream: WebSocketStream, origin: Origin): void;
   /** A connection has become none. */
   onRefused(address: string, reason: string): void;
 }
@@ -126,7 +126,7 @@ export class Upgrades {
     }
     this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.endWait(socket);
-      this.outcomes.onStream(new WebSocketStream(webSocket), wait.origin);
+      this.outcomes.onStream(new WebSocketStream(webSocket, socket), wait.origin);
     });
   };
 

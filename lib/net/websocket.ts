@@ -1,5 +1,7 @@
 import { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
+import type { IncompleteHolder, IncompletePackets } from './incomplete-packets.js';
+import { MessageBorders } from './message-borders.js';
 
 /** Close codes of RFC 6455 §7.4.1. */
 const CloseCode = { normal: 1000, unsupportedData: 1003 } as const;
@@ -14,17 +16,46 @@ const unsentBytesMax = 64 * 1024;
  */
 export class WebSocketStream extends Duplex {
   private readonly socket: WebSocket;
+  private readonly wire: Duplex;
   private isHeld = false;
 
-  /** @param socket open, and without automatic pongs */
-  constructor(socket: WebSocket) {
+  /**
+   * @param socket open, and without automatic pongs
+   * @param wire what it speaks on
+   */
+  constructor(socket: WebSocket, wire: Duplex) {
     super({ allowHalfOpen: false });
     this.socket = socket;
+    this.wire = wire;
     socket.binaryType = 'nodebuffer';
     socket.on('message', this.onMessage);
     socket.on('ping', this.onPing);
     socket.on('error', this.onSocketError);
     socket.on('close', this.onSocketClosed);
+  }
+
+  /**
+   * Has counted what is held of a message until its end comes: only then is any of it passed on.
+   * @param connection that reads this stream
+   */
+  countIn(incomplete: IncompletePackets, connection: IncompleteHolder): void {
+    const borders = new MessageBorders();
+    const giveUp = (reasonCode: number, reason: string): void => {
+      connection.giveUp(reasonCode, reason);
+      // What is held is let go of with the socket, and nothing else would make room.
+      incomplete.forget(this);
+      this.destroy();
+    };
+    const holder = { giveUp };
+    const onBytes = (chunk: Buffer): void => {
+      borders.push(chunk);
+      incomplete.changed(this, borders.heldBytes, holder);
+    };
+    this.wire.on('data', onBytes);
+    this.once('close', () => {
+      this.wire.removeListener('data', onBytes);
+      incomplete.forget(this);
+    });
   }
 
   private readonly onMessage = (data: RawData, isBinary: boolean): void => {

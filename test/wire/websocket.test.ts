@@ -319,6 +319,31 @@ t.test('a frame above the largest packet ends the connection, before it is all t
   t.equal((await client.packet())[2], 0x95, 'the limit on packets is its own');
 });
 
+t.test('messages begun and not complete count with packets: who holds the most is closed', async (t) => {
+  const broker = await startBroker(t, { listeners, maximumIncompleteBytes: 65_536 });
+  const { metrics } = broker.broker;
+  const small = bytesOf(t, await open(t, broker));
+  small.send(connect({ clientId: 'small' }));
+  await small.packet();
+  for (const fragments of [1, 10]) {
+    const socket = await open(t, broker);
+    const closed = closeCode(socket);
+    const large = bytesOf(t, socket);
+    large.send(connect({ clientId: 'large' }));
+    await large.packet();
+    for (let count = 0; count < fragments; count++) socket.send(Buffer.alloc(70_000 / fragments), { fin: false });
+    t.equal((await large.packet())[2], 0x97);
+    await closed;
+    t.equal(metrics.incompleteBytes, 0);
+  }
+  t.equal(metrics.incompleteRefused, 2);
+  const silent = await open(t, broker);
+  silent.send(Buffer.alloc(70_000), { fin: false });
+  await closeCode(silent);
+  small.send(pingreq());
+  t.same(await small.packet(), Buffer.from([0xd0, 0]));
+});
+
 t.test('a ping of WebSocket is answered, but is no packet', async (t) => {
   const broker = await startTimedBroker(t, { listeners });
   const socket = await open(t, broker);
