@@ -32,11 +32,6 @@ export class SequenceSource {
 /** How far ahead of use the store reserves numbers, so that a restart with a clock set back still only goes forward. */
 export const sequenceReserveBlock = perMillisecond * 60_000;
 
-/** When a message got its number, in ms since the epoch; a little late where numbers ran ahead of the clock. */
-export function timeOfSequence(sequence: number): number {
-  return Math.floor(sequence / perMillisecond);
-}
-
 /** The first number that a message may get at a time. */
 export function firstSequenceAt(ms: number): number {
   return ms * perMillisecond;

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { type CountersignError, ProtocolError } from '../base/errors.js';
 import type { Log } from '../base/log.js';
-import { SequenceSource, timeOfSequence } from '../base/sequence.js';
+import { SequenceSource } from '../base/sequence.js';
 import type { ConnectPacket, DisconnectPacket, SubscribePacket, UnsubscribePacket } from '../codec/control-packets.js';
 import type { PublishView } from '../codec/publish.js';
 import type { Settings } from '../config/schema.js';
@@ -38,6 +38,7 @@ import { SendWindow } from './send-window.js';
 import { type Published, type PublishRequest, ServerPublish } from './server-publish.js';
 import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
+import { awaitsReceipts } from './stored-queues.js';
 import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
 import { SysTopics } from './sys-topics.js';
@@ -84,10 +85,12 @@ export class BrokerCore {
       emit: (record, reference, row) => this.receipts.emit(record, reference, row),
       finished: (record) => {
         this.holds.resolve(record);
-        this.onTrackedFinished?.(clock.now() - timeOfSequence(record.sequence));
+        this.onTrackedFinished?.(clock.now() - record.acceptedAtMs);
       },
     });
-    const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts);
+    const housekeeping = new Housekeeping(records, tracker, clock, settings.receipts, (record) =>
+      awaitsReceipts(this.context, record),
+    );
     const rights = new Rights(
       hooks,
       settings.listeners.some(({ mountPoint }) => mountPoint !== undefined),

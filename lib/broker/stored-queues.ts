@@ -1,4 +1,6 @@
+import { firstSequenceAt, sequenceReserveBlock } from '../base/sequence.js';
 import { DeliveryState } from '../delivery/table.js';
+import type { TrackedRecord } from '../receipts/record.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';
@@ -13,6 +15,21 @@ const sliceRows = 1000;
 export function queueLength(context: Context, session: Session): number {
   if (!session.queueKnown) learn(context, session);
   return session.queueLength;
+}
+
+/**
+ * True if receipts of a finished message may still wait in its publisher's queue: whatever waits there was queued
+ * before the message had its final tally.
+ */
+export function awaitsReceipts(context: Context, { owner, sequence, acceptedAtMs, finalAtMs }: TrackedRecord): boolean {
+  const session = context.sessions.get(owner.clientId);
+  if (owner.byServer || session === undefined || session.userName !== owner.userName) return false;
+  if (session.receiptSubscriptions === 0 || queueLength(context, session) === 0) return false;
+  if (session.waitingReceipts === 0) return false;
+  const oldest = session.queue.first()?.sequence ?? session.queue.cursor + 1;
+  // Numbers run ahead of the clock for a while after a process was killed.
+  const ahead = Math.max(0, sequence - firstSequenceAt(acceptedAtMs)) + sequenceReserveBlock;
+  return oldest <= firstSequenceAt(finalAtMs) + ahead;
 }
 
 function learn(context: Context, session: Session): void {

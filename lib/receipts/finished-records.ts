@@ -32,6 +32,8 @@ export class FinishedRecords {
   private head: Head | null = null;
   /** Records listed, those that are gone included; after a start as many as there were then. */
   private listed: number;
+  /** Where `next` goes on; null for the first. */
+  private passed: Head | null = null;
   /** Where `tidy` goes on; null while there is nothing to tidy. */
   private tidyFrom: Buffer | null = null;
 
@@ -88,6 +90,23 @@ export class FinishedRecords {
 
   skip(): void {
     if (this.head !== null) this.head.at += finishedEntryBytes;
+  }
+
+  /**
+   * Goes through the list without taking anything off it: each call gives the next record, which may have been removed
+   * since. Null after the last; then it begins again.
+   */
+  next(): { publisherKey: Buffer; sequence: number } | null {
+    if (this.added.length > 0) this.putChanges();
+    if (this.passed === null || this.passed.at >= this.passed.value.length) {
+      const start = this.passed === null ? Buffer.alloc(0) : afterKey(this.passed.key);
+      const [row] = this.store.range(Table.finished, start, null, 1);
+      this.passed = row === undefined ? null : { ...row, at: 0 };
+      if (this.passed === null) return null;
+    }
+    const entry = readFinishedEntry(this.passed.value, this.passed.at);
+    this.passed.at += finishedEntryBytes;
+    return entry;
   }
 
   /**

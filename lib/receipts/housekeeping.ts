@@ -20,6 +20,8 @@ const endOfTimeMs = 2 ** 47;
 const tidied = 64;
 /** How many of a publisher's oldest records are looked at for a finished one, when it has too many. */
 const searched = 200;
+/** Finished records looked at for one whose receipts have all been sent, when there are too many. */
+const lookedAt = 200;
 
 /** Prunes old records, in bounded slices, and gives up deliveries that have been pending for too long. */
 export class Housekeeping {
@@ -27,15 +29,24 @@ export class Housekeeping {
   private readonly tracker: Tracker;
   private readonly clock: Clock;
   private readonly limits: RecordLimits;
+  private readonly isAwaited: (record: TrackedRecord) => boolean;
   private givingUp: { record: TrackedRecord; after: Buffer | null }[] = [];
   /** Publishers still to be visited in this round, and the sequence behind which to go on. */
   private unvisited: { publisherKey: Buffer; after: number }[] = [];
 
-  constructor(records: RecordStore, tracker: Tracker, clock: Clock, limits: RecordLimits) {
+  /** @param isAwaited true if receipts of the message may still wait to be sent */
+  constructor(
+    records: RecordStore,
+    tracker: Tracker,
+    clock: Clock,
+    limits: RecordLimits,
+    isAwaited: (record: TrackedRecord) => boolean,
+  ) {
     this.records = records;
     this.tracker = tracker;
     this.clock = clock;
     this.limits = limits;
+    this.isAwaited = isAwaited;
   }
 
   /** True if one more record of this publisher may be kept, making room among the finished ones if need be. */
@@ -45,8 +56,15 @@ export class Housekeeping {
       return false;
     if (records.size < limits.maxRecords) return true;
     const oldest = records.oldestFinished(endOfTimeMs);
-    if (oldest !== null) records.remove(oldest, slice);
-    return oldest !== null;
+    if (oldest === null) return false;
+    if (!this.isAwaited(oldest)) {
+      records.remove(oldest, slice);
+      return true;
+    }
+    const told = records.nextFinished(lookedAt, (record) => !this.isAwaited(record));
+    records.remove(told ?? oldest, slice);
+    if (told !== null) records.tidyFinished(tidied);
+    return true;
   }
 
   private removeOldestOf(publisherKey: Buffer): boolean {

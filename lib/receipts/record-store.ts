@@ -236,6 +236,23 @@ export class RecordStore {
     }
   }
 
+  /**
+   * The first of the next `limit` finished records that `accepts` takes; null if it takes none of them. The next call
+   * goes on behind it.
+   */
+  nextFinished(limit: number, accepts: (record: TrackedRecord) => boolean): TrackedRecord | null {
+    for (let left = limit, ends = 0; left > 0; left--) {
+      const next = this.finished.next();
+      if (next === null) {
+        if (++ends > 1) return null;
+        continue;
+      }
+      const record = this.find(next.publisherKey, next.sequence);
+      if (record !== null && accepts(record)) return record;
+    }
+    return null;
+  }
+
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
   tidyFinished(limit: number): boolean {
     return this.finished.tidy(this.count, limit, (publisherKey, sequence) => {

@@ -255,3 +255,50 @@ t.test('what must come does not collapse: the only tally of a message for nobody
   t.same(replayed.sort(), ['sub', 'sub-1', 'sub-2', 'sub-3', 'tally']);
   t.equal(broker.metrics.receiptsCollapsed, 0);
 });
+
+/** A publisher that is away, with receipts of `count` messages waiting for it. */
+async function withWaiting(t: Test, maxRecords: number, count: number) {
+  const all = await scene(t, { maxRecords, maxRecordsPerPublisher: maxRecords });
+  const { broker, sub, pub } = all;
+  await pub.subscribe('$receipts/~/#');
+  const ids: string[] = [];
+  for (let at = 0; at < count; at++) ids.push((await track(pub, 'a')).id);
+  await pub.settle();
+  pub.inbox.length = 0;
+  await pub.leave();
+  for (let at = 0; at < count; at++) sub.acknowledge(await sub.take());
+  await sub.settle();
+  // Later than numbers can run ahead of the clock.
+  broker.clock.advance(120_000);
+  return { ...all, ids };
+}
+
+t.test('"those that a waiting receipt refers to last": the records of a publisher that is away are kept', async (t) => {
+  for (const crashes of [false, true]) {
+    const { broker, ids } = await withWaiting(t, 5, 2);
+    if (crashes) await broker.crash();
+    const other = await Peer.join(t, broker, 'other');
+    const others: string[] = [];
+    for (let at = 0; at < 300; at++) others.push((await track(other, 'nobody')).id);
+    t.equal(broker.context.records.size, 5);
+    t.ok(broker.rows('finished') < 260, `${broker.rows('finished')} rows: what was removed is taken off the list`);
+    await other.subscribe('$receipts/~/+');
+    for (const id of others.slice(-3)) t.equal((await takeReceipt(other)).id, id, 'of the others the newest are left');
+    const back = await Peer.join(t, broker, 'pub', { expiry: 1000 });
+    const told = [...(await untilFinal(back)), ...(await untilFinal(back))].filter(({ final }) => final);
+    t.same(told.map(({ id }) => id), ids); // biome-ignore format: one line
+    await nothingMore(back);
+    for (let at = 0; at < 10; at++) await track(other, 'nobody');
+    await back.subscribe('$receipts/~/+');
+    await nothingMore(back);
+  }
+});
+
+t.test('where receipts of all records wait, the oldest goes all the same', async (t) => {
+  const { broker, ids } = await withWaiting(t, 2, 2);
+  const other = await Peer.join(t, broker, 'other');
+  t.equal((await other.publish('nobody', { ask })).code, 0x10);
+  const back = await Peer.join(t, broker, 'pub', { expiry: 1000 });
+  t.equal((await untilFinal(back)).at(-1)?.id, ids[1]);
+  await nothingMore(back);
+});

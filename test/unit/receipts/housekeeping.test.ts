@@ -28,7 +28,7 @@ function publish(count: number) {
     tracker.accept(key, sequence);
   }
   const limits = { retention: 1000, maxPending, maxRecords: 10_000, maxRecordsPerPublisher: 10_000 };
-  const housekeeping = new Housekeeping(records, tracker, clock, limits);
+  const housekeeping = new Housekeeping(records, tracker, clock, limits, () => false);
   const pending = () =>
     records.oldestSequences(key, 0, count).filter((sequence) => records.find(key, sequence)?.counts.pending === 1)
       .length;
