@@ -57,6 +57,7 @@ function describeAllowed(schema: JsonSchema): string {
 }
 
 function describeList(items: JsonSchema): string {
+  if (Array.isArray(items.enum)) return `a list of ${items.enum.join(', ')}`;
   const names = memberNames(items);
   return names === '' ? 'a list of texts' : `a list, each with ${names}`;
 }

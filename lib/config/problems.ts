@@ -29,7 +29,9 @@ function describeUnknownKey(path: string, facts: readonly OptionFacts[], spell: 
 
 function describeWrongValue(path: string, issue: Issue, facts: readonly OptionFacts[], spell: Spell): string {
   if (path === '') return `${showValue(issue.input)} is not allowed; allowed: options by their keys`;
-  const fact = facts.find(({ path: known }) => known === path.replace(/\[\d+\]/g, '[]'));
+  // What stands in a list of plain values is described with the list.
+  const described = path.replace(/\[\d+\]$/, '').replace(/\[\d+\]/g, '[]');
+  const fact = facts.find(({ path: known }) => known === described);
   const allowed = fact?.allowed ?? 'a group of options, by their keys';
   const given = issue.input === undefined ? 'is missing' : `${showValue(issue.input)} is not allowed`;
   // A rule of our own (a refinement) says better than the type what is wrong.

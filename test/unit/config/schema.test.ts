@@ -46,6 +46,13 @@ t.test('a wrong value is told with its path, what was given and what is allowed'
   t.same(problemsOf({ receipts: { replay: -1 } }), [
     'test: receipts.replay: -1 is not allowed; allowed: a whole number, 0 or more',
   ]);
+  t.same(problemsOf({ jwt: { secretFile: 'a', algorithms: ['HS256', 'none'] } }), [
+    'test: jwt.algorithms[1]: "none" is not allowed; allowed: a list of HS256, HS384, HS512, RS256, RS384, RS512, ' +
+      'PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519',
+  ]);
+  t.match(problemsOf({ listeners: [5] }), [
+    /^test: listeners\[0\]: 5 is not allowed; allowed: a list, each with type,/,
+  ]);
   t.match(problemsOf({ receipts: 5 }), [/^test: receipts: 5 is not allowed; allowed: a group of enabled, retention,/]);
   t.match(problemsOf({ tracking: {} }), [
     /^test: tracking: a group is not allowed; allowed: a list, each with filter,/,
