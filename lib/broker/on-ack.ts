@@ -10,6 +10,16 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { removeRow, type SendWindow } from './send-window.js';
 
+/** Characters of a recipient's reason string that are recorded. */
+const reasonCharactersMax = 1024;
+
+/** A reason string as it is recorded: not more than its beginning, and no character cut in two. */
+function cutReason(text: string): string {
+  if (text.length <= reasonCharactersMax) return text;
+  const isPair = /[\ud800-\udbff]/.test(text.charAt(reasonCharactersMax - 1));
+  return text.slice(0, isPair ? reasonCharactersMax - 1 : reasonCharactersMax);
+}
+
 function eventOf(packetType: number, reasonCode: number): DeliveryEvent {
   const failed = reasonCode >= firstFailureCode;
   if (packetType === PacketType.puback) return failed ? DeliveryEvent.pubackFailure : DeliveryEvent.pubackSuccess;
@@ -110,7 +120,7 @@ export class OnAck {
       outcome,
       reasonCode,
       cause: null,
-      reasonString,
+      reasonString: reasonString === null ? null : cutReason(reasonString),
     });
   }
 }

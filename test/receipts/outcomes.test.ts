@@ -320,3 +320,17 @@ t.test('what makes a receipt or tally too large for its subscriber is left out, 
   await whole.subscribe('$receipts/~/+');
   t.equal(((await takeReceipt(whole)).failures as unknown[]).length, 12, 'they are in the record');
 });
+
+t.test('of a reason string 1024 characters are recorded, whole ones, and quotes do no harm', async (t) => {
+  const { sub, pub } = await scene(t, 1);
+  for (const [reason, expected] of [
+    ['say "no"\n', 'say "no"\n'],
+    ['x'.repeat(1025), 'x'.repeat(1024)],
+    [`${'x'.repeat(1023)}🐟`, 'x'.repeat(1023)],
+    [`${'x'.repeat(1022)}🐟`, `${'x'.repeat(1022)}🐟`],
+  ] as const) {
+    await track(pub, 'a');
+    sub.acknowledge(await sub.take(), 0x80, reason);
+    t.equal((await deliveryOf(pub))[0]?.reasonString, expected);
+  }
+});

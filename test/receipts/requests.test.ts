@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap';
+import { silentLog } from '../../lib/base/log.js';
+import { Broker } from '../../lib/index.js';
 import { Peer, type PublishOptions } from '../helpers/peer.js';
 import { counts, nothingMore, publisher, receiptOf, takeReceipt, track, untilFinal } from '../helpers/receipts.js';
 import { startTimedBroker, type TimedBroker } from '../helpers/timed-broker.js';
@@ -247,4 +249,28 @@ t.test('a hold that cannot be tracked is refused: PUBACK 0x00 would pass for "th
   t.equal((await pub.publish('rule')).code, 0);
   t.equal((await pub.publish('rule')).code, 0, 'what only the rule wants goes on untracked');
   t.equal((await pub.publish('rule', { ask: { 'receipt-hold': 'true' } })).code, 0x97);
+});
+
+t.test('"counted and logged … Never silently ignored": each refused request has a line of the log', async (t) => {
+  const lines: unknown[] = [];
+  const note = (fields: object, message: string) => lines.push({ ...fields, message });
+  const log = { ...silentLog, info: note, warn: note };
+  const broker = new Broker({ port: 0, memory: true, log, receipts: { maxRecords: 1 }, ...byRule });
+  t.teardown(() => broker.close());
+  const address = await broker.listen();
+  await (await Peer.join(t, address, 'sub', { acknowledges: false })).subscribe('#');
+  const pub = await Peer.join(t, address, 'pub');
+  lines.length = 0;
+  await pub.publish('a', { qos: 0, ask: { receipt: 'maybe' } });
+  await pub.publish('a', { qos: 0, ask: { 'receipt-id': 'x' } });
+  await pub.subscribe('$receipts/~/+', { ask: { 'receipt-since': 'x' } });
+  await pub.publish('rule');
+  await pub.publish('rule');
+  t.match(lines, [
+    { client: 'pub', topic: 'a', message: /receipt request refused: receipt is 'maybe'/ },
+    { client: 'pub', topic: 'a', message: /receipt request refused: receipt-id is set by the broker/ },
+    { client: 'pub', message: /receipt request refused: receipt-since is 'x'/ },
+    { topic: 'rule', message: /not tracked: the broker keeps no more records/ },
+  ]);
+  t.equal(lines.length, 4);
 });
