@@ -166,7 +166,7 @@ export class OnConnect {
     const resumed = known === undefined ? null : this.takeOver(known, packet.cleanStart);
     const session = resumed ?? this.lifecycle.begin(clientId, userName, packet.version, expirySeconds);
     this.attach(session, link, packet, expirySeconds, requested);
-    if (session.stored) persistence.putSession(session);
+    if (session.stored) persistence.restartRows.putSession(session);
 
     const waits = persistence.uncommitted !== before || (!sessionPresent && this.lifecycle.isEnding);
     turns.bytes(link, connack, waits);

@@ -4,7 +4,6 @@ import { DeliveryState } from '../delivery/table.js';
 import { type Cause, causesByNumber } from '../receipts/causes.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { type Session, transientSessionBase } from '../session/session.js';
-import type { Subscription } from '../session/subscription.js';
 import { MessageReferences } from '../store/message-references.js';
 import {
   type DeliveryFacts,
@@ -12,13 +11,10 @@ import {
   decodeInbound,
   decodeMessage,
   decodeNumber,
-  decodeRetained,
   encodeDelivery,
   encodeInbound,
   encodeNumber,
-  encodeRetained,
   type StoredInbound,
-  type StoredRetained,
 } from '../store/records.js';
 import {
   deliveryKey,
@@ -31,23 +27,15 @@ import {
   readInboundKey,
   readSessionKey,
   readTimerKey,
-  retainedKey,
   retiredKey,
   sessionKey,
-  subscriptionKey,
   timerKey,
   timersDueRange,
 } from '../store/records-keys.js';
-import {
-  decodeSession,
-  decodeSubscription,
-  encodeSession,
-  encodeSubscription,
-  type StoredSession,
-  type StoredSubscription,
-} from '../store/records-session.js';
+import { decodeSession, encodeSession } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
 import { type DeferredDelivery, DeferredMessage, encodeTransient } from './deferred-deliveries.js';
+import { allRows, RestartRows } from './restart-rows.js';
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
@@ -80,6 +68,7 @@ export interface Retired {
 /** The broker's rows in the store, in the broker's words. */
 export class Persistence {
   readonly store: Store;
+  readonly restartRows: RestartRows;
   private readonly references: MessageReferences;
   lastSessionNumber: number;
   private sessionNumbersReserved: number;
@@ -89,6 +78,7 @@ export class Persistence {
 
   constructor(store: Store) {
     this.store = store;
+    this.restartRows = new RestartRows(store);
     this.lastSessionNumber = this.sessionNumbersReserved = this.readNumber('sessions-reserved');
     this.sequencesReserved = this.readNumber('sequences-reserved');
     this.references = new MessageReferences(store);
@@ -125,26 +115,16 @@ export class Persistence {
     return this.lastSessionNumber;
   }
 
-  putSession(session: Session): void {
-    const { number, clientId, userName, expirySeconds, disconnectedAtMs, version, will, willDueAtMs } = session;
-    const stored = { number, clientId, userName, expirySeconds, disconnectedAtMs, will, willDueAtMs };
-    this.store.put(Table.sessions, sessionKey(number), encodeSession({ ...stored, protocolVersion: version }));
-  }
-
   /** The session is gone at once; who it was is kept until `forgetRetired`. */
   retireSession(session: Session, cause: Cause): void {
-    const key = sessionKey(session.number);
     const { number, clientId, userName, version } = session;
     const end = { expirySeconds: causesByNumber.indexOf(cause), disconnectedAtMs: 0, will: null, willDueAtMs: 0 };
-    this.store.delete(Table.sessions, key);
+    this.restartRows.deleteSession(session);
     this.store.put(
       Table.retired,
       retiredKey(number),
       encodeSession({ number, clientId, userName, protocolVersion: version, ...end }),
     );
-    for (const { topicFilter } of session.subscriptions.values()) {
-      this.store.delete(Table.subscriptions, subscriptionKey(number, topicFilter));
-    }
     const { start, end: last } = inboundRange(number);
     for (const entry of this.store.range(Table.inbound, start, last, 0x10000)) {
       this.store.delete(Table.inbound, entry.key);
@@ -153,15 +133,6 @@ export class Persistence {
 
   forgetRetired(number: number): void {
     this.store.delete(Table.retired, retiredKey(number));
-  }
-
-  putSubscription(subscription: Subscription): void {
-    const key = subscriptionKey(subscription.session.number, subscription.topicFilter);
-    this.store.put(Table.subscriptions, key, encodeSubscription(subscription));
-  }
-
-  deleteSubscription(session: number, topicFilter: string): void {
-    this.store.delete(Table.subscriptions, subscriptionKey(session, topicFilter));
   }
 
   putNewDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
@@ -265,9 +236,9 @@ export class Persistence {
     this.references.release(sequence);
   }
 
-  readMessage(sequence: number): Message | null {
+  readMessage(sequence: number, knownTopicName: string | null = null): Message | null {
     const value = this.store.get(Table.messages, messageKey(sequence));
-    return value === null ? null : decodeMessage(sequence, value);
+    return value === null ? null : decodeMessage(sequence, value, knownTopicName);
   }
 
   putInbound(session: number, inbound: StoredInbound): void {
@@ -286,12 +257,8 @@ export class Persistence {
   }
 
   putRetained(topicName: string, sequence: number, expiryAtMs: number): void {
-    this.store.put(Table.retained, retainedKey(topicName), encodeRetained({ topicName, sequence, expiryAtMs }));
+    this.restartRows.putRetained({ topicName, sequence, expiryAtMs });
     if (expiryAtMs > 0) this.putTimer(expiryAtMs, TimerKind.retainedExpiry, messageKey(sequence));
-  }
-
-  deleteRetained(topicName: string): void {
-    this.store.delete(Table.retained, retainedKey(topicName));
   }
 
   putDeliveryExpiry(expiryAtMs: number, session: number, sequence: number): void {
@@ -333,23 +300,8 @@ export class Persistence {
     return { session: readDeliveryKey(reference).session, row: rowOf({ key: reference, value }) };
   }
 
-  *sessions(): Generator<StoredSession> {
-    for (const { key, value } of this.all(Table.sessions)) yield decodeSession(readSessionKey(key), value);
-  }
-
-  /** Those of all sessions, by session. */
-  *subscriptions(): Generator<{ session: number; subscription: StoredSubscription }> {
-    for (const { key, value } of this.all(Table.subscriptions)) {
-      yield { session: key.readUInt32BE(0), subscription: decodeSubscription(value) };
-    }
-  }
-
-  *retained(): Generator<StoredRetained> {
-    for (const { value } of this.all(Table.retained)) yield decodeRetained(value);
-  }
-
   *retired(): Generator<Retired> {
-    for (const { key, value } of this.all(Table.retired)) {
+    for (const { key, value } of allRows(this.store, Table.retired)) {
       const { number, clientId, userName, expirySeconds } = decodeSession(readSessionKey(key), value);
       yield { number, clientId, userName, cause: causesByNumber[expirySeconds] ?? 'deleted' };
     }
@@ -357,20 +309,8 @@ export class Persistence {
 
   /** Rows that deliveries of tracked messages to sessions without expiry left behind. */
   *transientDeliveries(): Generator<{ session: number; row: StoredRow }> {
-    for (const entry of this.all(Table.deliveries, sessionKey(transientSessionBase))) {
+    for (const entry of allRows(this.store, Table.deliveries, sessionKey(transientSessionBase))) {
       yield { session: readDeliveryKey(entry.key).session, row: rowOf(entry) };
-    }
-  }
-
-  /** All rows of a table from a key on, page by page; rows may be deleted meanwhile. */
-  *all(table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
-    let start = from;
-    for (;;) {
-      const page = this.store.range(table, start, null, pageRows);
-      yield* page;
-      const last = page[page.length - 1];
-      if (last === undefined || page.length < pageRows) return;
-      start = Buffer.concat([last.key, Buffer.of(0)]);
     }
   }
 

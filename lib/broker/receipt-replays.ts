@@ -11,6 +11,7 @@ import { subscriptionKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
 import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
+import { allRows } from './restart-rows.js';
 
 /** Receipts a replay may have waiting in its session's queue before it rests. */
 const waitingMax = 64;
@@ -77,7 +78,7 @@ export class ReceiptReplays {
   /** Takes up what a restart interrupted. Call once all subscriptions are there, before anything is told. */
   restore(): void {
     const { storedSessions, persistence } = this.context;
-    for (const { key, value } of persistence.all(Table.replays)) {
+    for (const { key, value } of allRows(persistence.store, Table.replays)) {
       const reader = new ByteReader(value);
       const subscription = storedSessions.get(key.readUInt32BE(0))?.subscriptions.get(reader.string());
       const replay = subscription === undefined ? null : this.replayOf(subscription);

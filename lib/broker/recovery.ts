@@ -23,9 +23,9 @@ interface Parts {
 /** Brings back what the store holds at the start of a broker. Message bodies and queues stay where they are. */
 export function recover(context: Context, parts: Parts): void {
   const { persistence } = context;
-  for (const { topicName, sequence } of persistence.retained()) parts.retained.load(topicName, sequence);
+  for (const { topicName, sequence } of persistence.restartRows.retained()) parts.retained.load(topicName, sequence);
   const restored: { session: Session; willDueAtMs: number }[] = [];
-  for (const stored of persistence.sessions()) {
+  for (const stored of persistence.restartRows.sessions()) {
     const { number, clientId, userName, expirySeconds, protocolVersion } = stored;
     const session = new Session(number, clientId, userName, true, protocolVersion as ProtocolVersion, expirySeconds);
     session.will = stored.will;
@@ -35,7 +35,7 @@ export function recover(context: Context, parts: Parts): void {
     context.storedSessions.set(number, session);
     restored.push({ session, willDueAtMs: stored.willDueAtMs });
   }
-  for (const { session, subscription } of persistence.subscriptions()) {
+  for (const { session, subscription } of persistence.restartRows.subscriptions()) {
     const owner = context.storedSessions.get(session);
     if (owner === undefined) continue;
     const { topicFilter, subscriptionId } = subscription;
@@ -58,7 +58,7 @@ function goOn(context: Context, parts: Parts, session: Session, willDueAtMs: num
       return;
     }
     parts.wills.connectionLost(session);
-    context.persistence.putSession(session);
+    context.persistence.restartRows.putSession(session);
   } else if (session.will !== null && willDueAtMs > 0) {
     parts.wills.arm(session, willDueAtMs);
   }

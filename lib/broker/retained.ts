@@ -1,8 +1,7 @@
 import type { Message } from '../base/message.js';
 import type { Session } from '../session/session.js';
 import { DerivedTarget, type Subscription, type Target } from '../session/subscription.js';
-import type { RetainedCursor } from '../topic/retained-index.js';
-import { RetainedIndex } from '../topic/retained-index.js';
+import { type RetainedCursor, type RetainedEntry, RetainedIndex } from '../topic/retained-index.js';
 import type { Context } from './context.js';
 import { type Offers, plainCarriage } from './offers.js';
 import { Outgoing } from './outgoing.js';
@@ -20,7 +19,7 @@ interface Replay {
   target: Target | null;
   readonly cursor: RetainedCursor;
   /** The slice looked up last, and how much of it was sent. */
-  readonly found: { topicName: string; sequence: number }[];
+  readonly found: RetainedEntry[];
   sent: number;
   more: boolean;
 }
@@ -90,7 +89,7 @@ export class Retained {
     if (out.payloadLength === 0) {
       if (before === undefined) return; // [MQTT-3.3.1-7]
       this.index.delete(out.topicName); // [MQTT-3.3.1-6]
-      persistence.deleteRetained(out.topicName);
+      persistence.restartRows.deleteRetained(out.topicName);
     } else {
       this.index.set(out.topicName, out.sequence);
       out.references++;
@@ -169,8 +168,8 @@ export class Retained {
     return maximumQueuedBytes === 0 || session.queue.bytes < maximumQueuedBytes / 2;
   }
 
-  /** Sequence of the message a replay sends next, null at its end, `later` where this turn may search no further. */
-  private nextOf(replay: Replay): number | null | 'later' {
+  /** The message that a replay sends next, null at its end, `later` where this turn may search no further. */
+  private nextOf(replay: Replay): RetainedEntry | null | 'later' {
     const { budget } = this.context;
     if (replay.sent === replay.found.length) {
       replay.found.length = 0;
@@ -182,13 +181,13 @@ export class Retained {
       }
       if (replay.found.length === 0) return null;
     }
-    return (replay.found[replay.sent++] as { sequence: number }).sequence;
+    return replay.found[replay.sent++] as RetainedEntry;
   }
 
-  private send(replay: Replay, sequence: number): void {
+  private send(replay: Replay, { topicName, sequence }: RetainedEntry): void {
     const { subscription } = replay;
     const { persistence, clock, sequences } = this.context;
-    const message = this.inMemory.get(sequence) ?? persistence.readMessage(sequence);
+    const message = this.inMemory.get(sequence) ?? persistence.readMessage(sequence, topicName);
     if (message === null) return;
     if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
       this.forget(message.topicName, sequence);
@@ -211,7 +210,7 @@ export class Retained {
   forget(topicName: string, sequence: number): void {
     if (this.index.get(topicName) !== sequence) return;
     this.index.delete(topicName);
-    this.context.persistence.deleteRetained(topicName);
+    this.context.persistence.restartRows.deleteRetained(topicName);
     this.context.persistence.releaseMessage(sequence);
   }
 }

@@ -94,7 +94,7 @@ export class SessionLifecycle {
       const first = session.queue.first();
       session.queue.leaveToStore(session.queue.length, first === null ? session.queue.cursor : first.sequence - 1);
     }
-    if (session.stored) persistence.putSession(session);
+    if (session.stored) persistence.restartRows.putSession(session);
     this.armExpiry(session);
   }
 

@@ -8,6 +8,7 @@ import { messageKey, readDeliveryKey, readSessionKey } from '../store/records-ke
 import { decodeSession, decodeSubscription } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table, tableNames } from '../store/store.js';
 import { Persistence } from './persistence.js';
+import { allRows } from './restart-rows.js';
 
 /** One thing that a store holds, as plain values for JSON; payloads in base64, times in ms since the epoch. */
 export type Content = { readonly type: 'session' | 'subscription' | 'retained' | 'queued' | 'record' } & Readonly<
@@ -92,7 +93,7 @@ export function* readContents(store: Store, sink: ContentSink): Generator<void> 
     ],
   ];
   for (const [table, read] of readers) {
-    for (const entry of persistence.all(table)) {
+    for (const entry of allRows(persistence.store, table)) {
       try {
         const content = read(entry);
         if (content !== null) sink.onContent(content);

@@ -31,7 +31,7 @@ export class Subscriptions {
       this.index(subscription);
     }
     session.putSubscription(subscription);
-    if (session.stored) this.context.persistence.putSubscription(subscription);
+    if (session.stored) this.context.persistence.restartRows.putSubscription(subscription);
   }
 
   /** Indexes a subscription read from the store. */
@@ -46,7 +46,7 @@ export class Subscriptions {
     if (subscription === undefined) return false;
     session.removeSubscription(topicFilter);
     this.unindex(subscription);
-    if (session.stored) this.context.persistence.deleteSubscription(session.number, topicFilter);
+    if (session.stored) this.context.persistence.restartRows.deleteSubscription(session.number, topicFilter);
     return true;
   }
 

@@ -52,7 +52,7 @@ export class Wills {
     const { will } = session;
     if (will === null) return;
     this.cancel(session);
-    if (session.stored && !session.ended) this.context.persistence.putSession(session);
+    if (session.stored && !session.ended) this.context.persistence.restartRows.putSession(session);
     const { turns, metrics, sequences, settings, rights, log } = this.context;
     turns.begin();
     // Rights are those of the moment: nobody is left to be told.

@@ -16,14 +16,14 @@ export class GroupedRows {
     this.table = table;
   }
 
-  get(key: Buffer): StoreEntry | undefined {
+  get(key: Buffer): Buffer | undefined {
     const text = keyText(key);
-    return this.groups.get(prefixOf(this.table, key, text))?.entries.get(text);
+    return this.groups.get(prefixOf(this.table, key, text))?.entries.get(text)?.value;
   }
 
-  put(entry: StoreEntry): void {
-    const text = keyText(entry.key);
-    const prefix = prefixOf(this.table, entry.key, text);
+  put(key: Buffer, value: Buffer): void {
+    const text = keyText(key);
+    const prefix = prefixOf(this.table, key, text);
     let group = this.groups.get(prefix);
     if (group === undefined) {
       group = { entries: new Map(), ordered: null };
@@ -35,7 +35,7 @@ export class GroupedRows {
       if (last !== undefined && last >= text) group.ordered = null;
       else ordered.push(text);
     }
-    entries.set(text, entry);
+    entries.set(text, { key, value });
   }
 
   delete(key: Buffer): void {

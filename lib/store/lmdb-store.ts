@@ -31,6 +31,7 @@ const transactionsInFlightMax = 2;
  * ```
  */
 export class LmdbStore implements Store {
+  readonly outlivesProcess = true;
   readonly durability: 'flushed' | 'committed';
   readonly directory: string;
   healthy = true;

@@ -2,10 +2,12 @@ import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
 import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
+import { SequenceRows } from './sequence-rows.js';
 import {
   type DeferredRows,
   type Durability,
   deferrableTables,
+  groupPrefixBytes,
   isNeeded,
   keyBytesMax,
   type Settlement,
@@ -21,8 +23,8 @@ const Tree = BTreeModule.default;
 
 /** What `MemoryStore` asks of the rows of one table. */
 interface Rows {
-  get(key: Buffer): StoreEntry | undefined;
-  put(entry: StoreEntry): void;
+  get(key: Buffer): Buffer | undefined;
+  put(key: Buffer, value: Buffer): void;
   delete(key: Buffer): void;
   range(start: Buffer, end: Buffer | null, limit: number, isReverse: boolean): StoreEntry[];
   clear(): void;
@@ -31,12 +33,21 @@ interface Rows {
 /** Tables whose first rows are asked for again and again while keys come in any order. */
 const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
 
+/** Tables whose keys end with a sequence that most likely comes after the last one. */
+const sequenceTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
+
+function rowsOf(table: Table): Rows {
+  if (sequenceTables.has(table)) return new SequenceRows(groupPrefixBytes[table] as number);
+  return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
+}
+
 /** Batches whose deferred rows are kept as they are. */
 const deferredBatchesMax = 8;
 
-/** Everything in the heap, gone with the process. `commit` calls `done` before it returns. */
+/** Everything in the heap. `commit` calls `done` before it returns. */
 export class MemoryStore implements Store {
   readonly durability: Durability = 'memory';
+  readonly outlivesProcess: boolean;
   readonly healthy = true;
   readonly commitsInFlight = 0;
   uncommitted = 0;
@@ -45,10 +56,12 @@ export class MemoryStore implements Store {
   private readonly lastDeferred: DeferredRows[][] = [];
   private openVanishing = 0;
   onHealthChange: ((error: Error | null) => void) | null = null;
-  private readonly tables: readonly Rows[] = tableNames.map((name) => {
-    const table = Table[name];
-    return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
-  });
+  private readonly tables: readonly Rows[] = tableNames.map((name) => rowsOf(Table[name]));
+
+  /** @param outlivesProcess true for a simulation in which a broker restarts on it */
+  constructor(outlivesProcess = false) {
+    this.outlivesProcess = outlivesProcess;
+  }
 
   get deferred(): number {
     return this.openVanishing;
@@ -56,7 +69,7 @@ export class MemoryStore implements Store {
 
   get(table: Table, key: Buffer): Buffer | null {
     this.writeDeferred(table);
-    return this.tables[table].get(key)?.value ?? null;
+    return this.tables[table].get(key) ?? null;
   }
 
   range(table: Table, start: Buffer, end: Buffer | null, limit: number): StoreEntry[] {
@@ -76,7 +89,7 @@ export class MemoryStore implements Store {
   put(table: Table, key: Buffer, value: Buffer): void {
     assert(key.length > 0 && key.length <= keyBytesMax, 'a store key has 1 to 1978 bytes');
     this.uncommitted++;
-    this.tables[table].put({ key, value });
+    this.tables[table].put(key, value);
   }
 
   putNew(table: Table, key: Buffer, value: Buffer): void {
@@ -129,7 +142,7 @@ export class MemoryStore implements Store {
 
   private writeRows(deferred: readonly DeferredRows[]): void {
     for (const rows of deferred) {
-      if (!rows.isSettled) rows.write((table, key, value) => this.tables[table].put({ key, value }));
+      if (!rows.isSettled) rows.write((table, key, value) => this.tables[table].put(key, value));
     }
   }
 
@@ -142,12 +155,12 @@ export class MemoryStore implements Store {
 class SortedRows implements Rows {
   private readonly tree: Tree = new Tree<string, StoreEntry>(undefined, byText);
 
-  get(key: Buffer): StoreEntry | undefined {
-    return this.tree.get(keyText(key));
+  get(key: Buffer): Buffer | undefined {
+    return this.tree.get(keyText(key))?.value;
   }
 
-  put(entry: StoreEntry): void {
-    this.tree.set(keyText(entry.key), entry);
+  put(key: Buffer, value: Buffer): void {
+    this.tree.set(keyText(key), { key, value });
   }
 
   delete(key: Buffer): void {

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
 import { RecentMap } from '../base/recent-map.js';
+import { SequenceMap } from '../base/sequence-map.js';
 import { decodeNumber, encodeMessage, encodeNumber } from './records.js';
 import { messageKey } from './records-keys.js';
 import { type Store, Table } from './store.js';
@@ -17,7 +18,7 @@ const cachedCounts = 50_000;
 export class MessageReferences {
   private readonly store: Store;
   /** Of messages stored or counted lately. */
-  private readonly counts = new RecentMap<number, number>(cachedCounts);
+  private readonly counts = new RecentMap<number, number>(cachedCounts, () => new SequenceMap());
 
   constructor(store: Store) {
     this.store = store;

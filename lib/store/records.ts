@@ -4,7 +4,7 @@
  */
 import type { Message } from '../base/message.js';
 import type { QoS } from '../spec/packet-types.js';
-import { corruptRecord, RecordReader, RecordWriter } from './record-bytes.js';
+import { corruptRecord, RecordReader, RecordWriter, readUint53 } from './record-bytes.js';
 
 const qosBits = 0x03;
 
@@ -90,27 +90,47 @@ export function encodeMessage(message: Message): Buffer {
   return writer.finish();
 }
 
-/** `properties` and `payload` of the result are views of `value`. */
-export function decodeMessage(sequence: number, value: Buffer): Message {
-  const reader = new RecordReader(value, 'message');
-  const flags = reader.uint8();
-  reader.require(flags < 0x40);
-  const topicBytes = reader.uint16();
-  const publisherBytes = reader.uint16();
-  const expiryAtMs = (flags & messageExpires) === 0 ? 0 : reader.uint53();
-  const propertiesBytes = (flags & messageProperties) === 0 ? 0 : reader.uint32();
-  const topicName = reader.text(topicBytes);
-  const publisherId = reader.text(publisherBytes);
-  const properties = reader.bytes(propertiesBytes);
+const noBytes = Buffer.alloc(0);
+
+/**
+ * `properties` and `payload` of the result are views of `value`. Without a reader: this is what replays and queues
+ * spend their time on.
+ * @param topicName where it is known already
+ */
+export function decodeMessage(sequence: number, value: Buffer, topicName: string | null = null): Message {
+  const need = (isSo: boolean): void => {
+    if (!isSo) throw corruptRecord('message');
+  };
+  need(value.length >= 5);
+  const flags = value[0];
+  const topicBytes = (value[1] << 8) | value[2];
+  const publisherBytes = (value[3] << 8) | value[4];
+  let topicAt = 5;
+  let expiryAtMs = 0;
+  if ((flags & messageExpires) !== 0) {
+    need(value.length >= topicAt + 8);
+    expiryAtMs = readUint53(value, topicAt);
+    topicAt += 8;
+  }
+  let propertiesBytes = 0;
+  if ((flags & messageProperties) !== 0) {
+    need(value.length >= topicAt + 4);
+    propertiesBytes = value.readUInt32BE(topicAt);
+    topicAt += 4;
+  }
+  const publisherAt = topicAt + topicBytes;
+  const propertiesAt = publisherAt + publisherBytes;
+  const payloadAt = propertiesAt + propertiesBytes;
+  need(flags < 0x40 && expiryAtMs <= Number.MAX_SAFE_INTEGER && payloadAt <= value.length);
   return {
     sequence,
-    topicName,
-    payload: reader.rest(),
-    properties,
+    topicName: topicName ?? value.toString('utf8', topicAt, publisherAt),
+    payload: value.subarray(payloadAt),
+    properties: propertiesBytes === 0 ? noBytes : value.subarray(propertiesAt, payloadAt),
     qos: readQoS(flags & qosBits, 'message'),
     retain: (flags & messageRetain) !== 0,
     expiryAtMs,
-    publisherId,
+    publisherId: publisherBytes === 0 ? '' : value.toString('utf8', publisherAt, propertiesAt),
     tracked: (flags & messageTracked) !== 0,
   };
 }

@@ -90,6 +90,8 @@ export const deferrableTables: ReadonlySet<Table> = new Set([Table.messages, Tab
 /** An ordered key-value store with read-your-writes and atomic commits; keys sort by their bytes. */
 export interface Store {
   readonly durability: Durability;
+  /** False if all rows die with the process: then what only a restart would read need not be put. */
+  readonly outlivesProcess: boolean;
 
   /**
    * The value under `key` as of everything put so far, committed or not; null if absent. The buffer is shared: never

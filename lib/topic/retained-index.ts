@@ -7,8 +7,8 @@ export interface RetainedEntry {
   readonly sequence: number;
 }
 
-/** Topic names in string order, with the numbers of their retained messages. */
-type Tree = sortedTree.default<string, number>;
+/** Topic names in string order. */
+type Tree = sortedTree.default<string, undefined>;
 
 const slash = 0x2f;
 const plus = 0x2b;
@@ -23,21 +23,19 @@ const looksPerFound = 8;
 const charactersPerLook = 1024;
 
 /**
- * Which topics have a retained message, and its number. A sorted tree, because order is what makes a replay resumable:
- * a cursor only remembers how far it is, whatever has come and gone since.
+ * Which topics have a retained message, and its number, by name; and the names in a sorted tree, because order is what
+ * makes a replay resumable: a cursor only remembers how far it is, whatever has come and gone since. A message that
+ * takes the place of another leaves the tree alone.
  * @see MQTT 5 §3.3.1.3
  */
 export class RetainedIndex {
-  private readonly tree: Tree;
+  private readonly sequences = new Map<string, number>();
+  private readonly tree: Tree = new sortedTree.default<string, undefined>(undefined, compareNames);
   private topicCharacters = 0;
-
-  constructor() {
-    this.tree = new sortedTree.default<string, number>(undefined, compareNames);
-  }
 
   /** Number of topics. */
   get size(): number {
-    return this.tree.size;
+    return this.sequences.size;
   }
 
   /** Characters of all topics. */
@@ -46,23 +44,28 @@ export class RetainedIndex {
   }
 
   set(topicName: string, sequence: number): void {
-    if (this.tree.set(topicName, sequence)) this.topicCharacters += topicName.length;
+    const before = this.sequences.size;
+    this.sequences.set(topicName, sequence);
+    if (this.sequences.size === before) return;
+    this.tree.set(topicName, undefined);
+    this.topicCharacters += topicName.length;
   }
 
   /** False if the topic was not there. */
   delete(topicName: string): boolean {
-    const wasThere = this.tree.delete(topicName);
-    if (wasThere) this.topicCharacters -= topicName.length;
-    return wasThere;
+    if (!this.sequences.delete(topicName)) return false;
+    this.tree.delete(topicName);
+    this.topicCharacters -= topicName.length;
+    return true;
   }
 
   get(topicName: string): number | undefined {
-    return this.tree.get(topicName);
+    return this.sequences.get(topicName);
   }
 
   /** A cursor over the topics that a valid filter (without `$share/group/`) matches. @see MQTT 5 §3.3.1.3, §4.7 */
   match(topicFilter: string): RetainedCursor {
-    return new RetainedCursor(this.tree, topicFilter);
+    return new RetainedCursor(this.tree, this.sequences, topicFilter);
   }
 }
 
@@ -77,6 +80,7 @@ export class RetainedIndex {
  */
 export class RetainedCursor {
   private readonly tree: Tree;
+  private readonly sequences: ReadonlyMap<string, number>;
   private readonly topicFilter: string;
   /** The filter cut at its wildcards: `a/+/b/#` has the parts `a/` and `/b`. */
   private readonly parts: readonly string[];
@@ -88,8 +92,9 @@ export class RetainedCursor {
   private passed: boolean;
 
   /** @internal Made by `RetainedIndex.match`. */
-  constructor(tree: Tree, topicFilter: string) {
+  constructor(tree: Tree, sequences: ReadonlyMap<string, number>, topicFilter: string) {
     this.tree = tree;
+    this.sequences = sequences;
     this.topicFilter = topicFilter;
     this.open = topicFilter.endsWith('#');
     this.parts = (this.open ? topicFilter.slice(0, -2) : topicFilter).split('+');
@@ -104,7 +109,7 @@ export class RetainedCursor {
    */
   next(limit: number, into: RetainedEntry[]): boolean {
     if (!hasWildcard(this.topicFilter)) return this.nextExact(into);
-    const pair: [string, number] = ['', 0];
+    const pair: [string, undefined] = ['', undefined];
     let found = 0;
     let looks = limit * looksPerFound;
     while (looks > 0 && found < limit && this.from !== null) {
@@ -116,7 +121,8 @@ export class RetainedCursor {
       } else {
         looks -= 1 + at[0].length / charactersPerLook;
         if (this.examine(at[0])) {
-          into.push({ topicName: at[0], sequence: at[1] });
+          const sequence = this.sequences.get(at[0]);
+          if (sequence !== undefined) into.push({ topicName: at[0], sequence });
           found++;
         }
       }
@@ -125,7 +131,7 @@ export class RetainedCursor {
   }
 
   private nextExact(into: RetainedEntry[]): boolean {
-    const sequence = this.tree.get(this.topicFilter);
+    const sequence = this.sequences.get(this.topicFilter);
     if (this.from !== null && sequence !== undefined) into.push({ topicName: this.topicFilter, sequence });
     this.from = null;
     return false;
@@ -202,6 +208,6 @@ export class RetainedCursor {
 }
 
 function compareNames(one: string, other: string): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
+  if (one < other) return -1;
+  return one > other ? 1 : 0;
 }

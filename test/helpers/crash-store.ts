@@ -32,6 +32,7 @@ interface Batch {
  * order, and loses the rest with everything that was not sealed.
  */
 export class CrashStore implements Store {
+  readonly outlivesProcess = true;
   readonly durability: 'flushed' | 'committed';
   healthy = true;
   onHealthChange: ((error: Error | null) => void) | null = null;
@@ -41,7 +42,7 @@ export class CrashStore implements Store {
   batch = 1;
   durableBatch = 0;
   private readonly durable: MemoryStore;
-  private readonly live = new MemoryStore();
+  private readonly live = new MemoryStore(true);
   private operations: Operation[] = [];
   private openDeferred: DeferredRows[] = [];
   private openSettlements: Settlement[] = [];
@@ -51,7 +52,7 @@ export class CrashStore implements Store {
   /** While unwell: well again when this batch is as durable as it is to be. */
   private unwellUntil = 0;
 
-  constructor(durable = new MemoryStore(), durability: 'flushed' | 'committed' = 'flushed') {
+  constructor(durable = new MemoryStore(true), durability: 'flushed' | 'committed' = 'flushed') {
     this.durable = durable;
     this.durability = durability;
     for (const table of Object.values(Table)) {

@@ -52,7 +52,7 @@ export class TimedBroker {
   port = 0;
   private readonly settings: Settings;
   private readonly hooks: Hooks;
-  private readonly store = new MemoryStore();
+  private readonly store = new MemoryStore(true);
   private cable = new Cable(this.store);
   private core: BrokerCore | null = null;
   private listeners: Listeners | null = null;

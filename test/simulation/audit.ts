@@ -153,7 +153,7 @@ export class Audit {
     if (new Set(ids).size < ids.length) {
       this.verdicts.broken('packet identifiers unique in flight', `${clientId} has ${ids}`);
     }
-    const stored = [...persistence.subscriptions()].filter((row) => row.session === number);
+    const stored = [...persistence.restartRows.subscriptions()].filter((row) => row.session === number);
     const filters = stored.map(({ subscription }) => subscription.topicFilter);
     const known = [...session.subscriptions.values()].map(({ topicFilter }) => topicFilter);
     if (filters.sort().join() !== known.sort().join()) {

@@ -7,7 +7,7 @@ const everything = Buffer.alloc(0);
 const messages = 2000;
 
 t.test('after a stop nothing goes on in later turns; the next start finishes it', async (t) => {
-  const store = new MemoryStore();
+  const store = new MemoryStore(true);
   const rows = () => store.countRange(Table.deliveries, everything, null, messages);
   const world = new CoreWorld(store, { receiveMaximum: 65_535 });
   const subscriber = world.connect('sub');

@@ -10,7 +10,7 @@ const payloadBytes = 3;
 
 /** A broker that starts on a store with so many messages for the absent `sub`, and the session of that. */
 function restarted(messages: number, options: BrokerOptions = {}) {
-  const store = new MemoryStore();
+  const store = new MemoryStore(true);
   const before = new CoreWorld(store, options);
   const subscriber = before.connect('sub');
   before.subscribe(subscriber, 'a', 1);

@@ -1,0 +1,91 @@
+import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
+import { decodeRetained, encodeRetained, type StoredRetained } from '../store/records.js';
+import { readSessionKey, retainedKey, sessionKey, subscriptionKey } from '../store/records-keys.js';
+import {
+  decodeSession,
+  decodeSubscription,
+  encodeSession,
+  encodeSubscription,
+  type StoredSession,
+  type StoredSubscription,
+} from '../store/records-session.js';
+import { type Store, type StoreEntry, Table } from '../store/store.js';
+
+/** Rows read at a time where a whole table is read. */
+const pageRows = 1000;
+const noBytes = Buffer.alloc(0);
+
+/** All rows of a table from a key on, page by page; rows may be deleted meanwhile. */
+export function* allRows(store: Store, table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
+  let start = from;
+  for (;;) {
+    const page = store.range(table, start, null, pageRows);
+    yield* page;
+    const last = page[page.length - 1];
+    if (last === undefined || page.length < pageRows) return;
+    start = Buffer.concat([last.key, Buffer.of(0)]);
+  }
+}
+
+/**
+ * Rows that nobody but a restart reads: sessions, their subscriptions, and which topics have a retained message. What
+ * the broker runs on is in memory, so a store that dies with the process is not given them.
+ */
+export class RestartRows {
+  private readonly store: Store;
+
+  constructor(store: Store) {
+    this.store = store;
+  }
+
+  putSession(session: Session): void {
+    if (!this.store.outlivesProcess) return;
+    const { number, clientId, userName, expirySeconds, disconnectedAtMs, version, will, willDueAtMs } = session;
+    const stored = { number, clientId, userName, expirySeconds, disconnectedAtMs, will, willDueAtMs };
+    this.store.put(Table.sessions, sessionKey(number), encodeSession({ ...stored, protocolVersion: version }));
+  }
+
+  /** With its subscriptions. */
+  deleteSession({ number, subscriptions }: Session): void {
+    if (!this.store.outlivesProcess) return;
+    this.store.delete(Table.sessions, sessionKey(number));
+    for (const { topicFilter } of subscriptions.values()) this.deleteSubscription(number, topicFilter);
+  }
+
+  putSubscription(subscription: Subscription): void {
+    if (!this.store.outlivesProcess) return;
+    const key = subscriptionKey(subscription.session.number, subscription.topicFilter);
+    this.store.put(Table.subscriptions, key, encodeSubscription(subscription));
+  }
+
+  deleteSubscription(session: number, topicFilter: string): void {
+    if (!this.store.outlivesProcess) return;
+    this.store.delete(Table.subscriptions, subscriptionKey(session, topicFilter));
+  }
+
+  putRetained(retained: StoredRetained): void {
+    if (!this.store.outlivesProcess) return;
+    this.store.put(Table.retained, retainedKey(retained.topicName), encodeRetained(retained));
+  }
+
+  deleteRetained(topicName: string): void {
+    if (!this.store.outlivesProcess) return;
+    this.store.delete(Table.retained, retainedKey(topicName));
+  }
+
+  *sessions(): Generator<StoredSession> {
+    for (const { key, value } of allRows(this.store, Table.sessions)) yield decodeSession(readSessionKey(key), value);
+  }
+
+  /** Those of all sessions, by session. */
+  *subscriptions(): Generator<{ session: number; subscription: StoredSubscription }> {
+    for (const { key, value } of allRows(this.store, Table.subscriptions)) {
+      yield { session: key.readUInt32BE(0), subscription: decodeSubscription(value) };
+    }
+  }
+
+  *retained(): Generator<StoredRetained> {
+    for (const { value } of allRows(this.store, Table.retained)) yield decodeRetained(value);
+  }
+}
