@@ -7,8 +7,13 @@ export interface RetainedEntry {
   readonly sequence: number;
 }
 
+/** The number of a topic's message, found by name or in order, and replaced without a look at the order. */
+interface Retained {
+  sequence: number;
+}
+
 /** Topic names in string order. */
-type Tree = sortedTree.default<string, undefined>;
+type Tree = sortedTree.default<string, Retained>;
 
 const slash = 0x2f;
 const plus = 0x2b;
@@ -29,13 +34,13 @@ const charactersPerLook = 1024;
  * @see MQTT 5 §3.3.1.3
  */
 export class RetainedIndex {
-  private readonly sequences = new Map<string, number>();
-  private readonly tree: Tree = new sortedTree.default<string, undefined>(undefined, compareNames);
+  private readonly byName = new Map<string, Retained>();
+  private readonly tree: Tree = new sortedTree.default<string, Retained>(undefined, compareNames);
   private topicCharacters = 0;
 
   /** Number of topics. */
   get size(): number {
-    return this.sequences.size;
+    return this.byName.size;
   }
 
   /** Characters of all topics. */
@@ -44,28 +49,32 @@ export class RetainedIndex {
   }
 
   set(topicName: string, sequence: number): void {
-    const before = this.sequences.size;
-    this.sequences.set(topicName, sequence);
-    if (this.sequences.size === before) return;
-    this.tree.set(topicName, undefined);
+    const known = this.byName.get(topicName);
+    if (known !== undefined) {
+      known.sequence = sequence;
+      return;
+    }
+    const retained = { sequence };
+    this.byName.set(topicName, retained);
+    this.tree.set(topicName, retained);
     this.topicCharacters += topicName.length;
   }
 
   /** False if the topic was not there. */
   delete(topicName: string): boolean {
-    if (!this.sequences.delete(topicName)) return false;
+    if (!this.byName.delete(topicName)) return false;
     this.tree.delete(topicName);
     this.topicCharacters -= topicName.length;
     return true;
   }
 
   get(topicName: string): number | undefined {
-    return this.sequences.get(topicName);
+    return this.byName.get(topicName)?.sequence;
   }
 
   /** A cursor over the topics that a valid filter (without `$share/group/`) matches. @see MQTT 5 §3.3.1.3, §4.7 */
   match(topicFilter: string): RetainedCursor {
-    return new RetainedCursor(this.tree, this.sequences, topicFilter);
+    return new RetainedCursor(this.tree, topicFilter);
   }
 }
 
@@ -80,7 +89,6 @@ export class RetainedIndex {
  */
 export class RetainedCursor {
   private readonly tree: Tree;
-  private readonly sequences: ReadonlyMap<string, number>;
   private readonly topicFilter: string;
   /** The filter cut at its wildcards: `a/+/b/#` has the parts `a/` and `/b`. */
   private readonly parts: readonly string[];
@@ -92,9 +100,8 @@ export class RetainedCursor {
   private passed: boolean;
 
   /** @internal Made by `RetainedIndex.match`. */
-  constructor(tree: Tree, sequences: ReadonlyMap<string, number>, topicFilter: string) {
+  constructor(tree: Tree, topicFilter: string) {
     this.tree = tree;
-    this.sequences = sequences;
     this.topicFilter = topicFilter;
     this.open = topicFilter.endsWith('#');
     this.parts = (this.open ? topicFilter.slice(0, -2) : topicFilter).split('+');
@@ -109,7 +116,7 @@ export class RetainedCursor {
    */
   next(limit: number, into: RetainedEntry[]): boolean {
     if (!hasWildcard(this.topicFilter)) return this.nextExact(into);
-    const pair: [string, undefined] = ['', undefined];
+    const pair: [string, Retained] = ['', { sequence: 0 }];
     let found = 0;
     let looks = limit * looksPerFound;
     while (looks > 0 && found < limit && this.from !== null) {
@@ -121,8 +128,7 @@ export class RetainedCursor {
       } else {
         looks -= 1 + at[0].length / charactersPerLook;
         if (this.examine(at[0])) {
-          const sequence = this.sequences.get(at[0]);
-          if (sequence !== undefined) into.push({ topicName: at[0], sequence });
+          into.push({ topicName: at[0], sequence: at[1].sequence });
           found++;
         }
       }
@@ -131,8 +137,10 @@ export class RetainedCursor {
   }
 
   private nextExact(into: RetainedEntry[]): boolean {
-    const sequence = this.sequences.get(this.topicFilter);
-    if (this.from !== null && sequence !== undefined) into.push({ topicName: this.topicFilter, sequence });
+    const retained = this.tree.get(this.topicFilter);
+    if (this.from !== null && retained !== undefined) {
+      into.push({ topicName: this.topicFilter, sequence: retained.sequence });
+    }
     this.from = null;
     return false;
   }
