@@ -2,7 +2,8 @@ import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
 import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
-import { SequenceRows } from './sequence-rows.js';
+import { deliveryKey, messageKey } from './records-keys.js';
+import { SequenceRows, sequenceTables } from './sequence-rows.js';
 import {
   type DeferredRows,
   type Durability,
@@ -33,11 +34,8 @@ interface Rows {
 /** Tables whose first rows are asked for again and again while keys come in any order. */
 const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
 
-/** Tables whose keys end with a sequence that most likely comes after the last one. */
-const sequenceTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
-
 function rowsOf(table: Table): Rows {
-  if (sequenceTables.has(table)) return new SequenceRows(groupPrefixBytes[table] as number);
+  if (sequenceTables.has(table)) return new NumberedRows(groupPrefixBytes[table] as number);
   return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
 }
 
@@ -148,6 +146,42 @@ export class MemoryStore implements Store {
 
   async close(): Promise<void> {
     for (const rows of this.tables) rows.clear();
+  }
+}
+
+/** Rows of one table by number: keys of that form need not be kept. */
+class NumberedRows implements Rows {
+  private readonly rows: SequenceRows<Buffer>;
+  private readonly keyOf: (prefix: number, sequence: number) => Buffer;
+
+  /** @param prefixBytes 0 for keys of messages, 4 for those of deliveries */
+  constructor(prefixBytes: number) {
+    this.rows = new SequenceRows(prefixBytes);
+    this.keyOf = prefixBytes === 0 ? (_prefix, sequence) => messageKey(sequence) : deliveryKey;
+  }
+
+  get(key: Buffer): Buffer | undefined {
+    return this.rows.get(key);
+  }
+
+  put(key: Buffer, value: Buffer): void {
+    this.rows.put(key, value);
+  }
+
+  delete(key: Buffer): void {
+    this.rows.delete(key);
+  }
+
+  range(start: Buffer, end: Buffer | null, limit: number, isReverse: boolean): StoreEntry[] {
+    const found: StoreEntry[] = [];
+    this.rows.forEach(start, end, isReverse, (value, prefix, sequence) => {
+      return found.push({ key: this.keyOf(prefix, sequence), value }) < limit;
+    });
+    return found;
+  }
+
+  clear(): void {
+    this.rows.clear();
   }
 }
 

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { SequenceRows, sequenceTables } from './sequence-rows.js';
 import { groupPrefixBytes, keyBytesMax, type Table } from './store.js';
 
 /** `latin1Slice` is `toString('latin1')` without its detours; the text of a key sorts as its bytes do. */
@@ -13,10 +14,11 @@ export function keyText(key: Buffer): string {
 
 /** One put or delete of one batch that is not yet committed. */
 export class OverlayEntry {
-  readonly group: OverlayGroup;
+  /** Null in a table whose rows are kept by sequence. */
+  readonly group: OverlayGroup | null;
   readonly table: Table;
   readonly key: Buffer;
-  readonly text: string;
+  private textOfKey: string | null;
   readonly batch: number;
   /** Null for a delete. */
   value: Buffer | null;
@@ -29,16 +31,29 @@ export class OverlayEntry {
   /** The entry of a later batch for the same key. */
   next: OverlayEntry | null = null;
 
-  constructor(group: OverlayGroup, table: Table, key: Buffer, text: string, batch: number, value: Buffer | null) {
+  constructor(
+    group: OverlayGroup | null,
+    table: Table,
+    key: Buffer,
+    text: string | null,
+    batch: number,
+    value: Buffer | null,
+  ) {
     this.group = group;
     this.table = table;
     this.key = key;
-    this.text = text;
+    this.textOfKey = text;
     this.batch = batch;
     this.value = value;
     this.absentOnDisk = false;
     this.isLasting = false;
     this.isInLog = false;
+  }
+
+  /** The key as text. */
+  get text(): string {
+    this.textOfKey ??= keyText(this.key);
+    return this.textOfKey;
   }
 }
 
@@ -104,6 +119,8 @@ class OverlayGroup {
 export class Overlay {
   private readonly groups: readonly Map<number | string, OverlayGroup>[];
   private readonly lastGroups: (OverlayGroup | null)[];
+  /** Newest entries of the tables whose rows are kept by sequence; null for the others. */
+  private readonly bySequence: readonly (SequenceRows<OverlayEntry> | null)[];
   private batch = 1;
   private unsealed: OverlayEntry[] = [];
   /** Calls of `put` since the last seal. */
@@ -112,6 +129,9 @@ export class Overlay {
   constructor() {
     this.groups = groupPrefixBytes.map(() => new Map());
     this.lastGroups = groupPrefixBytes.map(() => null);
+    this.bySequence = groupPrefixBytes.map((bytes, table) =>
+      sequenceTables.has(table as Table) ? new SequenceRows(bytes) : null,
+    );
   }
 
   /**
@@ -122,39 +142,43 @@ export class Overlay {
   put(table: Table, key: Buffer, value: Buffer | null, isNew: boolean, isLasting = false): void {
     assert(key.length > 0 && key.length <= keyBytesMax, 'a store key has 1 to 1978 bytes');
     this.uncommitted++;
-    const text = keyText(key);
-    const group = this.groupFor(table, key, text);
-    const previous = group.entries.get(text);
-    if (previous === undefined) {
-      const entry = new OverlayEntry(group, table, key, text, this.batch, value);
-      entry.absentOnDisk = isNew;
-      entry.isLasting = isLasting;
-      group.add(entry);
-      this.unsealed.push(entry);
-      return;
-    }
-    if (previous.batch === this.batch) {
+    const sequenced = this.bySequence[table];
+    const text = sequenced === null ? keyText(key) : null;
+    const group = text === null ? null : this.groupFor(table, key, text);
+    const previous = sequenced === null ? group?.entries.get(text ?? '') : sequenced.get(key);
+    if (previous !== undefined && previous.batch === this.batch) {
       previous.value = value;
       return;
     }
     const entry = new OverlayEntry(group, table, key, text, this.batch, value);
-    previous.next = entry;
-    group.entries.set(text, entry);
+    if (previous === undefined) {
+      entry.absentOnDisk = isNew;
+      entry.isLasting = isLasting;
+      group?.add(entry);
+    } else {
+      previous.next = entry;
+      group?.entries.set(entry.text, entry);
+    }
+    sequenced?.put(key, entry);
     this.unsealed.push(entry);
   }
 
   /** Adds a new key to a batch that may be sealed: no batch has an entry of it. The entry is the caller's to keep. */
   putLate(batch: number, table: Table, key: Buffer, value: Buffer): OverlayEntry {
-    const text = keyText(key);
-    const group = this.groupFor(table, key, text);
+    const sequenced = this.bySequence[table];
+    const text = sequenced === null ? keyText(key) : null;
+    const group = text === null ? null : this.groupFor(table, key, text);
     const entry = new OverlayEntry(group, table, key, text, batch, value);
     entry.absentOnDisk = true;
-    group.add(entry);
+    group?.add(entry);
+    sequenced?.put(key, entry);
     return entry;
   }
 
   /** The newest entry of a key, a delete included; undefined if only the disk knows. */
   get(table: Table, key: Buffer): OverlayEntry | undefined {
+    const sequenced = this.bySequence[table];
+    if (sequenced !== null) return sequenced.get(key);
     const groups = this.groups[table];
     if (groups.size === 0) return undefined;
     const text = keyText(key);
@@ -164,6 +188,7 @@ export class Overlay {
   /** The newest entries with start <= key < end in the order of keys, deletes included. */
   range(table: Table, start: Buffer, end: Buffer | null): OverlayEntry[] {
     const found: OverlayEntry[] = [];
+    this.bySequence[table]?.forEach(start, end, false, (entry) => found.push(entry) > 0);
     const groups = this.groups[table];
     if (groups.size === 0) return found;
     const startText = keyText(start);
@@ -196,7 +221,12 @@ export class Overlay {
   forget(entries: readonly OverlayEntry[]): void {
     for (const entry of entries) {
       if (entry.isInLog) continue;
-      const group = entry.group;
+      const { group } = entry;
+      if (group === null) {
+        const sequenced = this.bySequence[entry.table];
+        if (sequenced?.get(entry.key) === entry) sequenced.delete(entry.key);
+        continue;
+      }
       if (group.entries.get(entry.text) !== entry) continue;
       group.entries.delete(entry.text);
       if (group.entries.size > 0) continue;

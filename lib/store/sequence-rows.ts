@@ -1,17 +1,20 @@
 import { SequenceMap } from '../base/sequence-map.js';
-import { readUint53, writeUint53 } from './record-bytes.js';
-import type { StoreEntry } from './store.js';
+import { readUint53 } from './record-bytes.js';
+import { Table } from './store.js';
 
 const sequenceBytes = 8;
 
+/** Tables whose keys end with a sequence that most likely comes after the last one. */
+export const sequenceTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
+
 /**
- * Rows of one table whose keys end with a sequence, after a prefix of none or four bytes (a session's number): values
- * by number, since keys of that form need not be kept.
+ * What is kept of the rows of one table whose keys end with a sequence, after a prefix of none or four bytes (a
+ * session's number): by number, which is quicker than by text.
  */
-export class SequenceRows {
+export class SequenceRows<V> {
   private readonly prefixBytes: number;
-  private readonly groups = new Map<number, SequenceMap<Buffer>>();
-  private last: SequenceMap<Buffer> | null = null;
+  private readonly groups = new Map<number, SequenceMap<V>>();
+  private last: SequenceMap<V> | null = null;
   private lastPrefix = -1;
 
   /** @param prefixBytes 0 or 4 */
@@ -19,11 +22,11 @@ export class SequenceRows {
     this.prefixBytes = prefixBytes;
   }
 
-  get(key: Buffer): Buffer | undefined {
+  get(key: Buffer): V | undefined {
     return this.group(this.prefixOf(key))?.get(readUint53(key, this.prefixBytes));
   }
 
-  put(key: Buffer, value: Buffer): void {
+  put(key: Buffer, value: V): void {
     const prefix = this.prefixOf(key);
     const group = this.group(prefix) ?? this.addGroup(prefix);
     group.set(readUint53(key, this.prefixBytes), value);
@@ -40,28 +43,39 @@ export class SequenceRows {
     this.lastPrefix = -1;
   }
 
-  /** Entries with start <= key < end, in order or last first. */
-  range(start: Buffer, end: Buffer | null, limit: number, isReverse: boolean): StoreEntry[] {
-    const found: StoreEntry[] = [];
+  /**
+   * Calls back for rows with start <= key < end, in order or last first, until `visit` returns false.
+   * @param end null for no upper end
+   */
+  forEach(
+    start: Buffer,
+    end: Buffer | null,
+    isReverse: boolean,
+    visit: (value: V, prefix: number, sequence: number) => boolean,
+  ): void {
     const [firstPrefix, first] = this.bound(start);
     const [lastPrefix, last] = end === null ? [2 ** 32, 0] : this.bound(end);
-    const prefixes =
-      firstPrefix === lastPrefix || (lastPrefix === firstPrefix + 1 && last === 0)
-        ? [firstPrefix]
-        : [...this.groups.keys()].filter((prefix) => prefix >= firstPrefix && prefix <= lastPrefix).sort(ascending);
-    if (isReverse) prefixes.reverse();
-    for (const prefix of prefixes) {
+    let goesOn = true;
+    for (const prefix of this.prefixes(firstPrefix, last === 0 ? lastPrefix - 1 : lastPrefix, isReverse)) {
       const group = this.groups.get(prefix);
       if (group === undefined) continue;
       const from = prefix === firstPrefix ? first : 0;
       const to = prefix === lastPrefix ? last : Number.MAX_SAFE_INTEGER;
-      const visit = (sequence: number, value: Buffer): boolean =>
-        found.push({ key: this.key(prefix, sequence), value }) < limit;
-      if (isReverse) group.forEachReverse(from, to, visit);
-      else group.forEach(from, to, visit);
-      if (found.length >= limit) break;
+      const visitNext = (sequence: number, value: V): boolean => {
+        goesOn = visit(value, prefix, sequence);
+        return goesOn;
+      };
+      if (isReverse) group.forEachReverse(from, to, visitNext);
+      else group.forEach(from, to, visitNext);
+      if (!goesOn) return;
     }
-    return found;
+  }
+
+  /** Prefixes from one to another, both included, in order or last first. */
+  private prefixes(first: number, last: number, isReverse: boolean): number[] {
+    if (first === last) return [first];
+    const within = [...this.groups.keys()].filter((prefix) => prefix >= first && prefix <= last);
+    return within.sort((a, b) => (isReverse ? b - a : a - b));
   }
 
   clear(): void {
@@ -84,15 +98,7 @@ export class SequenceRows {
     return [this.prefixOf(key), Math.min(Number.MAX_SAFE_INTEGER, readUint53(key, prefixBytes) + more)];
   }
 
-  private key(prefix: number, sequence: number): Buffer {
-    const { prefixBytes } = this;
-    const key = Buffer.allocUnsafe(prefixBytes + sequenceBytes);
-    if (prefixBytes > 0) key.writeUInt32BE(prefix, 0);
-    writeUint53(key, sequence, prefixBytes);
-    return key;
-  }
-
-  private group(prefix: number): SequenceMap<Buffer> | undefined {
+  private group(prefix: number): SequenceMap<V> | undefined {
     if (prefix === this.lastPrefix && this.last !== null) return this.last;
     const group = this.groups.get(prefix);
     if (group !== undefined) {
@@ -102,13 +108,11 @@ export class SequenceRows {
     return group;
   }
 
-  private addGroup(prefix: number): SequenceMap<Buffer> {
-    const group = new SequenceMap<Buffer>();
+  private addGroup(prefix: number): SequenceMap<V> {
+    const group = new SequenceMap<V>();
     this.groups.set(prefix, group);
     this.last = group;
     this.lastPrefix = prefix;
     return group;
   }
 }
-
-const ascending = (a: number, b: number): number => a - b;
