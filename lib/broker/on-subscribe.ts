@@ -16,6 +16,13 @@ import type { ReceiptReplays } from './receipt-replays.js';
 import type { Retained } from './retained.js';
 import { plainFilter, type Subscriptions } from './subscriptions.js';
 
+/** Replays of many messages' records that a session may have under way: each goes through all of them. */
+const longReplaysMax = 100;
+
+function tooMany(longReplays: number): number | null {
+  return longReplays < longReplaysMax ? null : ReasonCode.quotaExceeded;
+}
+
 /** The rules of SUBSCRIBE and UNSUBSCRIBE. @see MQTT 5 §3.8, §3.10 */
 export class OnSubscribe {
   private readonly context: Context;
@@ -42,8 +49,10 @@ export class OnSubscribe {
     const reasonCodes: number[] = [];
     const replays: Subscription[] = [];
     const since = packet.userProperties.length === 0 ? 0 : parseSince(packet.userProperties);
+    let longReplays = session.receiptSubscriptions > 0 ? this.replays.longOf(session) : 0;
     for (const request of requests) {
-      const refusal = this.refusal(session, request, since);
+      const isLong = request.retainHandling !== 2 && this.isLongReplay(request.topicFilter);
+      const refusal = this.refusal(session, request, since) ?? (isLong ? tooMany(longReplays) : null);
       if (refusal !== null) {
         this.context.metrics.subscriptionsRefused++;
         reasonCodes.push(refusal);
@@ -53,7 +62,9 @@ export class OnSubscribe {
       const isNew = !session.subscriptions.has(request.topicFilter);
       this.subscriptions.add(subscription);
       reasonCodes.push(subscription.qos); // [MQTT-3.9.3-1]
-      if (this.wantsRetained(request, isNew)) replays.push(subscription);
+      if (!this.wantsRetained(request, isNew)) continue;
+      replays.push(subscription);
+      if (isLong) longReplays++;
     }
     this.count(this.context.metrics.subscribed, reasonCodes);
     const waits = persistence.uncommitted !== before;
@@ -109,6 +120,10 @@ export class OnSubscribe {
   /** True for filters, without `$share/group/`, that ask for receipts. */
   private isOfReceipts(filter: string): boolean {
     return this.context.settings.receipts.enabled && isReceiptsTopic(filter);
+  }
+
+  private isLongReplay(topicFilter: string): boolean {
+    return this.isOfReceipts(topicFilter) && this.replays.isLong(topicFilter);
   }
 
   /** @param since what `parseSince` made of the packet */

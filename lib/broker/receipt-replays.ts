@@ -46,7 +46,7 @@ interface Replay {
  */
 export class ReceiptReplays {
   private readonly context: Context;
-  private readonly bySession = new Map<Session, Replay[]>();
+  private readonly bySession = new Map<Session, Map<Subscription, Replay>>();
   /** Sessions whose replays go on when this turn is committed. */
   private readonly resting = new Set<Session>();
   /** Offers one receipt; set by `ReceiptDelivery`. */
@@ -61,6 +61,19 @@ export class ReceiptReplays {
     return this.bySession.size;
   }
 
+  /** True if a filter under `$receipts/` has the records of many messages replayed. */
+  isLong(topicFilter: string): boolean {
+    const [, publisher, id] = topicFilter.split('/');
+    return publisher !== '+' && publisher !== '#' && (id === '+' || id === '#');
+  }
+
+  /** How many replays of many messages a session has under way. */
+  longOf(session: Session): number {
+    let count = 0;
+    for (const { single } of this.bySession.get(session)?.values() ?? []) if (single === null) count++;
+    return count;
+  }
+
   /**
    * Begins the replay of a new subscription.
    * @param since sequence of the message to begin behind, 0 for none
@@ -72,7 +85,8 @@ export class ReceiptReplays {
     replay.done = Math.max(since, replay.single === null ? this.beginningOf(replay) : replay.single - 1);
     this.add(replay);
     this.putPosition(replay);
-    this.goOn(subscription.session);
+    // One after the other: what the first has told and where it rests is settled without this one.
+    if (this.bySession.get(subscription.session)?.size === 1) this.goOn(subscription.session);
   }
 
   /** Takes up what a restart interrupted. Call once all subscriptions are there, before anything is told. */
@@ -92,8 +106,11 @@ export class ReceiptReplays {
 
   /** The subscription was made anew without a replay of its own: the one under way goes on for it. */
   rebind(former: Subscription, subscription: Subscription): void {
-    const replay = this.bySession.get(former.session)?.find((known) => known.subscription === former);
-    if (replay !== undefined) replay.subscription = subscription;
+    const replay = this.bySession.get(former.session)?.get(former);
+    if (replay === undefined) return;
+    this.drop(former);
+    replay.subscription = subscription;
+    this.add(replay);
   }
 
   cancel(subscription: Subscription): void {
@@ -102,7 +119,7 @@ export class ReceiptReplays {
 
   /** True if a replay of this subscription will tell what the reference tells. */
   covers(subscription: Subscription, { sequence, recipientKey }: ReceiptReference): boolean {
-    const replay = this.bySession.get(subscription.session)?.find((known) => known.subscription === subscription);
+    const replay = this.bySession.get(subscription.session)?.get(subscription);
     if (replay === undefined || sequence <= replay.done) return false;
     if (replay.single !== null && replay.single !== sequence) return false;
     if (replay.inProgress !== sequence || replay.after === null || recipientKey === null) return true;
@@ -118,13 +135,13 @@ export class ReceiptReplays {
       return;
     }
     const budget = { left: turnMax };
-    for (let first = replays[0]; first !== undefined; first = replays[0]) {
-      if (!this.advance(first, budget)) {
+    for (const [subscription, replay] of replays) {
+      if (!this.advance(replay, budget)) {
         if (budget.left <= 0) this.rest(session);
         return;
       }
-      replays.shift();
-      this.forgetPosition(first.subscription);
+      replays.delete(subscription);
+      this.forgetPosition(subscription);
     }
     this.bySession.delete(session);
   }
@@ -140,18 +157,18 @@ export class ReceiptReplays {
   }
 
   private add(replay: Replay): void {
-    const { session } = replay.subscription;
-    this.bySession.set(session, [...(this.bySession.get(session) ?? []), replay]);
+    const { subscription } = replay;
+    const replays = this.bySession.get(subscription.session) ?? new Map<Subscription, Replay>();
+    this.bySession.set(subscription.session, replays.set(subscription, replay));
   }
 
   /** False if there was none. */
   private drop(subscription: Subscription): boolean {
     const { session } = subscription;
-    const all = this.bySession.get(session) ?? [];
-    const left = all.filter((replay) => replay.subscription !== subscription);
-    if (left.length > 0) this.bySession.set(session, left);
-    else this.bySession.delete(session);
-    return left.length < all.length;
+    const replays = this.bySession.get(session);
+    if (!replays?.delete(subscription)) return false;
+    if (replays.size === 0) this.bySession.delete(session);
+    return true;
   }
 
   /** A replay of what a filter matches; null for filters that are live only. */
