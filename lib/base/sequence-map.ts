@@ -97,11 +97,11 @@ export class SequenceMap<V> {
     this.pages.set(number, page);
     this.last = page;
     const { ordered } = this;
-    if (ordered !== null) {
-      const highest = ordered[ordered.length - 1];
-      if (highest !== undefined && highest >= number) this.ordered = null;
-      else ordered.push(number);
-    }
+    if (ordered === null) return page;
+    const place = lowerBound(ordered, number);
+    if (place === ordered.length) ordered.push(number);
+    // One that was there before still has its place.
+    else if (ordered[place] !== number) this.ordered = null;
     return page;
   }
 
