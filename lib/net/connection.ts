@@ -93,8 +93,10 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   }
 
   onData(chunk: Buffer): void {
-    if (this.phase === Phase.closed) return;
+    if (this.closed) return;
     this.parts.core.context.metrics.bytesReceived += chunk.length;
+    if (this.handshake !== null && this.splitter.bufferedBytes === 0) this.handshake.onPacketStart(chunk[0]);
+    if (this.closed) return;
     this.parts.yields.enter();
     this.guard(() => this.splitter.push(chunk, this));
     this.afterInput();

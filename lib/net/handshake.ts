@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import { ProtocolError } from '../base/errors.js';
 import type { BrokerCore } from '../broker/broker-core.js';
 import type { Refusal } from '../broker/on-connect.js';
@@ -25,6 +26,13 @@ export interface HandshakePort {
   await<T>(work: Promise<T>, handle: (result: T) => void): void;
 }
 
+/** First bytes of what speaks to the wrong listener: the log tells its operator more than that it was no CONNECT. */
+const strangers: Readonly<Record<number, string>> = {
+  13: 'a header of the PROXY protocol, which listeners with proxyProtocol take',
+  71: 'HTTP, which listeners of type ws and wss speak',
+  80: 'a header of the PROXY protocol, which listeners with proxyProtocol take',
+};
+
 /** From the first byte to CONNACK: CONNECT, and the AUTH packets of an enhanced authentication. @see MQTT 5 §4.12 */
 export class Handshake {
   private readonly core: BrokerCore;
@@ -40,6 +48,14 @@ export class Handshake {
     this.certificateUser = certificateUser;
   }
 
+  /** Looks at the first byte of a packet: what is no CONNECT need not come to its end, or to the time limit. */
+  onPacketStart(byte: number): void {
+    if (this.packet !== null || byte >> 4 === PacketType.connect) return;
+    const stranger = strangers[byte];
+    // [MQTT-3.1.0-1] nothing is answered: there is no protocol yet to answer in
+    this.port.drop(`the first packet is not CONNECT${stranger === undefined ? '' : `, but ${stranger}`}`);
+  }
+
   /** Takes a packet that comes before CONNACK. @throws ProtocolError */
   onFrame(buffer: Buffer, frameStart: number, bodyStart: number, end: number): void {
     const packetType = buffer[frameStart] >> 4;
@@ -47,11 +63,7 @@ export class Handshake {
       this.onAuth(this.packet, this.authentication, packetType, buffer, frameStart, bodyStart, end);
       return;
     }
-    if (packetType !== PacketType.connect) {
-      // [MQTT-3.1.0-1] nothing is answered: there is no protocol yet to answer in
-      this.port.drop('the first packet is not CONNECT');
-      return;
-    }
+    assert(packetType === PacketType.connect, 'what is no CONNECT was dropped at its first byte');
     this.packet = decodeConnect(buffer, frameStart, bodyStart, end);
     const packet = mounted(this.packet, this.port.mountPoint);
     this.packet = packet;

@@ -46,6 +46,26 @@ t.test('[MQTT-3.1.0-1] edge case 37: what comes before CONNECT closes in silence
   await watcher.expectNothing();
 });
 
+t.test('[MQTT-3.1.0-1] what begins as no CONNECT is closed at its first byte, and told for what it is', async (t) => {
+  const reasons: unknown[] = [];
+  const log: Log = { ...silentLog, info: (fields) => 'reason' in fields && reasons.push(fields.reason) };
+  const broker = new Broker({ memory: true, port: 0, connectTimeout: 3600, log });
+  t.teardown(() => broker.close());
+  const { port } = await broker.listen();
+  for (const [begin, told] of [
+    ['P', /not CONNECT, but a header of the PROXY protocol/],
+    ['GET / HTTP/1.1', /not CONNECT, but HTTP/],
+    ['\r', /not CONNECT, but a header of the PROXY protocol/],
+    ['SSH-2.0', /not CONNECT$/],
+    ['\x30', /not CONNECT$/],
+  ] as const) {
+    const client = await dial(t, { port });
+    client.send(Buffer.from(begin, 'latin1'));
+    await client.expectClose();
+    t.match(reasons.pop(), told, begin);
+  }
+});
+
 forVersions(t, [4, 5], '[MQTT-3.1.0-2] edge case 37: a second CONNECT ends the connection', async (t, version) => {
   const broker = await startBroker(t);
   const watcher = await watch(t, broker, 'will');

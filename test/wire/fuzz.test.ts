@@ -269,8 +269,8 @@ t.test('a length that announces 256 MB before CONNECT allocates nothing', async 
   const pipes: Pipe[] = [];
   while (pipes.length < 500) pipes.push(await bench.connect());
   const before = process.memoryUsage().arrayBuffers;
-  pipes.forEach((pipe, index) => {
-    pipe.push(Buffer.from([index % 2 === 0 ? 0x10 : 0x30, 0xff, 0xff, 0xff]));
+  pipes.forEach((pipe) => {
+    pipe.push(Buffer.from([0x10, 0xff, 0xff, 0xff]));
     pipe.push(Buffer.from([0x7f, 0, 4, 0x4d]));
   });
   t.equal(bench.core.context.metrics.bytesReceived, 500 * 8, 'all was read');
