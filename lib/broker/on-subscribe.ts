@@ -62,7 +62,10 @@ export class OnSubscribe {
       const isNew = !session.subscriptions.has(request.topicFilter);
       this.subscriptions.add(subscription);
       reasonCodes.push(subscription.qos); // [MQTT-3.9.3-1]
-      if (!this.wantsRetained(request, isNew)) continue;
+      if (!this.wantsRetained(request, isNew)) {
+        if (!isNew) this.retained.rebind(subscription);
+        continue;
+      }
       replays.push(subscription);
       if (isLong) longReplays++;
     }
@@ -81,9 +84,10 @@ export class OnSubscribe {
     const before = persistence.uncommitted;
     const { mountPoint } = link;
     const filters = packet.topicFilters.map((filter) => mountPoint?.filter(filter) ?? filter);
-    const reasonCodes = filters.map((topicFilter) =>
-      this.subscriptions.remove(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
-    );
+    const reasonCodes = filters.map((topicFilter) => {
+      this.retained.cancel(session, topicFilter);
+      return this.subscriptions.remove(session, topicFilter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted;
+    });
     this.count(this.context.metrics.unsubscribed, reasonCodes);
     const unsuback = encodeUnsuback(packet.packetId, reasonCodes, link.version, null, link.maximumPacketSize);
     turns.bytes(link, unsuback, persistence.uncommitted !== before); // [MQTT-3.10.4-4]

@@ -14,7 +14,7 @@ const searchUnits = 2 * replaySlice;
 
 /** What one subscription is still to be sent. */
 interface Replay {
-  readonly subscription: Subscription;
+  subscription: Subscription;
   /** Made for the first message: most subscriptions find nothing retained. */
   target: Target | null;
   readonly cursor: RetainedCursor;
@@ -109,8 +109,9 @@ export class Retained {
 
   /** Begins to send a new subscription what is retained, as fast as the subscriber takes it. [MQTT-3.3.1-9] */
   replay(subscription: Subscription): void {
-    const { session } = subscription;
-    const cursor = this.index.match(subscription.topicFilter);
+    const { session, topicFilter } = subscription;
+    this.cancel(session, topicFilter);
+    const cursor = this.index.match(topicFilter);
     const replay: Replay = { subscription, target: null, cursor, found: [], sent: 0, more: true };
     const underWay = this.replays.get(session);
     if (underWay !== undefined) {
@@ -119,6 +120,27 @@ export class Retained {
     }
     this.replays.set(session, [replay]);
     this.goOn(session);
+  }
+
+  /** The subscription was made anew without a replay of its own: the one under way goes on as it asks now. */
+  rebind(subscription: Subscription): void {
+    const replay = this.underWay(subscription.session, subscription.topicFilter);
+    if (replay === undefined) return;
+    replay.subscription = subscription;
+    replay.target = null;
+  }
+
+  /** Sends no more to a subscription that is gone. [MQTT-3.10.4-2] */
+  cancel(session: Session, topicFilter: string): void {
+    const replay = this.underWay(session, topicFilter);
+    if (replay === undefined) return;
+    const others = (this.replays.get(session) ?? []).filter((other) => other !== replay);
+    if (others.length === 0) this.replays.delete(session);
+    else this.replays.set(session, others);
+  }
+
+  private underWay(session: Session, topicFilter: string): Replay | undefined {
+    return this.replays.get(session)?.find(({ subscription }) => subscription.topicFilter === topicFilter);
   }
 
   private later(session: Session): void {

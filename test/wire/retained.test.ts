@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { startBroker } from '../helpers/broker.js';
 import {
+  acknowledged,
   connected,
   connectedToSession,
   payloads,
@@ -249,6 +250,45 @@ t.test('edge case 14: acknowledgements and PINGRESP flow while a replay waits fo
   await received(subscriber);
   await subscriber.expectNothing();
   await published(subscriber, { topic: 'other', qos: 2, packetId: 77 });
+});
+
+/** A subscriber with a window of one message, and more retained messages than are queued for a replay at a time. */
+async function slowReplay(t: Test, count: number) {
+  const { port } = await startBroker(t);
+  const publisher = await connected(t, port);
+  for (let at = 0; at < count; at++) {
+    await published(publisher, { topic: `t/${1000 + at}`, payload: 'retained', retain: true, qos: 1 });
+  }
+  const subscriber = await connected(t, port, { properties: [property.receiveMaximum(1)] });
+  await subscribed(subscriber, { filters: [['t/#', 1]] });
+  return { publisher, subscriber, first: await received(subscriber) };
+}
+
+t.test('[MQTT-3.10.4-2] UNSUBSCRIBE ends a replay: only what is queued still comes', async (t) => {
+  const { publisher, subscriber, first } = await slowReplay(t, 200);
+  await unsubscribed(subscriber, ['t/#']);
+  await published(publisher, { topic: 't/9', payload: 'retained', retain: true, qos: 1 });
+  await subscribed(subscriber, { filters: [['end', 1]] });
+  await published(publisher, { topic: 'end', payload: 'end', qos: 1 });
+  let last = first;
+  for (; last.topic !== 'end'; last = await received(subscriber)) await acknowledged(subscriber, last);
+  await acknowledged(subscriber, last);
+  await subscriber.expectNothing();
+});
+
+t.test('a subscription made anew without a replay of its own: the one under way goes on as it asks now', async (t) => {
+  const { subscriber, first } = await slowReplay(t, 200);
+  await subscribed(subscriber, { filters: [['t/#', retainHandling1]] });
+  const qos: number[] = [];
+  const topics = new Set<string>();
+  for (let last = first; ; last = await received(subscriber)) {
+    topics.add(last.topic);
+    qos.push(last.qos);
+    await acknowledged(subscriber, last);
+    if (topics.size === 200) break;
+  }
+  t.equal(qos.length, 200, 'each once');
+  t.ok(qos.includes(0), 'the rest at the QoS that is granted now');
 });
 
 t.test('edge case 17: RETAIN of a will: stored for later subscribers', async (t) => {
