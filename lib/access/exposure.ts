@@ -1,11 +1,8 @@
-import { BlockList, isIP } from 'node:net';
 import { CountersignError } from '../base/errors.js';
 import type { Hooks } from '../broker/hooks.js';
+import { knowsUsers } from '../config/listener-options.js';
+import { isLoopback } from '../config/networks.js';
 import type { ListenerSettings, Settings } from '../config/schema.js';
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 const remedy = 'give passwordFile or jwt, or write allowAnonymous: true to let everybody in';
 
@@ -40,11 +37,6 @@ export function refuseExposure(settings: Settings, hooks: Hooks, address: { read
   });
 }
 
-/** True if every client has shown a certificate that says who it is: one that is merely valid says that of nobody. */
-function knowsUsers({ clientCertificates = 'none', userFromCertificate = 'none' }: ListenerSettings): boolean {
-  return clientCertificates === 'required' && userFromCertificate !== 'none';
-}
-
 function refuseUnlessLoopback(path: string, host: string): void {
   if (isLoopback(host)) return;
   const problem = `${JSON.stringify(host)} is not a loopback address, and nothing checks who connects`;
@@ -56,13 +48,6 @@ function refuseAnyProxy(path: string, { type, host, proxyProtocol, trustedProxie
   if (proxyProtocol !== true || trustedProxies !== undefined || type === 'unix' || isLoopback(host)) return;
   const problem = `whoever reaches ${JSON.stringify(host)} could claim to be at any address`;
   throw wrong(`${path}: is missing: ${problem}: name the proxies, such as 10.0.0.0/8; 0.0.0.0/0 and ::/0 are all`);
-}
-
-/** A name other than localhost may come to mean any address, so it counts as none of this machine's own. */
-function isLoopback(host: string): boolean {
-  const family = isIP(host);
-  if (family === 0 || host.includes('%')) return host.toLowerCase() === 'localhost';
-  return loopback.check(host, family === 4 ? 'ipv4' : 'ipv6');
 }
 
 function wrong(message: string): CountersignError {

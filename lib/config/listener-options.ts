@@ -42,7 +42,10 @@ export const listenerSchema = z
     allowedOrigins: z
       .array(z.string().min(1))
       .optional()
-      .describe('Origins of web pages that may open a WebSocket, such as https://app.example; all where not given.'),
+      .describe(
+        'Origins of web pages that may open a WebSocket, such as https://app.example; where not given all, or, while ' +
+          'nothing checks who connects, those of this machine.',
+      ),
     allowAnonymous: z
       .boolean()
       .optional()
@@ -93,6 +96,12 @@ export const listenerSchema = z
     checkProxy(listener, wrong);
     checkTls(listener, wrong);
   });
+
+/** True if every client has shown a certificate that says who it is: one that is merely valid says that of nobody. */
+export function knowsUsers(listener: Pick<TlsKeys, 'clientCertificates' | 'userFromCertificate'>): boolean {
+  const { clientCertificates = 'none', userFromCertificate = 'none' } = listener;
+  return clientCertificates === 'required' && userFromCertificate !== 'none';
+}
 
 /** True for a prefix that makes a topic name of any topic name, and a filter of any filter. */
 function isMountPoint(prefix: string): boolean {

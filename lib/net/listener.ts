@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { CountersignError } from '../base/errors.js';
-import { defaultWebSocketPath } from '../config/listener-options.js';
+import { defaultWebSocketPath, knowsUsers } from '../config/listener-options.js';
+import { isLoopback } from '../config/networks.js';
 import type { ListenerSettings } from '../config/schema.js';
 import type { ConnectionParts } from './connection-parts.js';
 import type { Connections } from './connections.js';
@@ -117,9 +118,10 @@ export class Listener {
   }
 
   private createUpgrades(maximumPacketSize: number, timeoutMs: number): Upgrades {
-    const { path = defaultWebSocketPath, allowedOrigins } = this.settings;
+    const { path = defaultWebSocketPath } = this.settings;
     const { timers } = this.connections.parts.core.context;
-    const options = { path, allowedOrigins, maximumPacketSize, timeoutMs };
+    const admitsOrigin = (origin: string): boolean => this.admitsOrigin(origin);
+    const options = { path, admitsOrigin, maximumPacketSize, timeoutMs };
     return new Upgrades(options, timers, {
       onStream: (stream, origin) => {
         const connection = this.connections.start(stream, origin, this.parts);
@@ -127,6 +129,18 @@ export class Listener {
       },
       onRefused: (address, reason) => this.connections.refused(address, reason),
     });
+  }
+
+  /**
+   * Whether a web page may come in its visitor's browser. Where nothing checks who connects, the listener is on
+   * loopback to keep others out: a page from elsewhere is of others, though its visitor is here.
+   */
+  private admitsOrigin(origin: string): boolean {
+    const { hooks, settings } = this.connections.parts.core.context;
+    const { allowedOrigins, allowAnonymous = settings.allowAnonymous } = this.settings;
+    if (allowedOrigins !== undefined) return allowedOrigins.includes(origin);
+    if (hooks.authenticate !== undefined || knowsUsers(this.settings) || allowAnonymous === true) return true;
+    return URL.canParse(origin) && isLoopback(new URL(origin).hostname.replace(/^\[|\]$/g, ''));
   }
 
   private onSocket(socket: Socket): void {

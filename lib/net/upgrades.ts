@@ -18,15 +18,15 @@ const statusTexts: Readonly<Record<number, string>> = { 400: 'Bad Request', 403:
 /** What the log has of them. */
 const refusals: Readonly<Record<number, string>> = {
   400: 'it does not offer the subprotocol mqtt',
-  403: 'its page comes from an origin that is not in allowedOrigins',
+  403: 'its page comes from an origin that is not in allowedOrigins, or from another machine where nobody is checked',
   404: 'it asks for another path',
 };
 
 export interface UpgradeOptions {
   /** Path of the request, without its query. */
   readonly path: string;
-  /** Origins that a browser may come from; undefined allows all. */
-  readonly allowedOrigins: readonly string[] | undefined;
+  /** Whether a page of this origin may come in a browser. */
+  readonly admitsOrigin: (origin: string) => boolean;
   /** Largest packet, in bytes. */
   readonly maximumPacketSize: number;
   /** How long the HTTP request may take, in milliseconds. */
@@ -132,10 +132,10 @@ export class Upgrades {
 
   /** The HTTP status to refuse with; null if the request is for us. The rest is checked by `ws`. */
   private check({ headers, url = '' }: IncomingMessage): number | null {
-    const { path, allowedOrigins } = this.options;
+    const { path, admitsOrigin } = this.options;
     if (url.split('?', 1)[0] !== path) return 404;
     // Only browsers send an origin, and they always do.
-    if (headers.origin !== undefined && allowedOrigins?.includes(headers.origin) === false) return 403;
+    if (headers.origin !== undefined && !admitsOrigin(headers.origin)) return 403;
     const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
     return subprotocols.some((name) => offered.includes(name)) ? null : 400; // [MQTT-6.0.0-3]
   }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -6,6 +7,8 @@ import { parseOptions } from '../../lib/config/schema.js';
 import { Broker, type BrokerOptions, type Hooks } from '../../lib/index.js';
 import { startBroker } from '../helpers/broker.js';
 import { runProgram, temporaryDirectory } from '../helpers/command.js';
+import { withDeadline } from '../helpers/deadline.js';
+import { webSocketTo } from '../helpers/transports.js';
 
 const everywhere = { host: '0.0.0.0', port: 0 } as const;
 
@@ -87,4 +90,37 @@ t.test('the program says it in one line, with exit code 2', async (t) => {
   t.equal(code, 2);
   t.equal(stdout, '');
   t.match(stderr, /^countersign: host: "0\.0\.0\.0" is not a loopback address.*allowAnonymous: true[^\n]*\n$/);
+});
+
+/** The HTTP status with which an upgrade of a page of this origin is answered. */
+async function statusOf(t: Test, port: number, origin: string | undefined): Promise<number | undefined> {
+  const socket = webSocketTo(port, { options: { origin } });
+  t.teardown(() => socket.terminate());
+  socket.on('error', () => undefined);
+  const [response] = await withDeadline(
+    Promise.race([once(socket, 'upgrade'), once(socket, 'unexpected-response').then(([, answer]) => [answer])]),
+    () => 'no answer',
+  );
+  return response.statusCode;
+}
+
+t.test('pages of other machines do not come in by a browser where nothing checks who connects', async (t) => {
+  const { port } = await startBroker(t, { listeners: [{ type: 'ws', port: 0 }] });
+  for (const origin of ['https://evil.example', 'http://localhost.evil.example', 'http://127.0.0.1.evil', 'null']) {
+    t.equal(await statusOf(t, port, origin), 403, origin);
+  }
+  for (const origin of ['http://localhost:3000', 'http://127.0.0.1', 'https://[::1]:8080', undefined]) {
+    t.equal(await statusOf(t, port, origin), 101, String(origin));
+  }
+  const open: (BrokerOptions & { readonly hooks?: Hooks })[] = [
+    { listeners: [{ type: 'ws', port: 0 }], allowAnonymous: true },
+    { listeners: [{ type: 'ws', port: 0, allowAnonymous: true }] },
+    { listeners: [{ type: 'ws', port: 0 }], hooks: { authenticate: () => false } },
+    { listeners: [{ type: 'ws', port: 0, allowedOrigins: ['https://evil.example'] }] },
+  ];
+  for (const options of open) {
+    const broker = new Broker({ memory: true, ...options });
+    t.teardown(() => broker.close());
+    t.equal(await statusOf(t, (await broker.listen()).port, 'https://evil.example'), 101, JSON.stringify(options));
+  }
 });
