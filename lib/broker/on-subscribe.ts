@@ -77,6 +77,7 @@ export class OnSubscribe {
     // What is retained follows SUBACK.
     if (waits && replays.length > 0) link.publishGate = turns.number;
     for (const subscription of replays) this.replay(subscription, typeof since === 'number' ? since : 0);
+    this.replays.goOn(session);
   }
 
   unsubscribe(session: Session, link: Link, packet: UnsubscribePacket): void {

@@ -75,7 +75,7 @@ export class ReceiptReplays {
   }
 
   /**
-   * Begins the replay of a new subscription.
+   * Begins the replay of a new subscription; `goOn` tells what it has to, for all that a SUBSCRIBE has begun.
    * @param since sequence of the message to begin behind, 0 for none
    */
   begin(subscription: Subscription, since: number): void {
@@ -85,8 +85,6 @@ export class ReceiptReplays {
     replay.done = Math.max(since, replay.single === null ? this.beginningOf(replay) : replay.single - 1);
     this.add(replay);
     this.putPosition(replay);
-    // One after the other: what the first has told and where it rests is settled without this one.
-    if (this.bySession.get(subscription.session)?.size === 1) this.goOn(subscription.session);
   }
 
   /** Takes up what a restart interrupted. Call once all subscriptions are there, before anything is told. */

@@ -282,14 +282,22 @@ t.test('MQTT 3.1.1 recipients can not answer: "delivered" is their outcome, neit
   const { broker, sub, pub } = await scene(t);
   const old = await Peer.join(t, broker, 'old', { version: 4 });
   await old.subscribe('a', { qos: 1 });
-  const { id } = await track(pub, 'a', { ask: processed });
-  await sub.take();
+  const plain = await Peer.join(t, broker, 'plain', { version: 4 });
+  await plain.subscribe('a', { qos: 0 });
+  const packetId = pub.send1('a', { ask: { ...processed, 'receipt-hold': 'true' } });
+  const id = String((await sub.take()).pairs['receipt-id']);
   await old.take();
   t.equal(await ack(sub, id), 0);
   const all = await untilFinal(pub);
-  t.equal(counts(all.at(-1)), '2 1 1 0 0 0 final');
+  t.equal(counts(all.at(-1)), '3 1 1 1 0 0 final');
+  const { code, reason } = await pub.answer(packetId);
+  t.same([code, reason], [0, 'processed by 1 of 3'], 'they do not keep it from success');
+  await sub.unsubscribe('a');
+  const held = await pub.publish('a', { ask: { ...processed, 'receipt-hold': 'true' } });
+  t.same([held.code, held.reason], [0x83, 'processed by 0 of 2'], 'nor are they one');
+  await untilFinal(pub);
   await old.publish('$receipts/ack', { payload: id });
-  await nothingMore(pub, old);
+  await nothingMore(pub, old, plain);
 });
 
 t.test('after its record was pruned an acknowledgement is answered 0x10', async (t) => {
