@@ -84,13 +84,17 @@ export class Wills {
     };
   }
 
-  /** A will's request was checked at CONNECT; a rule may track it without one. */
+  /** A will's request was checked at CONNECT, but the rules may have changed; one may track it without a request. */
   private trackingOf(will: Will, owner: Owner): Tracking | null {
-    const request = parseRequest(readUserProperties(will.properties, 0, will.properties.length), will.qos, true);
-    if (typeof request === 'string') return null;
-    const decided = applyRules(this.context, request, will.topicName);
-    if (decided === null || typeof decided === 'string') return null;
     const { tracker, housekeeping, metrics, log } = this.context;
+    const request = parseRequest(readUserProperties(will.properties, 0, will.properties.length), will.qos, true);
+    const decided = typeof request === 'string' ? request : applyRules(this.context, request, will.topicName);
+    if (decided === null) return null;
+    if (typeof decided === 'string') {
+      metrics.receiptRequestsRefused++;
+      log.info({ client: owner.clientId, topic: will.topicName }, `receipt request refused: ${decided}`);
+      return null;
+    }
     if (housekeeping.makeRoom(tracker.publisherKey(owner))) return decided;
     metrics.untrackedForWantOfRecords++;
     log.warn({ topic: will.topicName }, 'not tracked: the broker keeps no more records of tracked messages');

@@ -274,3 +274,24 @@ t.test('"counted and logged … Never silently ignored": each refused request ha
   ]);
   t.equal(lines.length, 4);
 });
+
+t.test('the request of a will that the rules of the time do not allow any more is counted and logged', async (t) => {
+  const messages: string[] = [];
+  const log = { ...silentLog, info: (_fields: object, message: string) => messages.push(message) };
+  const broker = new Broker({ port: 0, memory: true, log, ...byRule });
+  t.teardown(() => broker.close());
+  const address = await broker.listen();
+  const sub = await Peer.join(t, address, 'sub');
+  await sub.subscribe('rule');
+  const properties = { userProperties: { 'receipt-deadline': '5' } };
+  const will = { topic: 'rule', payload: Buffer.from('gone'), qos: 1 as const, properties };
+  const dying = await Peer.join(t, address, 'dying', { will });
+  await broker.reload({ ...broker.settings, tracking: [] });
+  dying.cut();
+  t.notOk('receipt-id' in (await sub.take()).pairs, 'it goes out, untracked');
+  t.match(
+    messages.filter((message) => message.startsWith('receipt request')),
+    [/refused: .*need a receipt/],
+  );
+  t.equal(broker.metrics.receiptRequestsRefused, 1);
+});
