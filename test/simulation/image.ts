@@ -33,7 +33,7 @@ export class DurableImage {
         rows.set(textOf(key), value);
       }
     }
-    this.recorded.clear();
+    // What was there before may have been pruned since, and its message still be in flight.
     for (const { key } of store.range(Table.records, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
       this.recorded.add(readRecordKey(key).sequence);
     }
