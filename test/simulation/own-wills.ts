@@ -34,7 +34,7 @@ export class OwnWills {
       if (!this.env.isWell()) fact.mayCome ||= fact.droppedIn === 0;
       else {
         wills.onLost(fact, time.nowMs, time.events, this.env.batch());
-        wills.onReturn(fact, time.nowMs, !clean && fact.dueAfterMs > 0);
+        wills.onReturn(fact, time.nowMs, !clean && fact.dueAfterMs > 0, this.env.batch());
       }
     }
     this.open = this.open.filter((one) => one.connection >= connection);

@@ -21,6 +21,8 @@ export interface WillFact {
   mayCome: boolean;
   /** True if the client was back in time. */
   isCancelled: boolean;
+  /** Batch that was open then. */
+  cancelledIn: number;
 }
 
 /** Wills come once for a connection that is lost, after their delay, and never after a goodbye. */
@@ -40,7 +42,7 @@ export class Wills implements Lossy {
     const dueAfterMs = Math.min(delayMs, expirySeconds * 1000);
     const fact: WillFact = {
       ...{ publication, delayMs, dueAfterMs, isSure: false, droppedIn: 0, lostAtMs: 0 },
-      ...{ mayCome: false, isCancelled: false },
+      ...{ mayCome: false, isCancelled: false, cancelledIn: 0 },
     };
     this.facts.set(publication.name, fact);
     return fact;
@@ -58,9 +60,12 @@ export class Wills implements Lossy {
   }
 
   /** The client is back, or its session is over: a will that has not come by now comes at once, or not at all. */
-  onReturn(fact: WillFact, nowMs: number, sessionGoesOn: boolean): void {
+  onReturn(fact: WillFact, nowMs: number, sessionGoesOn: boolean, batch: number): void {
     if (fact.lostAtMs > 0 && (!sessionGoesOn || nowMs + turnMs >= fact.lostAtMs + fact.dueAfterMs)) fact.mayCome = true;
-    else fact.isCancelled = true;
+    else {
+      fact.isCancelled = true;
+      fact.cancelledIn = batch;
+    }
   }
 
   onArrived(name: string, nowMs: number): void {
@@ -79,7 +84,8 @@ export class Wills implements Lossy {
       fact.droppedIn = 0;
       if (fact.lostAtMs === 0) fact.lostAtMs = nowMs;
       if (fact.dueAfterMs === 0) fact.mayCome = true;
-      // Its return in a batch that is lost did not happen either.
+      // A return in a batch that is lost did not happen: the next one may end the session, and that the delay.
+      if (fact.isCancelled && fact.cancelledIn > batch) fact.mayCome = true;
       fact.isCancelled = false;
     }
   }
