@@ -151,8 +151,6 @@ export class OnSubscribe {
     const full =
       subscriptions.size >= maximumSubscriptionsPerSession || characters > maximumSubscriptionBytesPerSession;
     if (full && !subscriptions.has(request.topicFilter)) return ReasonCode.quotaExceeded;
-    // Who subscribes again and again without reading what is retained.
-    if (this.retained.replaysOf(session) >= maximumSubscriptionsPerSession) return ReasonCode.quotaExceeded;
     return null;
   }
 

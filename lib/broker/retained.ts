@@ -39,8 +39,8 @@ export class Retained {
   private readonly inMemory = new Map<number, Message>();
   /** Characters of their topics. */
   private ownCharacters = 0;
-  /** Replays under way, by session. */
-  private readonly replays = new Map<Session, Replay[]>();
+  /** Replays under way, by session and topic filter, in the order in which they began. */
+  private readonly replays = new Map<Session, Map<string, Replay>>();
   /** Sessions whose replays go on in the next turn. */
   private readonly waiting = new Set<Session>();
 
@@ -61,11 +61,6 @@ export class Retained {
   /** Sessions with a replay under way. */
   get replaying(): number {
     return this.replays.size;
-  }
-
-  /** How many of a session's subscriptions are still to be sent what is retained. */
-  replaysOf(session: Session): number {
-    return this.replays.get(session)?.length ?? 0;
   }
 
   /** Takes one that the store held at the start. */
@@ -107,7 +102,10 @@ export class Retained {
     this.inMemory.set(message.sequence, message);
   }
 
-  /** Begins to send a new subscription what is retained, as fast as the subscriber takes it. [MQTT-3.3.1-9] */
+  /**
+   * Begins to send a new subscription what is retained, as fast as the subscriber takes it. [MQTT-3.3.1-9] Who
+   * subscribes again before the end is sent everything anew, and no more for the first time.
+   */
   replay(subscription: Subscription): void {
     const { session, topicFilter } = subscription;
     this.cancel(session, topicFilter);
@@ -115,16 +113,16 @@ export class Retained {
     const replay: Replay = { subscription, target: null, cursor, found: [], sent: 0, more: true };
     const underWay = this.replays.get(session);
     if (underWay !== undefined) {
-      underWay.push(replay);
+      underWay.set(topicFilter, replay);
       return;
     }
-    this.replays.set(session, [replay]);
+    this.replays.set(session, new Map([[topicFilter, replay]]));
     this.goOn(session);
   }
 
   /** The subscription was made anew without a replay of its own: the one under way goes on as it asks now. */
   rebind(subscription: Subscription): void {
-    const replay = this.underWay(subscription.session, subscription.topicFilter);
+    const replay = this.replays.get(subscription.session)?.get(subscription.topicFilter);
     if (replay === undefined) return;
     replay.subscription = subscription;
     replay.target = null;
@@ -132,15 +130,8 @@ export class Retained {
 
   /** Sends no more to a subscription that is gone. [MQTT-3.10.4-2] */
   cancel(session: Session, topicFilter: string): void {
-    const replay = this.underWay(session, topicFilter);
-    if (replay === undefined) return;
-    const others = (this.replays.get(session) ?? []).filter((other) => other !== replay);
-    if (others.length === 0) this.replays.delete(session);
-    else this.replays.set(session, others);
-  }
-
-  private underWay(session: Session, topicFilter: string): Replay | undefined {
-    return this.replays.get(session)?.find(({ subscription }) => subscription.topicFilter === topicFilter);
+    const underWay = this.replays.get(session);
+    if (underWay?.delete(topicFilter) && underWay.size === 0) this.replays.delete(session);
   }
 
   private later(session: Session): void {
@@ -165,19 +156,20 @@ export class Retained {
     if (underWay === undefined) return;
     if (session.ended || (session.link === null && !session.stored)) this.replays.delete(session);
     if (session.ended || session.link === null) return;
-    let first = underWay[0];
-    while (first !== undefined && this.hasRoom(session)) {
-      const next = this.context.budget.isSpent ? 'later' : this.nextOf(first);
-      if (next === 'later') {
-        this.later(session);
-        return;
+    for (const [topicFilter, replay] of underWay) {
+      for (;;) {
+        if (!this.hasRoom(session)) return;
+        const next = this.context.budget.isSpent ? 'later' : this.nextOf(replay);
+        if (next === 'later') {
+          this.later(session);
+          return;
+        }
+        if (next === null) break;
+        this.send(replay, next);
       }
-      if (next === null) {
-        underWay.shift();
-        first = underWay[0];
-      } else this.send(first, next);
+      underWay.delete(topicFilter);
     }
-    if (first === undefined) this.replays.delete(session);
+    this.replays.delete(session);
   }
 
   /** The client's pace is the replay's: it must not run into the limits that are there for live messages. */
