@@ -192,7 +192,7 @@ function renderReadmeBlock(file: ResultsFile, summaries: readonly CaseSummary[])
   const head = ['', `${short[0]}, messages/s`, ...short.map((title) => `${title}, CPU µs`)];
   return `Broker CPU per delivered message and throughput of one core, ${payloadBytesOf(file)}-byte payloads, medians of
 ${file.runs} runs on ${file.cpu} (${file.date.slice(0, 10)}). Method, spread, latency, memory and charts:
-[docs/benchmarks.md](docs/benchmarks.md).
+[docs/benchmarks.md](docs/benchmarks.md); how cost grows with size is in [docs/scale.md](docs/scale.md).
 
 ${table(head, rows)}
 
