@@ -13,6 +13,7 @@ import type { TrackedMessage } from '../receipts/tracked-message.js';
 import { Tracker } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
 import { PacketType } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import type { Store } from '../store/store.js';
@@ -95,14 +96,15 @@ export class BrokerCore {
       hooks,
       settings.listeners.some(({ mountPoint }) => mountPoint !== undefined),
     );
-    const mayReceive = (session: Session, topicName: string): boolean => rights.mayReceive(session, topicName);
+    const mayFollow = (subscription: Subscription, topicName: string): boolean =>
+      rights.mayFollow(subscription, topicName);
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },
       requests: new RequestReader(),
       budget: new TurnBudget(clock),
       metrics: new Metrics(),
       timers: new Timers(clock),
-      routes: new Routes(rights.isLimited ? mayReceive : null),
+      routes: new Routes(rights.isLimited ? mayFollow : null),
       sessions: new Map(),
       storedSessions: new Map(),
     };

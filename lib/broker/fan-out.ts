@@ -82,7 +82,7 @@ export class FanOut {
   private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
     const { routes, settings, rights } = this.context;
     const unacknowledged = out.qos === 0 && !settings.upgradeOutgoingQos;
-    const may = ({ session }: Subscription): boolean => rights.mayReceive(session, out.topicName);
+    const may = (member: Subscription): boolean => rights.mayFollow(member, out.topicName);
     const ready = routes.choose(group, (member) => {
       const { link, sendQuota } = member.session;
       return link !== null && !link.slow && (unacknowledged || member.qos === 0 || sendQuota > 0) && may(member);

@@ -207,7 +207,7 @@ export class Retained {
       this.forget(message.topicName, sequence);
       return;
     }
-    if (!this.context.rights.mayReceive(subscription.session, message.topicName)) return;
+    if (!this.context.rights.mayFollow(subscription, message.topicName)) return;
     // [MQTT-3.8.3-3] what the client published itself is not for it, retained or live
     if (subscription.noLocal && message.publisherId === subscription.session.clientId) return;
     // A replay is a delivery of its own, not the repeat of an earlier one: it gets its own place in the queue.

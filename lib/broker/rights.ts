@@ -1,4 +1,5 @@
 import type { Session } from '../session/session.js';
+import type { Subscription } from '../session/subscription.js';
 import type { Hooks, TopicAction } from './hooks.js';
 
 /** Topics whose decisions one session remembers, and the longest of them in characters. */
@@ -33,6 +34,11 @@ export class Rights {
   mayReceive(session: Session, topicName: string): boolean {
     if (session.mountPoint !== null && !session.mountPoint.sees(topicName)) return false;
     return this.remembered(session, 'receive', topicName);
+  }
+
+  /** True if a message may go where a subscription that matches it leads. */
+  mayFollow({ session, topicFilter }: Subscription, topicName: string): boolean {
+    return session.mountPoint?.hides(topicName, topicFilter) !== true && this.mayReceive(session, topicName);
   }
 
   /** @param topicFilter without `$share/group/` */

@@ -52,11 +52,11 @@ export class Routes {
   private generation = 0;
   private stamp = 0;
   private readonly matched: Subscription[] = [];
-  private readonly mayReceive: ((session: Session, topicName: string) => boolean) | null;
+  private readonly mayFollow: ((subscription: Subscription, topicName: string) => boolean) | null;
 
-  /** @param mayReceive who is left out of the way of a topic; null if nobody is */
-  constructor(mayReceive: ((session: Session, topicName: string) => boolean) | null = null) {
-    this.mayReceive = mayReceive;
+  /** @param mayFollow which subscriptions are left out of the way of a topic; null if none is */
+  constructor(mayFollow: ((subscription: Subscription, topicName: string) => boolean) | null = null) {
+    this.mayFollow = mayFollow;
   }
 
   /** Rights have changed: every topic's way is found anew. */
@@ -113,14 +113,14 @@ export class Routes {
     const matched = this.matched;
     matched.length = 0;
     const filters = this.filters.match(topicName, matched);
-    const { mayReceive } = this;
+    const { mayFollow } = this;
     const matching: SharedGroup<Subscription>[] = [];
     this.groups.match(topicName, matching);
     const isServed = ({ members }: SharedGroup<Subscription>): boolean =>
-      members.some(({ session }) => mayReceive?.(session, topicName));
-    const groups = mayReceive === null ? matching : matching.filter(isServed);
+      members.some((member) => mayFollow?.(member, topicName));
+    const groups = mayFollow === null ? matching : matching.filter(isServed);
     // A session has a filter once: under a single one, nobody can be named twice.
-    const targets = filters === 1 && mayReceive === null ? matched.slice() : this.oncePerSession(topicName, matched);
+    const targets = filters === 1 && mayFollow === null ? matched.slice() : this.oncePerSession(topicName, matched);
     // Each match may have an identifier; to look at all of them would take longer than the rest.
     const weight = topicName.length + 2 * matched.length + groups.length;
     matched.length = 0;
@@ -129,13 +129,13 @@ export class Routes {
 
   /** Those who may receive the message, each session once. */
   private oncePerSession(topicName: string, matched: readonly Subscription[]): Target[] {
-    const { mayReceive } = this;
+    const { mayFollow } = this;
     const targets: Target[] = [];
     let overlapping: Map<Session, Subscription[]> | null = null;
     const stamp = ++this.stamp;
     for (const subscription of matched) {
       const { session } = subscription;
-      if (mayReceive !== null && !mayReceive(session, topicName)) continue;
+      if (mayFollow !== null && !mayFollow(subscription, topicName)) continue;
       if (session.routeStamp !== stamp) {
         session.routeStamp = stamp;
         session.routeIndex = targets.length;

@@ -45,6 +45,18 @@ export class MountPoint {
     return this.isBelow(topicName) ? topicName.slice(this.prefix.length) : topicName;
   }
 
+  /**
+   * True if a topic begins with `$` for its clients, and a filter with a wildcard: the two do not match.
+   * @param topicFilter the broker's name for it, `$share/…` included
+   * @see MQTT-4.7.2-1
+   */
+  hides(topicName: string, topicFilter: string): boolean {
+    if (topicName[this.prefix.length] !== '$' || !topicName.startsWith(this.prefix)) return false;
+    const shared = parseSharedFilter(topicFilter);
+    const filter = this.shown(shared === null || shared === 'invalid' ? topicFilter : shared.topicFilter);
+    return filter.startsWith('+') || filter.startsWith('#');
+  }
+
   /** The prefix alone would leave an empty name. [MQTT-4.7.3-1] */
   private isBelow(topicName: string): boolean {
     return topicName.length > this.prefix.length && topicName.startsWith(this.prefix);

@@ -85,6 +85,22 @@ t.test('filters keep their meaning: wildcards, shares, unsubscribing', async (t)
   await nothingMore(inside);
 });
 
+t.test('[MQTT-4.7.2-1] a wildcard at the first level inside does not match "$" there', async (t) => {
+  const { root, a } = await start(t);
+  const inside = await Peer.join(t, a, 'inside');
+  for (const filter of ['#', '+/x', '$share/g/#', '$share/h/+/x']) await inside.subscribe(filter);
+  const plain = await Peer.join(t, a, 'plain');
+  await plain.subscribe('$own/#');
+  const outside = await Peer.join(t, root, 'outside');
+  await outside.subscribe('a/#');
+  await outside.publish('a/$own/x', { retain: true });
+  t.equal((await plain.take()).topic, '$own/x');
+  t.equal((await outside.take()).topic, 'a/$own/x');
+  const later = await Peer.join(t, a, 'later');
+  for (const filter of ['#', '+/x']) await later.subscribe(filter);
+  await nothingMore(inside, plain, outside, later);
+});
+
 t.test('retained messages are found and sent by their names inside', async (t) => {
   const { root, a } = await start(t);
   const outside = await Peer.join(t, root, 'outside');
