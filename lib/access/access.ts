@@ -11,7 +11,8 @@ import type { AccessRules } from './access-rules.js';
 import { FailedAttempts } from './failed-attempts.js';
 import { type PasswordEntries, parsePasswordFile } from './password-file.js';
 import { Passwords, type PasswordVerdict } from './passwords.js';
-import { isToken, readTokenKey, type TokenKey, Tokens, type TokenVerdict } from './tokens.js';
+import { readTokenKey, type TokenKey } from './token-keys.js';
+import { isToken, Tokens, type TokenVerdict } from './tokens.js';
 
 /** What access asks of the broker that it guards. */
 export interface GuardedBroker {
@@ -40,6 +41,7 @@ export class Access {
   /** The embedding program's hooks, and for what they leave open those that ask the files. */
   readonly hooks: Hooks;
   private readonly settings: Settings;
+  private readonly clock: Clock;
   private readonly attempts: FailedAttempts;
   private readonly passwords: Passwords | null;
   private readonly tokens: Tokens | null;
@@ -50,6 +52,7 @@ export class Access {
     const { entries, rules, tokenKey } = files;
     const passwords = entries === null ? null : new Passwords(entries);
     this.settings = settings;
+    this.clock = clock;
     this.attempts = new FailedAttempts(clock);
     this.passwords = passwords;
     const { jwt } = settings;
@@ -73,7 +76,7 @@ export class Access {
     if (given.authorize !== undefined && settings.accessFile !== undefined) {
       throw wrong('accessFile and the hook authorize both decide about topics: give one of them');
     }
-    return new Access(settings, given, clock, await readFiles(settings));
+    return new Access(settings, given, clock, await readFiles(settings, clock));
   }
 
   /** Names the broker that is guarded, before it takes connections. */
@@ -98,7 +101,7 @@ export class Access {
 
   /** The first half of `reload`: reads and checks, and returns what puts the new files in force. */
   async prepareReload(): Promise<() => void> {
-    const { entries, rules, tokenKey } = await readFiles(this.settings);
+    const { entries, rules, tokenKey } = await readFiles(this.settings, this.clock);
     return () => {
       this.rules = rules;
       if (tokenKey !== null) this.tokens?.replace(tokenKey);
@@ -174,14 +177,14 @@ interface Files {
   readonly tokenKey: TokenKey | null;
 }
 
-async function readFiles(settings: Settings): Promise<Files> {
+async function readFiles(settings: Settings, clock: Clock): Promise<Files> {
   const { passwordFile, accessFile, jwt, authenticationTimeout } = settings;
   const passwords = passwordFile === undefined ? null : await readText('passwordFile', passwordFile);
   const rules = accessFile === undefined ? null : await readText('accessFile', accessFile);
   return {
     entries: passwords === null ? null : parsePasswordFile(passwordFile ?? '', passwords),
     rules: rules === null ? null : parseAccessFile(accessFile ?? '', rules),
-    tokenKey: jwt === undefined ? null : await readTokenKey(jwt, authenticationTimeout * 500, readText),
+    tokenKey: jwt === undefined ? null : await readTokenKey(jwt, authenticationTimeout * 500, clock, readText),
   };
 }
 

@@ -1,8 +1,5 @@
 import { createSecretKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { exportJWK, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
 import t, { type Test } from 'tap';
@@ -183,51 +180,6 @@ t.test('keys come from a key set in a file, by kid, and are read again', async (
   t.match(await connackOf(t, { port }, { password: three }), [0]);
 });
 
-t.test('keys come from a URL; while it gives none, clients are told to come again', async (t) => {
-  let answer: 'keys' | 'error' | 'silence' = 'error';
-  const jwk = { ...(await exportJWK(rsa.publicKey)), kid: 'one' };
-  const server = createServer((_request, response) => {
-    if (answer === 'silence') return;
-    response.writeHead(answer === 'keys' ? 200 : 500, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ keys: [jwk] }));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => server.closeAllConnections());
-  t.teardown(() => server.close());
-  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
-  const password = await sign({ key: rsa.privateKey, alg: 'RS256', kid: 'one' });
-  const broker = await startBroker(t, { jwt: { jwksUrl } });
-  t.match(await connackOf(t, broker, { password }), [0x88]);
-  answer = 'keys';
-  t.match(await connackOf(t, broker, { password }), [0]);
-  answer = 'silence';
-  t.match(await connackOf(t, broker, { password }), [0], 'they are kept');
-  const impatient = await startBroker(t, { jwt: { jwksUrl }, authenticationTimeout: 0.2 });
-  t.match(await connackOf(t, impatient, { password }), [0x88]);
-});
-
-t.test('an answer that is too large for a key set is not kept', async (t) => {
-  let sent = 0;
-  const server = createServer((_request, response) => {
-    const more = (): void => {
-      if (response.destroyed || sent > 64) return;
-      sent++;
-      response.write(Buffer.alloc(1024 * 1024, ' '), more);
-    };
-    more();
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => server.closeAllConnections());
-  t.teardown(() => server.close());
-  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
-  const broker = await startBroker(t, { jwt: { jwksUrl }, authenticationTimeout: 60 });
-  const password = await sign({ key: rsa.privateKey, alg: 'RS256', kid: 'one' });
-  t.match(await connackOf(t, broker, { password }), [0x88]);
-  t.ok(sent < 64, `${sent} MB were sent`);
-});
-
 t.test('a token names nobody that CONNECT could not name', async (t) => {
   const broker = await brokerWithSecret(t);
   for (const sub of ['a\nb', 'a\0', '\u0085', 'a\ud800', '\udc00b']) {
@@ -264,6 +216,8 @@ t.test('what is wrong with the options is said', async (t) => {
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const exchange = generateKeyPairSync('x25519');
   const bitcoin = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
+  const jwkOf = ({ publicKey }: { publicKey: KeyObject }) => publicKey.export({ format: 'jwk' });
+  const setWith = (...keys: object[]) => fileWith(t, JSON.stringify({ keys }));
   const wrong: [Record<string, string>, RegExp][] = [
     [{ secretFile: await fileWith(t, 'short') }, /a secret must have 32 bytes or more/],
     [{ publicKeyFile: await fileWith(t, 'nonsense') }, /there is no public key or certificate in PEM in it/],
@@ -276,6 +230,14 @@ t.test('what is wrong with the options is said', async (t) => {
     [{ publicKeyFile: await fileWith(t, pem(bitcoin)) }, /publicKeyFile: .*: tokens are verified with keys of/],
     [{ secretFile: await fileWith(t, Buffer.alloc(40, 0xfe)) }, /jwt\.secretFile: .*: line 1 is not in UTF-8/],
     [{ jwksFile: '/nowhere' }, /jwt\.jwksFile: \/nowhere: there is no such file/],
+    [{ jwksFile: await setWith() }, /jwt\.jwksFile: .*: no key in it is for tokens: these are of type RSA, EC or OKP/],
+    [{ jwksFile: await setWith({ kty: 'oct', k: 'c2VjcmV0' }) }, /jwksFile: .*: no key in it is for tokens/],
+    [{ jwksFile: await setWith({ ...jwkOf(weak), use: 'enc' }) }, /jwksFile: .*: no key in it is for tokens/],
+    [{ jwksFile: await setWith(jwkOf(rsa), jwkOf(weak)) }, /keys\[1\]: an RSA key must have 2048 bits or more/],
+    [{ jwksFile: await setWith(jwkOf(exchange)) }, /keys\[0\]: tokens are verified with keys of RSA/],
+    [{ jwksFile: await setWith(jwkOf(bitcoin)) }, /keys\[0\]: tokens are verified with keys of RSA/],
+    [{ jwksFile: await setWith({ ...jwkOf(ec), kid: 'a', y: '' }) }, /keys\[0\] \(a\): it is no whole EC key/],
+    [{ jwksFile: await setWith(rsa.privateKey.export({ format: 'jwk' })) }, /keys\[0\]: it is a private key: give/],
   ];
   for (const [jwt, message] of wrong) {
     await t.rejects(new Broker({ port: 0, memory: true, jwt }).listen(), { code: 'ERR_COUNTERSIGN_CONFIG', message });
@@ -315,41 +277,4 @@ t.test('clientIdTemplate: nobody connects with an identifier of another user', a
   for (const clientIdTemplate of ['', 'x', '%u%u', '%u*', '*%u', '%u-*x', '%c']) {
     t.throws(() => new Broker({ clientIdTemplate }), { message: /clientIdTemplate/ }, clientIdTemplate);
   }
-});
-
-// The last one, since it sets the clock of the process.
-t.test('keys at a URL may change: those of a new set are taken, those that it lacks are not', async (t) => {
-  const jwkOf = async (kid: string, { publicKey }: { publicKey: KeyObject }) => ({
-    ...(await exportJWK(publicKey)),
-    kid,
-  });
-  const [first, second] = [await jwkOf('one', rsa), await jwkOf('two', otherRsa)];
-  let keys = [first];
-  let asked = 0;
-  const server = createServer((_request, response) => {
-    asked++;
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(() => server.close());
-  t.teardown(() => server.closeAllConnections());
-  const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
-  const broker = await startBroker(t, { jwt: { jwksUrl } });
-  const one = await sign({ key: rsa.privateKey, alg: 'RS256', kid: 'one' });
-  const two = await sign({ key: otherRsa.privateKey, alg: 'RS256', kid: 'two' });
-  t.match(await connackOf(t, broker, { password: one }), [0]);
-  keys = [second];
-  t.match(await connackOf(t, broker, { password: two }), [0x86], 'a key that is not known is not looked for at once');
-  t.match(await connackOf(t, broker, { password: one }), [0]);
-  t.equal(asked, 1);
-  const { now } = Date;
-  t.teardown(() => {
-    Date.now = now;
-  });
-  Date.now = () => now() + 31_000;
-  t.match(await connackOf(t, broker, { password: two }), [0]);
-  t.match(await connackOf(t, broker, { password: one }), [0x86]);
-  t.match(await connackOf(t, broker, { password: one }), [0x86]);
-  t.equal(asked, 2, 'nor is it again and again');
 });
