@@ -5,12 +5,11 @@ import {
   forgetRows,
   type LoggedTurn,
   largeMessageBytes,
+  type PutRow,
   type TurnLog,
   type TurnWriter,
   writeRows,
 } from './turn-log.js';
-
-type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
 
 /** The deferred rows of the LMDB store, from `putDeferred` to the log, or to entries of the overlay. */
 export class DeferredBatches {
@@ -71,7 +70,7 @@ export class DeferredBatches {
   /** Makes entries of all rows that are still needed, if they may be in a table that somebody reads. */
   writeFor(table: Table, waiting: readonly Batch[], committing: Transaction | null): void {
     if ((this.count === 0 && !this.log.hasRows) || !deferrableTables.has(table)) return;
-    this.log.writeRows((turn) => this.lateEntry(turn));
+    this.log.writeRows((turn, rows) => this.lateEntry(turn, rows));
     if (committing !== null) this.writeBeingWritten(committing);
     for (const batch of waiting) this.writeOf(batch);
     const { open } = this;
@@ -85,8 +84,7 @@ export class DeferredBatches {
   /** Makes entries of a sealed batch's rows. */
   writeOf(batch: Batch): void {
     if (batch.deferred.length === 0) return;
-    const put = this.entryOf(batch);
-    for (const rows of batch.deferred) if (!rows.isSettled) rows.write(put);
+    for (const rows of batch.deferred) if (!rows.isSettled) rows.write(this.entryOf(batch, rows));
     this.forget(batch);
   }
 
@@ -105,12 +103,11 @@ export class DeferredBatches {
    * @param logged receives those in the log
    */
   logOf(batch: Batch, writer: TurnWriter, logged: DeferredRows[]): void {
-    const put = this.entryOf(batch);
     const kept: DeferredRows[] = [];
     for (const rows of batch.deferred) {
       if (rows.isSettled) continue;
       if (rows.bytes >= largeMessageBytes) {
-        rows.write(put);
+        rows.write(this.entryOf(batch, rows));
         continue;
       }
       rows.log(writer.put);
@@ -123,18 +120,19 @@ export class DeferredBatches {
 
   /** Makes entries of the rows of a turn that leaves the log. */
   retire(turn: LoggedTurn): void {
-    if (turn.rows.length > 0) writeRows(turn, this.lateEntry(turn));
+    if (turn.rows.length > 0) writeRows(turn, (rows) => this.lateEntry(turn, rows));
   }
 
-  private entryOf({ number, entries }: Batch): PutRow {
+  private entryOf({ number, entries }: Batch, { settledIn }: DeferredRows): PutRow {
     return (table, key, value) => {
-      entries.push(this.overlay.putLate(number, table, key, value));
+      entries.push(this.overlay.putLate(number, table, key, value, settledIn === 0));
     };
   }
 
-  private lateEntry({ batch, entries }: LoggedTurn): PutRow {
+  private lateEntry({ batch, entries }: LoggedTurn, { settledIn }: DeferredRows): PutRow {
     return (table, key, value) => {
-      const entry = this.overlay.putLate(batch, table, key, value);
+      // A settlement may have put the key into the log of a later turn, which outlives this one.
+      const entry = this.overlay.putLate(batch, table, key, value, settledIn === 0);
       entry.isInLog = true;
       entries.push(entry);
     };

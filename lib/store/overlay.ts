@@ -163,13 +163,16 @@ export class Overlay {
     this.unsealed.push(entry);
   }
 
-  /** Adds a new key to a batch that may be sealed: no batch has an entry of it. The entry is the caller's to keep. */
-  putLate(batch: number, table: Table, key: Buffer, value: Buffer): OverlayEntry {
+  /**
+   * Adds a new key to a batch that may be sealed: no batch has an entry of it. The entry is the caller's to keep.
+   * @param isOnlyThere true if no later batch holds the key in any other way, so that this entry's end is the key's
+   */
+  putLate(batch: number, table: Table, key: Buffer, value: Buffer, isOnlyThere: boolean): OverlayEntry {
     const sequenced = this.bySequence[table];
     const text = sequenced === null ? keyText(key) : null;
     const group = text === null ? null : this.groupFor(table, key, text);
     const entry = new OverlayEntry(group, table, key, text, batch, value);
-    entry.absentOnDisk = true;
+    entry.absentOnDisk = isOnlyThere;
     group?.add(entry);
     sequenced?.put(key, entry);
     return entry;

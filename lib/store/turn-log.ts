@@ -112,9 +112,12 @@ export interface LoggedTurn {
   readonly bytes: number;
 }
 
-/** Moves the rows of a turn that are still needed to its entries. @param put makes an entry of a row */
-export function writeRows(turn: LoggedTurn, put: (table: Table, key: Buffer, value: Buffer) => void): void {
-  for (const rows of turn.rows) if (!rows.isSettled) rows.write(put);
+/** Puts one row, of `DeferredRows` that it is given. */
+export type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
+
+/** Moves the rows of a turn that are still needed to its entries. @param put what makes entries of such rows */
+export function writeRows(turn: LoggedTurn, put: (rows: DeferredRows) => PutRow): void {
+  for (const rows of turn.rows) if (!rows.isSettled) rows.write(put(rows));
   forgetRows(turn);
 }
 
@@ -184,12 +187,12 @@ export class TurnLog {
   }
 
   /** Makes entries of all rows that are still needed. */
-  writeRows(put: (turn: LoggedTurn) => (table: Table, key: Buffer, value: Buffer) => void): void {
+  writeRows(put: (turn: LoggedTurn, rows: DeferredRows) => PutRow): void {
     this.hasRows = false;
     for (const turn of this.turns) {
       if (turn.rows.length === 0) continue;
       this.keys -= keysOf(turn);
-      writeRows(turn, put(turn));
+      writeRows(turn, (rows) => put(turn, rows));
       this.keys += keysOf(turn);
     }
   }

@@ -108,6 +108,27 @@ t.test('a settlement comes before what else its batch does to the same keys', as
   t.same(await afterDeath(t, directory), ['1']);
 });
 
+t.test('a row that was changed in the log is gone once it is deleted, whatever was retired meanwhile', async (t) => {
+  const directory = newDirectory();
+  const store = await open(directory);
+  t.teardown(() => store.close());
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const rows = new Rows(1);
+  store.putDeferred(rows);
+  await committed();
+  store.putSettlement(rows, { writeSettlement: (put) => put(Table.deliveries, deliveryKey(1, 1), Buffer.from('1b')) });
+  await committed();
+  t.ok(store.get(Table.deliveries, deliveryKey(1, 1)), 'whoever reads makes an entry of it');
+  for (let at = 3; at < 10; at++) {
+    store.put(Table.messages, messageKey(at), Buffer.from('m'));
+    await committed();
+  }
+  // The row's turn is retired by the transaction that deletes it; the turn of its change stays in the log.
+  store.delete(Table.deliveries, deliveryKey(1, 1));
+  await committed();
+  t.same(await afterDeath(t, directory), []);
+});
+
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
   const directory = newDirectory();
   const store = await open(directory);
