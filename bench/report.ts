@@ -199,6 +199,9 @@ ${table(head, rows)}
 Between durable sessions each broker runs as its most durable one measured; see there what that promises.`;
 }
 
+/** What is written by hand from other measurements, by the name of its note. */
+const noteSections = { threads: 'What leaves the main thread', profiles: 'What gained most' };
+
 /** The report of a results file. `previous` is the page as it stands: its notes are kept. */
 export function renderReport(file: ResultsFile, previous = ''): Report {
   const summaries = summarize(file.records);
@@ -217,7 +220,9 @@ export function renderReport(file: ResultsFile, previous = ''): Report {
     const note = `<!-- note:${group} -->\n${notes.get(group) ?? ''}<!-- /note -->`;
     sections.push(`## ${title}\n\n${groupTable(lines, titles)}\n\n${note}\n\n${names.join('\n')}\n`);
   }
-  sections.push(`## What gained most\n\n<!-- note:profiles -->\n${notes.get('profiles') ?? ''}<!-- /note -->\n`);
+  for (const [name, title] of Object.entries(noteSections)) {
+    sections.push(`## ${title}\n\n<!-- note:${name} -->\n${notes.get(name) ?? ''}<!-- /note -->\n`);
+  }
   const markdown = ['# Benchmarks', describeMethod(file), ...sections].join('\n\n').replaceAll(/\n{3,}/g, '\n\n');
   return { markdown, charts, readmeBlock: renderReadmeBlock(file, summaries) };
 }

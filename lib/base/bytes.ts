@@ -1,7 +1,24 @@
 /** Up to this a number is worked on in the 32 bits of integer arithmetic. */
 const int31Max = 0x7fffffff;
 /** Up to this length a loop copies quicker than a call. */
-const smallBytes = 128;
+const smallBytes = 160;
+
+/** Copies `source[start, end)` to `target[at, …)`. */
+export function copyBytes(source: Uint8Array, start: number, end: number, target: Buffer, at: number): void {
+  if (end - start > smallBytes) {
+    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at);
+    return;
+  }
+  let to = at;
+  for (let from = start; from < end; from++) target[to++] = source[from] as number;
+}
+
+/** A copy of `source[start, end)`. */
+export function copyOf(source: Uint8Array, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  copyBytes(source, start, end, copy, 0);
+  return copy;
+}
 
 /** Appends fields to a growing buffer, for values packed by hand. */
 export class ByteWriter {
@@ -38,8 +55,7 @@ export class ByteWriter {
   raw(bytes: Uint8Array): this {
     const { length } = bytes;
     this.reserve(length);
-    if (length > smallBytes) this.buffer.set(bytes, this.length);
-    else for (let index = 0; index < length; index++) this.buffer[this.length + index] = bytes[index] as number;
+    copyBytes(bytes, 0, length, this.buffer, this.length);
     this.length += length;
     return this;
   }

@@ -1,3 +1,4 @@
+import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import { encodeTextPublishFrame } from '../codec/publish-text.js';
@@ -44,6 +45,9 @@ export class Outgoing {
   private view: PublishView | null = null;
   private properties: Buffer | null = null;
   private topicBytes: Buffer | null = null;
+  /** The name encoded last: what comes out of a queue often has the same topic as what came before. */
+  private encodedName = '';
+  private encodedBytes = noBytes;
   private kept: Message | null = null;
   private text: string | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
@@ -162,7 +166,8 @@ export class Outgoing {
   /** The message as an object of its own, made at first need; bytes are copied out of the receive buffer. */
   message(): Message {
     if (this.kept !== null) return this.kept;
-    const payload = this.text === null ? Buffer.from(this.payload) : Buffer.from(this.text);
+    const payload =
+      this.text === null ? copyOf(this.source, this.payloadStart, this.sourceEnd) : Buffer.from(this.text);
     this.kept = {
       sequence: this.sequence,
       topicName: this.topicName,
@@ -226,7 +231,7 @@ export class Outgoing {
     this.topicBytes ??=
       this.kept === null && this.topicEnd > this.topicStart
         ? this.source.subarray(this.topicStart, this.topicEnd)
-        : Buffer.from(this.topicName);
+        : this.encodedTopic();
     return encodePublishFrame(
       {
         topic: this.topicBytes,
@@ -240,5 +245,13 @@ export class Outgoing {
       version5,
       withPacketId,
     );
+  }
+
+  private encodedTopic(): Buffer {
+    if (this.encodedName !== this.topicName) {
+      this.encodedName = this.topicName;
+      this.encodedBytes = Buffer.from(this.topicName);
+    }
+    return this.encodedBytes;
   }
 }

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { copyBytes } from '../base/bytes.js';
 import { ProtocolError } from '../base/errors.js';
 import { uint16Max } from '../spec/limits.js';
 import type { ProtocolVersion, QoS } from '../spec/packet-types.js';
@@ -304,14 +305,15 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
   bytes[0] = 0x30;
   let position = writeVariableByteInteger(bytes, 1, remaining);
   position = writeUint16(bytes, position, topic.length);
-  position += topic.copy(bytes, position);
+  copyBytes(topic, 0, topic.length, bytes, position);
+  position += topic.length;
   const packetIdAt = withPacketId ? position : -1;
   if (withPacketId) position = writeUint16(bytes, position, 0);
   if (version5) {
     position = writeVariableByteInteger(bytes, position, propertiesSize);
     if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
   }
-  payload.copy(bytes, position);
+  copyBytes(payload, 0, payload.length, bytes, position);
   return new PublishFrame(bytes, 0, bytes.length, packetIdAt);
 }
 

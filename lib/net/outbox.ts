@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { copyBytes } from '../base/bytes.js';
 import type { Metrics } from '../broker/metrics.js';
 import { writeAck } from '../codec/acks.js';
 import type { PublishFrame } from '../codec/publish.js';
@@ -14,8 +15,6 @@ import { OutboundTopicAliases } from './outbound-topic-aliases.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
 const sharedFrameBytes = 8 * 1024;
-/** Up to this size a loop copies quicker than a call. */
-const smallCopyBytes = 160;
 /** Room that an acknowledgement needs at most. */
 const ackBytesMax = 5;
 /** What a connection may hold unsent however much others do. */
@@ -88,7 +87,7 @@ export class Outbox {
     }
     const at = this.reserve(size);
     const buffer = this.buffer as Buffer;
-    copy(bytes, start, end, buffer, at);
+    copyBytes(bytes, start, end, buffer, at);
     buffer[at] = firstByte;
     if (packetIdAt >= 0) {
       const idAt = at + packetIdAt - start;
@@ -257,14 +256,4 @@ export class Outbox {
     this.chunks.push(chunk);
     this.chunkBytes += chunk.length;
   }
-}
-
-/** `Buffer.copy` makes an object for a part of a buffer; for small parts a loop is quicker. */
-function copy(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
-  if (end - start > smallCopyBytes) {
-    source.copy(target, at, start, end);
-    return;
-  }
-  let to = at;
-  for (let from = start; from < end; from++) target[to++] = source[from];
 }
