@@ -3,7 +3,7 @@ import { DeliveryState } from '../delivery/table.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
-import { encodeDelivery } from '../store/records.js';
+import { encodeDelivery, messageBytesMax } from '../store/records.js';
 import { deliveryKey } from '../store/records-keys.js';
 import { type DeferredRows, type Settlement, type Store, Table } from '../store/store.js';
 
@@ -132,7 +132,7 @@ export class DeferredMessage implements DeferredRows {
     this.first = first;
     this.references = references;
     this.store = store;
-    this.bytes = message.payload.length + message.properties.length;
+    this.bytes = messageBytesMax(message);
     // What is tracked, and all at QoS 2, is sent when it has been written.
     let mayVanish = first.kind === DeliveryKind.message;
     for (let delivery: DeferredDelivery | null = first; delivery !== null; delivery = delivery.next) {

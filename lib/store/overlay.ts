@@ -26,6 +26,8 @@ export class OverlayEntry {
   absentOnDisk: boolean;
   /** True for a new key that most likely stays: it goes to its table without having been in the log. */
   isLasting: boolean;
+  /** True if no entry preceded it, so that its key is not in the log. */
+  isFirst: boolean;
   /** True while the entry is in the log and not in its table: the overlay keeps it until its turn is retired. */
   isInLog: boolean;
   /** The entry of a later batch for the same key. */
@@ -47,6 +49,7 @@ export class OverlayEntry {
     this.value = value;
     this.absentOnDisk = false;
     this.isLasting = false;
+    this.isFirst = true;
     this.isInLog = false;
   }
 
@@ -156,6 +159,7 @@ export class Overlay {
       entry.isLasting = isLasting;
       group?.add(entry);
     } else {
+      entry.isFirst = false;
       previous.next = entry;
       group?.entries.set(entry.text, entry);
     }

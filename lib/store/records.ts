@@ -63,6 +63,9 @@ const messageTracked = 0x08;
 const messageExpires = 0x10;
 const messageProperties = 0x20;
 
+/** Bytes before the text, with expiry and properties. */
+const messageHeadMax = 17;
+
 /** A message without its sequence, which is its key. */
 export function encodeMessage(message: Message): Buffer {
   const { topicName, publisherId, properties, payload, expiryAtMs } = message;
@@ -88,6 +91,11 @@ export function encodeMessage(message: Message): Buffer {
   writer.bytes(properties);
   writer.bytes(payload);
   return writer.finish();
+}
+
+/** At least as many bytes as `encodeMessage` gives, without a look at the text. */
+export function messageBytesMax({ topicName, publisherId, properties, payload }: Message): number {
+  return messageHeadMax + 3 * (topicName.length + publisherId.length) + properties.length + payload.length;
 }
 
 const noBytes = Buffer.alloc(0);

@@ -65,7 +65,7 @@ export interface DeferredRows {
   readonly isSettled: boolean;
   /** True if they may be settled before their batch is written: then a little patience may spare the write. */
   readonly mayVanish: boolean;
-  /** About how many bytes they have. */
+  /** At least the bytes of the message's row, and about those of all. */
   readonly bytes: number;
   /** The store's own: number of the batch with the last settlement of them. */
   settledIn: number;

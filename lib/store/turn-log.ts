@@ -27,11 +27,12 @@ const hotTables: ReadonlySet<Table> = new Set([
   Table.answers,
 ]);
 
-/** True if an entry is written to the log; what has been in the log must stay there until its turn is retired. */
+/** True if an entry is written to the log. A start takes what the log says: what has been there is changed there. */
 export function isLogged(entry: OverlayEntry): boolean {
   if (entry.isLasting || !hotTables.has(entry.table)) return false;
   const { value } = entry;
-  return !(entry.table === Table.messages && value !== null && value.length >= largeMessageBytes);
+  const isLarge = entry.table === Table.messages && value !== null && value.length >= largeMessageBytes;
+  return !(isLarge && entry.isFirst);
 }
 
 /** Entries of one transaction as one value: for each, table u8, key length u16, value length u32 + 1 (0: deleted). */

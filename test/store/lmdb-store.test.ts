@@ -2,12 +2,12 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { type StoreUnderTest, testStoreContract } from './contract.js';
 import { Rows, testDeferredRows } from './deferred-contract.js';
+import { stillClock } from './failing-commits.js';
 import { wallClock } from './wall-clock.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'countersign-store-'));
@@ -57,13 +57,13 @@ t.test('done is never called within commit, and commitsInFlight counts what wait
 });
 
 /** What a start finds if the process had died right now. */
-async function afterDeath(t: Test, directory: string): Promise<string[]> {
+async function afterDeath(t: Test, directory: string, table: Table = Table.deliveries, limit = 100): Promise<string[]> {
   const image = newDirectory();
   mkdirSync(image);
   copyFileSync(join(directory, 'data.mdb'), join(image, 'data.mdb'));
   const store = await open(image);
   t.teardown(() => store.close());
-  return store.range(Table.deliveries, Buffer.alloc(0), null, 100).map(({ value }) => value.toString());
+  return store.range(table, Buffer.alloc(0), null, limit).map(({ value }) => value.toString());
 }
 
 t.test(
@@ -127,6 +127,28 @@ t.test('a row that was changed in the log is gone once it is deleted, whatever w
   store.delete(Table.deliveries, deliveryKey(1, 1));
   await committed();
   t.same(await afterDeath(t, directory), []);
+});
+
+t.test('a large message under a key that the log has deleted is found after the death of the process', async (t) => {
+  const directory = newDirectory();
+  const store = await open(directory);
+  t.teardown(() => store.close());
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const key = messageKey(1);
+  store.putNew(Table.messages, key, Buffer.alloc(5_000, 1));
+  await committed();
+  store.delete(Table.messages, key);
+  await committed();
+  // As a message that its first group's member has acknowledged is stored again for another group's.
+  store.putNew(Table.messages, key, Buffer.alloc(5_000, 1));
+  await committed();
+  const lengths = async () => (await afterDeath(t, directory, Table.messages)).map((value) => value.length);
+  t.same(await lengths(), [5_000]);
+  store.put(Table.messages, messageKey(2), Buffer.from('small'));
+  await committed();
+  store.put(Table.messages, messageKey(2), Buffer.alloc(6_000, 2));
+  await committed();
+  t.same(await lengths(), [5_000, 6_000], 'in place of a small one in the log');
 });
 
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
@@ -208,22 +230,6 @@ t.test('a map that is too small grows', async (t) => {
   t.equal(store.get(Table.messages, messageKey(1))?.[99_999], 1);
   await store.close();
 });
-
-/** A clock whose wake-ups are called by the test. */
-function stillClock(): Clock & { readonly wakeups: Map<Wakeup, () => void> } {
-  const wakeups = new Map<Wakeup, () => void>();
-  return {
-    wakeups,
-    now: () => 0,
-    after(delayMs, callback) {
-      const wakeup = { dueAtMs: delayMs };
-      wakeups.set(wakeup, callback);
-      return wakeup;
-    },
-    cancel: (wakeup) => void wakeups.delete(wakeup),
-    endOfTurn: (callback) => void setImmediate(callback),
-  };
-}
 
 /** Lets the test say when each transaction is on the disk. */
 function holdFlushes(store: LmdbStore): (() => void)[] {

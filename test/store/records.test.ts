@@ -82,6 +82,14 @@ const inbound = fc.record({
 
 const retained = fc.record({ topicName: name, sequence, expiryAtMs: timeMs });
 
+t.test('a message takes no more bytes than its lengths say', async (t) => {
+  fc.assert(fc.property(message, (value) => records.encodeMessage(value).length <= records.messageBytesMax(value)));
+  const wide = '\uffff'.repeat(10);
+  const value = { topicName: wide, publisherId: wide, payload: Buffer.alloc(1), properties: Buffer.alloc(1) };
+  const facts = { sequence: 1, qos: 1 as const, retain: false, expiryAtMs: 1, tracked: false };
+  t.equal(records.encodeMessage({ ...value, ...facts }).length, records.messageBytesMax({ ...value, ...facts }));
+});
+
 t.test('every record comes back as it was', async (t) => {
   const round = <T>(what: string, values: fc.Arbitrary<T>, roundTrip: (value: T) => unknown) => {
     let seen = 0;
