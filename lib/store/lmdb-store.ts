@@ -343,6 +343,8 @@ export class LmdbStore implements Store {
     this.committing = null;
     if (transaction.wakeup !== null) this.clock.cancel(transaction.wakeup);
     this.log.putBack(transaction.retired);
+    // The next may take fewer batches, and write what this one had seen come and go.
+    for (const { entries } of transaction.batches) for (const entry of entries) entry.absentOnDisk = false;
     this.waiting.unshift(...transaction.batches);
     this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
     const detail = (error as { commitError?: Promise<unknown> }).commitError;

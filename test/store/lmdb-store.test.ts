@@ -7,7 +7,7 @@ import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { type StoreUnderTest, testStoreContract } from './contract.js';
 import { Rows, testDeferredRows } from './deferred-contract.js';
-import { stillClock } from './failing-commits.js';
+import { failCommits, stillClock } from './failing-commits.js';
 import { wallClock } from './wall-clock.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'countersign-store-'));
@@ -149,6 +149,33 @@ t.test('a large message under a key that the log has deleted is found after the 
   store.put(Table.messages, messageKey(2), Buffer.alloc(6_000, 2));
   await committed();
   t.same(await lengths(), [5_000, 6_000], 'in place of a small one in the log');
+});
+
+t.test('a failed transaction that is tried again in parts deletes what its first part puts', async (t) => {
+  const directory = newDirectory();
+  const clock = stillClock();
+  const store = await LmdbStore.open({ directory, durability: 'committed', clock });
+  t.teardown(() => store.close());
+  const commits = failCommits(store, clock);
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  store.put(Table.messages, messageKey(1), Buffer.from('m'));
+  commits.isFailing = true;
+  committed();
+  await commits.failed();
+  const key = deliveryKey(2, 1);
+  store.putNew(Table.deliveries, key, Buffer.from('K'));
+  const rows = new Rows(...Array.from({ length: 20_000 }, (_, at) => at));
+  store.putDeferred(rows);
+  committed();
+  store.delete(Table.deliveries, key);
+  const last = committed();
+  commits.retry();
+  await commits.failed();
+  t.equal(store.get(Table.deliveries, key), null, 'whoever reads makes entries of all the rows: too many at once');
+  commits.isFailing = false;
+  commits.retry();
+  await last;
+  t.notOk((await afterDeath(t, directory, Table.deliveries, 30_000)).includes('K'));
 });
 
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
