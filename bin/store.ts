@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { CountersignError } from '../lib/base/errors.js';
 import { systemClock } from '../lib/base/system-clock.js';
+import { auditRows } from '../lib/broker/store-audit.js';
 import { type Content, type Damage, readContents } from '../lib/broker/store-contents.js';
 import { LmdbStore } from '../lib/store/lmdb-store.js';
 import { ExitCode, sayError } from './failure.js';
@@ -16,7 +17,7 @@ export function addStoreCommands(program: Command): void {
   const store = program.command('store').description('look into the data directory of a broker that is not running');
   store
     .command('check')
-    .description('read every row and tell what is damaged; exit code 1 if anything is')
+    .description('read every row and tell what is damaged or does not fit the rest; exit code 1 if anything is')
     .argument('<dir>', 'the data directory')
     .action(check);
   store
@@ -28,10 +29,11 @@ export function addStoreCommands(program: Command): void {
 
 async function check(directory: string): Promise<void> {
   const counts = new Map<string, number>();
-  const damaged = await goThrough(directory, ({ type }) => {
+  const count = ({ type }: Content): boolean => {
     counts.set(type, (counts.get(type) ?? 0) + 1);
     return true;
-  });
+  };
+  const damaged = await goThrough(directory, count, auditRows);
   const found = [...counts].map(([type, count]) => `${count} ${type}`).join(', ') || 'nothing';
   process.stdout.write(`${directory}: ${found}; ${damaged === 0 ? 'no row is damaged' : `${damaged} rows damaged`}\n`);
   if (damaged > 0) process.exitCode = ExitCode.failed;
@@ -42,8 +44,16 @@ async function exportAll(directory: string): Promise<void> {
   if (damaged > 0) process.exitCode = ExitCode.failed;
 }
 
-/** @param onContent returns false if whoever reads is behind @returns how many rows are damaged */
-async function goThrough(directory: string, onContent: (content: Content) => boolean): Promise<number> {
+/**
+ * @param onContent returns false if whoever reads is behind
+ * @param audit goes through the rows once more
+ * @returns how many rows are damaged
+ */
+async function goThrough(
+  directory: string,
+  onContent: (content: Content) => boolean,
+  audit?: typeof auditRows,
+): Promise<number> {
   // Opening makes a directory where there is none.
   if (!existsSync(join(directory, 'data.mdb'))) {
     const text = `${directory} has no data.mdb: name the directory that \`countersign start --data\` was given`;
@@ -62,6 +72,7 @@ async function goThrough(directory: string, onContent: (content: Content) => boo
     if (isBehind) await once(process.stdout, 'drain');
     isBehind = false;
   }
+  for (const _ of audit?.(store, onDamage) ?? []);
   await store.close();
   if (damaged > damageShownMax) sayError(`${damaged - damageShownMax} more rows are damaged`);
   return damaged;

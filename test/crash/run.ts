@@ -2,6 +2,7 @@ import type { Test } from 'tap';
 import { type BrokerChild, startChild } from '../helpers/broker.js';
 import { temporaryDirectory } from '../helpers/command.js';
 import { deadlineMs } from '../helpers/deadline.js';
+import { auditCopy } from '../helpers/store-audit.js';
 import { Actor } from './actor.js';
 import { casts, fence } from './cast.js';
 import { Deliveries } from './deliveries.js';
@@ -130,6 +131,7 @@ export class CrashRun {
     if (stderr.includes('"level":50')) world.violation(`the broker logged an error: ${stderr.slice(0, 2000)}`);
     this.log.wills.onKilled();
     this.machine.onKilled();
+    for (const wrong of await auditCopy(this.machine.directory)) world.violation(wrong);
     while (world.random.chance(dyingPart)) await this.startAndDie();
     this.broker = await this.broker.restart({ ...options, ...this.machine.environment(false) }, startLimitMs);
     world.up = true;
