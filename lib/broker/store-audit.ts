@@ -21,6 +21,8 @@ class StoreAudit {
   private readonly store: Store;
   private readonly onDamage: (damage: Damage) => void;
   private readonly sessions = new Set<number>();
+  /** Sessions that have ended and left deliveries, to be swept. */
+  private readonly retired = new Set<number>();
   /** How many rows need each message. */
   private readonly needs = new SequenceMap<number>();
   /** True once a row could not be read: what it needs is not known then. */
@@ -35,8 +37,8 @@ class StoreAudit {
   /** Passes over what can not be decoded: that is told elsewhere. */
   *run(): Generator<void> {
     const steps: readonly [Table, (entry: StoreEntry) => string | null][] = [
-      [Table.sessions, (entry) => this.session(entry)],
-      [Table.retired, (entry) => this.session(entry)],
+      [Table.sessions, ({ key }) => know(this.sessions, key)],
+      [Table.retired, ({ key }) => know(this.retired, key)],
       [Table.deliveries, (entry) => this.delivery(entry)],
       [Table.inbound, ({ key }) => this.ofSession(readInboundKey(key).session)],
       [Table.subscriptions, ({ key }) => this.ofSession(key.readUInt32BE(0))],
@@ -64,11 +66,6 @@ class StoreAudit {
     }
   }
 
-  private session({ key }: StoreEntry): null {
-    this.sessions.add(readSessionKey(key));
-    return null;
-  }
-
   private delivery({ key, value }: StoreEntry): string | null {
     const { session, sequence } = readDeliveryKey(key);
     // What sessions without expiry leave needs nothing, and is swept at the next start.
@@ -83,12 +80,15 @@ class StoreAudit {
     }
     if (state === DeliveryState.queued) {
       flows.hasWaiting = true;
-      return this.ofSession(session);
+      return this.ofRetired(session);
     }
     if (flows.packetIds.has(packetId)) return `packet identifier ${packetId} is that of an earlier delivery, too`;
     flows.packetIds.add(packetId);
-    if (flows.hasWaiting) return 'it was sent, and an earlier one waits';
-    return this.ofSession(session);
+    return flows.hasWaiting ? 'it was sent, and an earlier one waits' : this.ofRetired(session);
+  }
+
+  private ofRetired(session: number): string | null {
+    return this.retired.has(session) ? null : this.ofSession(session);
   }
 
   private ofSession(session: number): string | null {
@@ -119,4 +119,9 @@ class StoreAudit {
 /** Goes through a store as `readContents` does, and tells which rows do not fit the others. */
 export function auditRows(store: Store, onDamage: (damage: Damage) => void): Generator<void> {
   return new StoreAudit(store, onDamage).run();
+}
+
+function know(sessions: Set<number>, key: Buffer): null {
+  sessions.add(readSessionKey(key));
+  return null;
 }

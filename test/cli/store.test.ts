@@ -1,8 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { DeliveryState } from '../../lib/delivery/table.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
-import { deliveryKey, sessionKey } from '../../lib/store/records-keys.js';
+import { decodeDelivery, encodeDelivery, encodeNumber } from '../../lib/store/records.js';
+import { deliveryKey, inboundKey, messageKey, readDeliveryKey, sessionKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { startChild } from '../helpers/broker.js';
 import { runProgram, temporaryDirectory } from '../helpers/command.js';
@@ -68,6 +70,36 @@ t.test('store check names damaged rows, and export gives the others', async (t) 
   const exported = await runProgram(t, ['store', 'export', directory]);
   t.equal(exported.code, 1);
   t.match(exported.stdout, /"type":"retained"/);
+});
+
+t.test('store check names rows that are whole and do not fit together', async (t) => {
+  const directory = await makeData(t);
+  const store = await LmdbStore.open({ directory, durability: 'flushed', clock: wallClock });
+  const rows = store.range(Table.deliveries, deliveryKey(0, 0), null, 2);
+  const { session, sequence } = readDeliveryKey(rows[0].key);
+  const { sequence: last } = readDeliveryKey(rows[1].key);
+  const facts = { ...decodeDelivery(sequence, rows[0].value), messageSequence: sequence };
+  const [{ key, value }] = store.range(Table.messages, messageKey(sequence), null, 1);
+  store.put(Table.messages, messageKey(sequence - 1), value);
+  store.put(Table.references, key, encodeNumber(7));
+  store.put(Table.references, messageKey(last + 1), encodeNumber(2));
+  for (const at of [1, 2]) {
+    const sent = encodeDelivery({ ...facts, sequence: last + at }, DeliveryState.awaitPuback, 5);
+    store.put(Table.deliveries, deliveryKey(session, last + at), sent);
+  }
+  store.put(Table.inbound, inboundKey(99, 1), Buffer.alloc(1));
+  await new Promise<void>((resolve) => store.commit(resolve));
+  await store.close();
+  const { code, stderr, stdout } = await runProgram(t, ['store', 'check', directory]);
+  t.equal(code, 1);
+  t.match(stderr, /^countersign: table messages, row \w+: nothing needs it any more$/m);
+  // The retained message waits for its subscriber, and the rows added here refer to it.
+  t.match(stderr, /^countersign: table messages, row \w+: 4 rows need it, and 7 are counted$/m);
+  t.match(stderr, new RegExp(`^countersign: table references, row \\w+: message ${last + 1} is missing$`, 'm'));
+  t.match(stderr, /^countersign: table deliveries, row \w+: it was sent, and an earlier one waits$/m);
+  t.match(stderr, /^countersign: table deliveries, row \w+: packet identifier 5 is that of an earlier delivery, too$/m);
+  t.match(stderr, /^countersign: table inbound, row \w+: there is no session 99$/m);
+  t.match(stdout, /6 rows damaged/);
 });
 
 t.test('store check of no data directory and of one in use say so', async (t) => {

@@ -1,18 +1,13 @@
 import type { BrokerCore } from '../../lib/broker/broker-core.js';
+import { auditRows } from '../../lib/broker/store-audit.js';
+import { type Damage, readContents } from '../../lib/broker/store-contents.js';
 import { DeliveryState } from '../../lib/delivery/table.js';
 import type { Row, TrackedRecord } from '../../lib/receipts/record.js';
 import { ReceiptState, stateNames } from '../../lib/receipts/states.js';
 import { DeliveryKind } from '../../lib/session/delivery.js';
-import { type Session, transientSessionBase } from '../../lib/session/session.js';
-import { decodeDelivery, decodeMessage, decodeNumber, decodeRetained } from '../../lib/store/records.js';
-import {
-  messageKey,
-  readDeliveryKey,
-  readInboundKey,
-  readMessageKey,
-  readSessionKey,
-} from '../../lib/store/records-keys.js';
-import { type Store, type StoreEntry, Table } from '../../lib/store/store.js';
+import type { Session } from '../../lib/session/session.js';
+import { messageKey } from '../../lib/store/records-keys.js';
+import { type Store, Table } from '../../lib/store/store.js';
 import type { Verdicts } from './verdicts.js';
 
 /** A record with the rows of its recipients. */
@@ -24,9 +19,6 @@ export interface Whole {
 
 /** What has expired may wait this much longer: it goes in slices. */
 const expiryGraceMs = 2000;
-
-const all = (store: Store, table: Table): StoreEntry[] =>
-  store.range(table, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER);
 
 /** Every record that the broker has. */
 export function recordsOf({ context }: BrokerCore): Whole[] {
@@ -109,39 +101,22 @@ export class Audit {
   thorough(core: BrokerCore): void {
     const { context } = core;
     const { store } = context.persistence;
-    this.checkMessages(store);
+    this.checkRows(store);
+    const sessions = [...context.persistence.restartRows.sessions()].length;
+    if (sessions !== context.storedSessions.size) {
+      this.verdicts.broken('memory and store agree', `${context.storedSessions.size} sessions, stored are ${sessions}`);
+    }
     for (const session of context.storedSessions.values()) this.checkSession(core, session);
-    this.checkOwners(core, store);
     this.checkBounds(core);
     for (const whole of recordsOf(core)) this.checkRecord(core, whole);
   }
 
-  /** Each message row is needed, by as many as it says; each one needed is there. */
-  private checkMessages(store: Store): void {
-    const needed = new Map<number, number>();
-    const need = (sequence: number): unknown => needed.set(sequence, (needed.get(sequence) ?? 0) + 1);
-    for (const { key, value } of all(store, Table.deliveries)) {
-      const { session, sequence } = readDeliveryKey(key);
-      const row = decodeDelivery(sequence, value);
-      if (session < transientSessionBase && row.kind !== DeliveryKind.receipt) need(row.messageSequence);
-    }
-    for (const { value } of all(store, Table.retained)) need(decodeRetained(value).sequence);
-    for (const { key } of all(store, Table.fanOutCursors)) need(readMessageKey(key));
-    const stored = new Map(all(store, Table.messages).map(({ key, value }) => [readMessageKey(key), value]));
-    const references = new Map(all(store, Table.references).map(({ key, value }) => [readMessageKey(key), value]));
-    for (const [sequence, value] of stored) {
-      const counted = references.get(sequence);
-      const count = counted === undefined ? 1 : decodeNumber(counted);
-      if (count === (needed.get(sequence) ?? 0)) continue;
-      const name = decodeMessage(sequence, value).payload.toString();
-      this.verdicts.broken('messages kept as long as needed', `${name}: ${count}, needed ${needed.get(sequence) ?? 0}`);
-    }
-    for (const sequence of needed.keys()) {
-      if (!stored.has(sequence)) this.verdicts.broken('messages kept as long as needed', `${sequence} is gone`);
-    }
-    for (const sequence of references.keys()) {
-      if (!stored.has(sequence)) this.verdicts.broken('messages kept as long as needed', `references of ${sequence}`);
-    }
+  /** The rows of the store fit together. */
+  private checkRows(store: Store): void {
+    const onDamage = ({ table, key, problem }: Damage): void =>
+      this.verdicts.broken('rows of the store fit together', `${table} ${key}: ${problem}`);
+    for (const _ of readContents(store, { onDamage, onContent: () => undefined }));
+    for (const _ of auditRows(store, onDamage));
   }
 
   /** A session in memory and its rows say the same. */
@@ -149,10 +124,6 @@ export class Audit {
     const { persistence } = core.context;
     const { clientId, number } = session;
     const rows = persistence.readDeliveries(number, 0, Number.MAX_SAFE_INTEGER);
-    const ids = rows.filter(({ packetId }) => packetId > 0).map(({ packetId }) => packetId);
-    if (new Set(ids).size < ids.length) {
-      this.verdicts.broken('packet identifiers unique in flight', `${clientId} has ${ids}`);
-    }
     const stored = [...persistence.restartRows.subscriptions()].filter((row) => row.session === number);
     const filters = stored.map(({ subscription }) => subscription.topicFilter);
     const known = [...session.subscriptions.values()].map(({ topicFilter }) => topicFilter);
@@ -218,29 +189,6 @@ export class Audit {
     if (isSame && stored.length === open.length) return;
     const text = stored.map(({ packetId, state }) => `${packetId} in state ${state}`).join(', ');
     this.verdicts.broken('memory and store agree', `${clientId} has ${open} in flight, stored are ${text}`);
-  }
-
-  /** No row belongs to a session that is not. */
-  private checkOwners({ context }: BrokerCore, store: Store): void {
-    const sessions = new Set(all(store, Table.sessions).map(({ key }) => readSessionKey(key)));
-    const retired = new Set(all(store, Table.retired).map(({ key }) => readSessionKey(key)));
-    if (sessions.size !== context.storedSessions.size) {
-      const text = `${context.storedSessions.size} sessions, stored are ${sessions.size}`;
-      this.verdicts.broken('memory and store agree', text);
-    }
-    for (const { key } of all(store, Table.deliveries)) {
-      const { session } = readDeliveryKey(key);
-      if (session >= transientSessionBase || sessions.has(session) || retired.has(session)) continue;
-      this.verdicts.broken('no rows left behind', `a delivery of session ${session}, which is not`);
-    }
-    for (const { key } of all(store, Table.inbound)) {
-      const { session } = readInboundKey(key);
-      if (!sessions.has(session)) this.verdicts.broken('no rows left behind', `an inbound row of session ${session}`);
-    }
-    for (const { key } of all(store, Table.subscriptions)) {
-      const session = key.readUInt32BE(0);
-      if (!sessions.has(session)) this.verdicts.broken('no rows left behind', `a subscription of session ${session}`);
-    }
   }
 
   /** Every delivery has one state, and the tally is their sum. */
