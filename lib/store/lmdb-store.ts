@@ -161,8 +161,8 @@ export class LmdbStore implements Store {
     assert(this.closing === null, 'a store is closed once');
     return new Promise((resolve, reject) => {
       this.closing = { resolve, reject };
-      // The last transaction leaves no log behind.
-      if (this.uncommitted > 0 || this.log.length > 0) this.seal(nothing);
+      // The last transaction leaves no log behind, nor what one that is under way puts there.
+      if (this.uncommitted > 0 || this.log.length > 0 || this.inFlight > 0) this.seal(nothing);
       // Unwell: one last attempt, which ends in `release` or in `turnUnwell`.
       if (this.retry !== null && !this.isStopped) this.retryNow();
       else this.finishClosing();

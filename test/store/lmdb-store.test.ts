@@ -203,6 +203,19 @@ t.test('a turn with rows that are settled in a later batch stays in the log', as
   t.same(await afterDeath(t, directory), []);
 });
 
+t.test('a stop leaves no log, whatever is under way', async (t) => {
+  const directory = newDirectory();
+  const store = await open(directory);
+  store.put(Table.messages, messageKey(1), Buffer.from('m'));
+  store.commit(() => undefined);
+  await store.close();
+  const again = await open(directory);
+  // biome-ignore lint/complexity/useLiteralKeys: a private member, reached on purpose
+  t.equal(again['log'].length, 0);
+  t.equal(String(again.get(Table.messages, messageKey(1))), 'm');
+  await again.close();
+});
+
 t.test('a start finds exactly what was committed', async (t) => {
   const directory = newDirectory();
   const first = await open(directory);
