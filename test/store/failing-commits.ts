@@ -52,7 +52,8 @@ export function failCommits(store: LmdbStore, { wakeups }: StillClock): FailingC
   // One promise for all writes of a turn, as lmdb-js has it.
   let failure: Promise<never> | null = null;
   const fail = (): Promise<never> => {
-    failure ??= Promise.reject(new Error('a failure that is played'));
+    // Not at once: what is being written is read meanwhile, too.
+    failure ??= new Promise((_, reject) => setImmediate(() => reject(new Error('a failure that is played'))));
     queueMicrotask(() => {
       failure = null;
     });
