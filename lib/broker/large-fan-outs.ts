@@ -302,7 +302,7 @@ export class LargeFanOuts {
       this.offer(fanOut, target, { kind, sequence: sequences.next(), reference, group: null, cohort });
       if (fanOut.cursor % clockEvery === 0 && clock.exactNow() >= until) break;
     }
-    this.context.budget.spend(fanOut.cursor - first);
+    this.context.budget.offers(fanOut.cursor - first, message.payload.length);
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     return fanOut.cursor === targets.length;
   }

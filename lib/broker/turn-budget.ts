@@ -1,7 +1,7 @@
 import { PacketType } from '../spec/packet-types.js';
 import type { TurnClock } from './turn-clock.js';
 
-/** Units of work in a turn: an offer of a message to a session, a packet, a kilobyte received. */
+/** Units of work in a turn: an offer of a message to a session, 256 bytes offered, a packet, a kilobyte received. */
 const unitsMax = 50_000;
 /** Time that a turn's decisions may take. The writes at its end come on top. */
 const turnMs = 15;
@@ -57,6 +57,11 @@ export class TurnBudget {
   /** A packet has come. Acknowledgements count nothing: there are no more than were sent, and they make room. */
   packet(packetType: number, bytes: number): void {
     if (packetType < PacketType.puback || packetType > PacketType.pubcomp) this.spend(1 + (bytes >> 10));
+  }
+
+  /** Messages are offered to sessions. Their bytes count too: the writes at the end of the turn have to carry them. */
+  offers(count: number, payloadBytes: number): void {
+    this.spend(count * (1 + (payloadBytes >> 8)));
   }
 
   spend(units: number): void {
