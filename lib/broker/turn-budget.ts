@@ -1,7 +1,7 @@
 import { PacketType } from '../spec/packet-types.js';
 import type { TurnClock } from './turn-clock.js';
 
-/** Units of work in a turn: an offer of a message to a session, 256 bytes offered, a packet, a kilobyte received. */
+/** Units of work in a turn: an offer of a message to a session, 128 bytes offered, a packet, a kilobyte received. */
 const unitsMax = 50_000;
 /** Time that a turn's decisions may take. The writes at its end come on top. */
 const turnMs = 15;
@@ -61,7 +61,7 @@ export class TurnBudget {
 
   /** Messages are offered to sessions. Their bytes count too: the writes at the end of the turn have to carry them. */
   offers(count: number, payloadBytes: number): void {
-    this.spend(count * (1 + (payloadBytes >> 8)));
+    this.spend(count * (1 + (payloadBytes >> 7)));
   }
 
   spend(units: number): void {
