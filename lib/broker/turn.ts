@@ -13,6 +13,8 @@ const waitFromMessages = 32;
 const waitMs = 2;
 /** Commits that do not wait after some did for nothing: twice as many each time, up to this. */
 const skippedWaitsMax = 64;
+/** Output up to this size is written first at the end of a turn. */
+const littleBytes = 2048;
 /** Puts and deletes waiting behind the commits under way from which on connections stop reading. */
 const waitingWritesMax = 100_000;
 
@@ -54,6 +56,8 @@ class Released {
 
 /** Anything that gathers output during a turn and writes it at its end. */
 export interface Flushable {
+  /** What it has gathered. */
+  readonly outbox: { readonly gatheredBytes: number };
   flush(): void;
 }
 
@@ -307,6 +311,13 @@ export class Turns {
       const targets = this.dirty;
       this.dirty = this.flushing;
       this.flushing = targets;
+      // Who gets little does not wait for the writes of those who get much.
+      let much = 0;
+      for (const target of targets) {
+        if (target.outbox.gatheredBytes > littleBytes) targets[much++] = target;
+        else target.flush();
+      }
+      targets.length = much;
       for (const target of targets) target.flush();
       targets.length = 0;
     }

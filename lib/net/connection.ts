@@ -52,7 +52,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   private readonly parts: ConnectionParts;
   private readonly stream: Duplex;
   private readonly splitter: FrameSplitter;
-  private readonly outbox: Outbox;
+  readonly outbox: Outbox;
   private phase: Phase = Phase.awaitingConnect;
   private session: Session | null = null;
   private aliases: InboundTopicAliases | null = null;

@@ -56,7 +56,12 @@ export class Outbox {
 
   /** Bytes not yet taken by the operating system. */
   get pendingBytes(): number {
-    return this.chunkBytes + this.length + this.stream.writableLength;
+    return this.gatheredBytes + this.stream.writableLength;
+  }
+
+  /** What the next flush has to write. */
+  get gatheredBytes(): number {
+    return this.chunkBytes + this.length;
   }
 
   /** True if there is something to flush. */
@@ -189,11 +194,11 @@ export class Outbox {
     const { stream } = this;
     if (this.closed || stream.destroyed || !this.hasOutput) return;
     if (stream.writableNeedDrain && !isLast) {
-      this.hold(this.chunkBytes + this.length);
+      this.hold(this.gatheredBytes);
       return;
     }
     this.hold(0);
-    this.metrics.bytesSent += this.chunkBytes + this.length;
+    this.metrics.bytesSent += this.gatheredBytes;
     const { chunks, buffer } = this;
     if (chunks !== null) {
       this.chunks = null;
