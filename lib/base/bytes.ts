@@ -4,9 +4,9 @@ const int31Max = 0x7fffffff;
 const smallBytes = 160;
 
 /** Copies `source[start, end)` to `target[at, …)`. */
-export function copyBytes(source: Uint8Array, start: number, end: number, target: Buffer, at: number): void {
+export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
   if (end - start > smallBytes) {
-    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at);
+    source.copy(target, at, start, end);
     return;
   }
   let to = at;
@@ -14,7 +14,7 @@ export function copyBytes(source: Uint8Array, start: number, end: number, target
 }
 
 /** A copy of `source[start, end)`. */
-export function copyOf(source: Uint8Array, start: number, end: number): Buffer {
+export function copyOf(source: Buffer, start: number, end: number): Buffer {
   const copy = Buffer.allocUnsafe(end - start);
   copyBytes(source, start, end, copy, 0);
   return copy;
@@ -52,7 +52,7 @@ export class ByteWriter {
   }
 
   /** Bytes of a length that the reader knows. */
-  raw(bytes: Uint8Array): this {
+  raw(bytes: Buffer): this {
     const { length } = bytes;
     this.reserve(length);
     copyBytes(bytes, 0, length, this.buffer, this.length);
@@ -60,7 +60,7 @@ export class ByteWriter {
     return this;
   }
 
-  bytes(bytes: Uint8Array): this {
+  bytes(bytes: Buffer): this {
     return this.varint(bytes.length).raw(bytes);
   }
 
@@ -93,7 +93,7 @@ export class ByteWriter {
     return text === null ? this.u8(0) : this.u8(1).string(text);
   }
 
-  optionalBytes(bytes: Uint8Array | null): this {
+  optionalBytes(bytes: Buffer | null): this {
     return bytes === null ? this.u8(0) : this.u8(1).bytes(bytes);
   }
 

@@ -56,6 +56,15 @@ t.test('done is never called within commit, and commitsInFlight counts what wait
   await store.close();
 });
 
+/** A store in a directory of its own, closed when the test ends; `committed` resolves with a commit. */
+async function openNew(t: Test) {
+  const directory = newDirectory();
+  const store = await open(directory);
+  t.teardown(() => store.close());
+  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  return { directory, store, committed };
+}
+
 /** What a start finds if the process had died right now. */
 async function afterDeath(t: Test, directory: string, table: Table = Table.deliveries, limit = 100): Promise<string[]> {
   const image = newDirectory();
@@ -69,10 +78,7 @@ async function afterDeath(t: Test, directory: string, table: Table = Table.deliv
 t.test(
   'deferred rows in the log are found after the death of the process, as far as they are not settled',
   async (t) => {
-    const directory = newDirectory();
-    const store = await open(directory);
-    t.teardown(() => store.close());
-    const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+    const { directory, store, committed } = await openNew(t);
     const [first, second] = [new Rows(1), new Rows(2)];
     store.putDeferred(first);
     store.putDeferred(second);
@@ -95,10 +101,7 @@ t.test(
 );
 
 t.test('a settlement comes before what else its batch does to the same keys', async (t) => {
-  const directory = newDirectory();
-  const store = await open(directory);
-  t.teardown(() => store.close());
-  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const { directory, store, committed } = await openNew(t);
   const rows = new Rows(1, 2);
   store.putDeferred(rows);
   await committed();
@@ -109,10 +112,7 @@ t.test('a settlement comes before what else its batch does to the same keys', as
 });
 
 t.test('a row that was changed in the log is gone once it is deleted, whatever was retired meanwhile', async (t) => {
-  const directory = newDirectory();
-  const store = await open(directory);
-  t.teardown(() => store.close());
-  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const { directory, store, committed } = await openNew(t);
   const rows = new Rows(1);
   store.putDeferred(rows);
   await committed();
@@ -130,10 +130,7 @@ t.test('a row that was changed in the log is gone once it is deleted, whatever w
 });
 
 t.test('a large message under a key that the log has deleted is found after the death of the process', async (t) => {
-  const directory = newDirectory();
-  const store = await open(directory);
-  t.teardown(() => store.close());
-  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const { directory, store, committed } = await openNew(t);
   const key = messageKey(1);
   store.putNew(Table.messages, key, Buffer.alloc(5_000, 1));
   await committed();
@@ -179,10 +176,7 @@ t.test('a failed transaction that is tried again in parts deletes what its first
 });
 
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
-  const directory = newDirectory();
-  const store = await open(directory);
-  t.teardown(() => store.close());
-  const committed = (): Promise<void> => new Promise((resolve) => store.commit(resolve));
+  const { directory, store, committed } = await openNew(t);
   const rows = new Rows(1);
   store.putDeferred(rows);
   await committed();
