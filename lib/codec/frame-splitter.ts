@@ -16,13 +16,16 @@ export interface FrameSink {
 const longestHeader = 5;
 /** Room given at once to a packet whose end has not arrived. */
 const smallestStorage = 256;
+/** Parts from this size on are kept as they are, if they are at least half of the memory that this keeps. */
+const keptBytes = 16 * 1024;
 const nothing = Buffer.alloc(0);
 /** Shared by all splitters that hold nothing back. Never changed. */
 const noChunks: Buffer[] = [];
 
 /**
  * Cuts a byte stream into packets. Packets that lie whole in one chunk are passed on as they lie; only a packet that
- * crosses chunks is copied together, into storage that grows with what has really arrived:
+ * crosses chunks is copied together. Large parts of it are kept as they are until it is whole, smaller ones are copied
+ * into storage that grows with what has really arrived:
  *
  *     chunk 1: | packet | packet | begin of packet |         → two views, the rest copied to `partial`
  *     chunk 2: | end of packet | packet |                    → completed in `partial`, one view
@@ -33,8 +36,10 @@ const noChunks: Buffer[] = [];
 export class FrameSplitter {
   /** Largest packet accepted, fixed header included; read afresh for every packet. */
   maximumPacketSize: number;
-  /** Begin of a packet that crosses chunks: `partial[0, partialLength)`. */
+  /** Begin of a packet that crosses chunks: the pieces, then `partial[0, pieceLength)`; its length in all. */
+  private pieces: Buffer[];
   private partial: Buffer;
+  private pieceLength: number;
   private partialLength: number;
   /** Of the packet at hand: bytes before its body, and in all. 0 while its header is not complete. */
   private headerSize: number;
@@ -48,7 +53,9 @@ export class FrameSplitter {
   /** @param maximumPacketSize in bytes, fixed header included */
   constructor(maximumPacketSize: number) {
     this.maximumPacketSize = maximumPacketSize;
+    this.pieces = noChunks;
     this.partial = nothing;
+    this.pieceLength = 0;
     this.partialLength = 0;
     this.headerSize = 0;
     this.frameSize = 0;
@@ -89,8 +96,7 @@ export class FrameSplitter {
 
   /** Lets go of everything held back, for good. */
   discard(): void {
-    this.partial = nothing;
-    this.partialLength = 0;
+    this.forgetPartial();
     this.waiting = noChunks;
     this.waitingBytes = 0;
   }
@@ -148,26 +154,53 @@ export class FrameSplitter {
     this.keep(chunk, position, position + taken);
     position += taken;
     if (this.partialLength === frameSize) {
-      const frame = this.partial;
-      this.partial = nothing;
-      this.partialLength = 0;
+      const frame = this.pieces === noChunks ? this.partial : this.joined();
+      this.forgetPartial();
       this.isStopped = !sink.onFrame(frame, 0, this.headerSize, frameSize);
     }
     return position;
   }
 
-  /** Appends `chunk[start, end)` to `partial`; the announced size only ever limits the storage. */
+  /** Appends `chunk[start, end)` to the packet begun; the announced size only ever limits the storage. */
   private keep(chunk: Buffer, start: number, end: number): void {
-    const needed = this.partialLength + end - start;
+    const size = end - start;
+    if (size >= keptBytes && 2 * size >= chunk.buffer.byteLength) {
+      this.endPiece();
+      this.pieces.push(chunk.subarray(start, end));
+      this.partialLength += size;
+      return;
+    }
+    const needed = this.pieceLength + size;
     if (needed > this.partial.length) {
       const doubled = Math.max(needed, 2 * this.partial.length, smallestStorage);
       const announced = this.frameSize === 0 ? longestHeader : this.frameSize;
-      const grown = Buffer.allocUnsafe(Math.min(doubled, announced));
-      this.partial.copy(grown, 0, 0, this.partialLength);
+      const grown = Buffer.allocUnsafe(Math.min(doubled, announced - this.partialLength + this.pieceLength));
+      this.partial.copy(grown, 0, 0, this.pieceLength);
       this.partial = grown;
     }
-    chunk.copy(this.partial, this.partialLength, start, end);
-    this.partialLength = needed;
+    chunk.copy(this.partial, this.pieceLength, start, end);
+    this.pieceLength = needed;
+    this.partialLength += size;
+  }
+
+  private endPiece(): void {
+    if (this.pieces === noChunks) this.pieces = [];
+    if (this.pieceLength > 0) this.pieces.push(this.partial.subarray(0, this.pieceLength));
+    this.partial = nothing;
+    this.pieceLength = 0;
+  }
+
+  /** The packet whose last byte has come. */
+  private joined(): Buffer {
+    this.endPiece();
+    return Buffer.concat(this.pieces, this.frameSize);
+  }
+
+  private forgetPartial(): void {
+    this.pieces = noChunks;
+    this.partial = nothing;
+    this.pieceLength = 0;
+    this.partialLength = 0;
   }
 
   /** Sets `headerSize` and `frameSize` for the packet at `start`; `frameSize` is 0 if its header is not complete. */

@@ -170,3 +170,46 @@ t.test('a large packet in small chunks is not copied over and over', async (t) =
   t.equal(recorder.ends, size + 5);
   t.ok(process.memoryUsage().arrayBuffers - before < 4 * size);
 });
+
+t.test('large packets come together from chunks of any size', async (t) => {
+  const payload = Buffer.from(Array.from({ length: 150_000 }, (_, at) => (at * 7 + (at >> 8)) & 0xff));
+  const large = packet(0x30, payload);
+  const both = bytes(large, ping, large, short);
+  const sizes = [1, 100, 16_384, 20_000, 65_536, 15_000, 40_000, 3, 70_000];
+  for (let first = 0; first < sizes.length; first++) {
+    const recorder = new Recorder();
+    const splitter = new FrameSplitter(200_000);
+    let at = 0;
+    for (let turn = first; at < both.length; turn++) {
+      // As from a socket: each chunk has its own memory.
+      const chunk = Buffer.from(both.subarray(at, at + sizes[turn % sizes.length]));
+      at += chunk.length;
+      splitter.push(chunk, recorder);
+      const passedOn = recorder.frames.reduce((sum, frame) => sum + (frame.length - 1) / 2, 0);
+      if (splitter.bufferedBytes !== at - passedOn) t.fail(`buffered bytes at ${at}`);
+    }
+    const body = payload.toString('hex');
+    t.ok(recorder.frames[0] === `30f09309|${body}` && recorder.frames[2] === recorder.frames[0], `from ${first}`);
+    t.same([recorder.frames[1], recorder.frames[3]], ['c000|', '4002|0001']);
+  }
+});
+
+t.test('a small part of a chunk is copied, and does not keep all of it', async (t) => {
+  const begun = bytes('30 a0 9c 01', Buffer.alloc(20_000 - 4));
+  const filling = packet(0x30, Buffer.alloc(1_000_000));
+  const splitter = new FrameSplitter(2_000_000);
+  const chunk = bytes(filling, begun);
+  splitter.push(chunk, { onFrame: () => true });
+  t.equal(splitter.bufferedBytes, begun.length);
+  chunk.fill(0xff);
+  let completed = Buffer.alloc(0);
+  const onFrame = (buffer: Buffer): boolean => {
+    completed = buffer;
+    return true;
+  };
+  splitter.push(Buffer.alloc(4), { onFrame });
+  t.ok(
+    completed.subarray(4).every((byte) => byte === 0),
+    'nothing of the chunk is left in the packet',
+  );
+});
