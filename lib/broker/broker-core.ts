@@ -98,13 +98,14 @@ export class BrokerCore {
     );
     const mayFollow = (subscription: Subscription, topicName: string): boolean =>
       rights.mayFollow(subscription, topicName);
+    const budget = new TurnBudget(clock, turns);
     const context: Context = {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },
       requests: new RequestReader(),
-      budget: new TurnBudget(clock),
+      budget,
       metrics: new Metrics(),
       timers: new Timers(clock),
-      routes: new Routes(rights.isLimited ? mayFollow : null),
+      routes: new Routes(rights.isLimited ? mayFollow : null, (found) => budget.spend(found)),
       sessions: new Map(),
       storedSessions: new Map(),
     };
@@ -277,7 +278,7 @@ export class BrokerCore {
   /** A link that was slow takes output again. */
   drained(session: Session): void {
     this.context.turns.begin();
-    this.context.budget.enter();
+    this.context.budget.enter(null);
     this.window.refill(session);
     this.goOn(session);
   }

@@ -31,7 +31,9 @@ export class FanOut {
    */
   publish(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): number {
     const carriage = record === null ? plainCarriage : trackedCarriage(record);
-    this.context.budget.offers(route.targets.length, out.payloadLength);
+    const { budget } = this.context;
+    budget.offers(route.targets.length, out.payloadLength);
+    if (record !== null) budget.tracked(route.targets.length + route.groups.length);
     let matched = 0;
     for (const target of route.targets) {
       const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]

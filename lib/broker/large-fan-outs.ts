@@ -14,7 +14,7 @@ import type { FanOut } from './fan-out.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import type { Retired } from './persistence.js';
-import type { Route } from './routes.js';
+import { grantedTargets, isEmpty, type Route } from './routes.js';
 import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
 
 /** From which size on a fan-out is divided, and how much of it may wait; tests take smaller numbers. */
@@ -45,23 +45,6 @@ const messagesMax = 1000;
 const bytesMax = 16 * 1024 * 1024;
 /** Offers between looks at the clock. */
 const clockEvery = 25;
-
-/** A route's targets as the publisher reaches them; the route's own list where that is the same. [MQTT-3.8.3-3] */
-function grantedTargets({ targets }: Route, publisher: Session | null): readonly Target[] {
-  const excludes = publisher !== null && [...publisher.subscriptions.values()].some(({ noLocal }) => noLocal);
-  if (!excludes) return targets;
-  const at = targets.findIndex(({ session }) => session === publisher);
-  const own = targets[at]?.own;
-  if (own === undefined || own === targets[at]) return targets;
-  const others = targets.filter(({ session }) => session !== publisher);
-  return own === null ? others : [...others, own];
-}
-
-/** True if nobody gets the message: then its only match, if any, is its publisher's own. */
-function isEmpty(route: Route, publisher: Session | null): boolean {
-  const { targets, groups } = route;
-  return groups.length === 0 && targets.length <= 1 && grantedTargets(route, publisher).length === 0;
-}
 
 /** A fan-out under way. */
 export interface LargeFanOut extends Cohort {
@@ -268,10 +251,13 @@ export class LargeFanOuts {
     if (fanOut === undefined) return;
     const { turns, budget } = this.context;
     turns.begin();
-    budget.enter();
-    if (this.slice(fanOut)) this.finish(fanOut);
-    else if (fanOut.durable) this.putCursor(fanOut);
-    if (fanOut.durable) this.awaitCommit(fanOut);
+    budget.enter(null);
+    // What has been offered before is written first.
+    if (!budget.isSpent) {
+      if (this.slice(fanOut)) this.finish(fanOut);
+      else if (fanOut.durable) this.putCursor(fanOut);
+      if (fanOut.durable) this.awaitCommit(fanOut);
+    }
     this.schedule();
   }
 

@@ -116,6 +116,7 @@ export class OnAck {
     reasonString: string | null,
   ): void {
     if (delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
+    this.context.budget.tracked(1);
     this.context.tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
       outcome,
       reasonCode,

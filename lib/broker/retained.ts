@@ -143,7 +143,7 @@ export class Retained {
       const sessions = [...this.waiting];
       this.waiting.clear();
       for (const next of sessions) {
-        budget.enter();
+        budget.enter(null);
         if (budget.isSpent) this.later(next);
         else this.goOn(next);
       }

@@ -43,6 +43,23 @@ export function targetOf(session: Session, subscriptions: readonly Subscription[
   return merge(session, subscriptions, notLocal.length === 0 ? null : merge(session, notLocal, 'self'));
 }
 
+/** A route's targets as the publisher reaches them; the route's own list where that is the same. [MQTT-3.8.3-3] */
+export function grantedTargets({ targets }: Route, publisher: Session | null): readonly Target[] {
+  const excludes = publisher !== null && [...publisher.subscriptions.values()].some(({ noLocal }) => noLocal);
+  if (!excludes) return targets;
+  const at = targets.findIndex(({ session }) => session === publisher);
+  const own = targets[at]?.own;
+  if (own === undefined || own === targets[at]) return targets;
+  const others = targets.filter(({ session }) => session !== publisher);
+  return own === null ? others : [...others, own];
+}
+
+/** True if nobody gets the message: then its only match, if any, is its publisher's own. */
+export function isEmpty(route: Route, publisher: Session | null): boolean {
+  const { targets, groups } = route;
+  return groups.length === 0 && targets.length <= 1 && grantedTargets(route, publisher).length === 0;
+}
+
 /** All subscriptions of all sessions, and who a topic name goes to, cached until any subscription changes. */
 export class Routes {
   private readonly filters = new FilterTrie<Subscription>();
@@ -53,10 +70,18 @@ export class Routes {
   private stamp = 0;
   private readonly matched: Subscription[] = [];
   private readonly mayFollow: ((subscription: Subscription, topicName: string) => boolean) | null;
+  private readonly onWork: (found: number) => void;
 
-  /** @param mayFollow which subscriptions are left out of the way of a topic; null if none is */
-  constructor(mayFollow: ((subscription: Subscription, topicName: string) => boolean) | null = null) {
+  /**
+   * @param mayFollow which subscriptions are left out of the way of a topic; null if none is
+   * @param onWork told of work done to find a way: the subscriptions found
+   */
+  constructor(
+    mayFollow: ((subscription: Subscription, topicName: string) => boolean) | null = null,
+    onWork: (found: number) => void = () => undefined,
+  ) {
     this.mayFollow = mayFollow;
+    this.onWork = onWork;
   }
 
   /** Rights have changed: every topic's way is found anew. */
@@ -123,6 +148,7 @@ export class Routes {
     const targets = filters === 1 && mayFollow === null ? matched.slice() : this.oncePerSession(topicName, matched);
     // Each match may have an identifier; to look at all of them would take longer than the rest.
     const weight = topicName.length + 2 * matched.length + groups.length;
+    this.onWork(matched.length);
     matched.length = 0;
     return { generation: this.generation, targets, groups, weight };
   }

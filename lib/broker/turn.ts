@@ -13,8 +13,11 @@ const waitFromMessages = 32;
 const waitMs = 2;
 /** Commits that do not wait after some did for nothing: twice as many each time, up to this. */
 const skippedWaitsMax = 64;
-/** Output up to this size is written first at the end of a turn. */
+/** Output up to this size, and for no more than so many, is written first at the end of a turn. */
 const littleBytes = 2048;
+const fewTargets = 8;
+/** What the other writes may take in one turn; the rest follows in the next ones. */
+const writesMs = 5;
 /** Puts and deletes waiting behind the commits under way from which on connections stop reading. */
 const waitingWritesMax = 100_000;
 
@@ -90,8 +93,15 @@ export class Turns {
   private waitsToSkip = 0;
   private skippedWaits = 0;
   private readonly spare: Released[] = [];
-  private dirty: Flushable[] = [];
-  private flushing: Flushable[] = [];
+  private readonly dirty: Flushable[] = [];
+  /** Where in `dirty` the targets begin of whoever works. */
+  private workerFrom = 0;
+  /** Those who are the only targets of somebody's work, or nearly. */
+  private readonly few: Flushable[] = [];
+  /** The others of ended turns, in the order in which they are written. */
+  private readonly waitingWrites: Flushable[] = [];
+  private isWritingLater = false;
+  private writesLeftMs = writesMs;
   private relief: (() => void)[] = [];
   /** Null unless somebody measures. */
   watch: TurnWatch | null = null;
@@ -111,6 +121,11 @@ export class Turns {
   /** The last turn whose commit is done. */
   get released(): number {
     return this.releasedNumber;
+  }
+
+  /** True while output waits for a later turn to write it. */
+  get isBehind(): boolean {
+    return this.waitingWrites.length > 0;
   }
 
   /** True while so much waits for the disk that input should pause. */
@@ -215,6 +230,7 @@ export class Turns {
   sealNow(): void {
     this.seal();
     this.flushDirty();
+    for (const target of this.waitingWrites.splice(0)) target.flush();
   }
 
   private readonly onEnd = (): void => {
@@ -222,6 +238,7 @@ export class Turns {
     this.clock.close();
     if (this.store.commitsInFlight < commitsInFlightMax && !this.isWorthWaiting()) this.seal();
     this.flushDirty();
+    this.writesLeftMs = writesMs;
   };
 
   /**
@@ -306,20 +323,53 @@ export class Turns {
     this.watch?.released(number, answers);
   }
 
-  private flushDirty(): void {
-    while (this.dirty.length > 0) {
-      const targets = this.dirty;
-      this.dirty = this.flushing;
-      this.flushing = targets;
-      // Who gets little does not wait for the writes of those who get much.
-      let much = 0;
-      for (const target of targets) {
-        if (target.outbox.gatheredBytes > littleBytes) targets[much++] = target;
-        else target.flush();
-      }
-      targets.length = much;
-      for (const target of targets) target.flush();
-      targets.length = 0;
+  /** Another begins to work: what the last one has for few is written before what it has for many. */
+  nextWorker(): void {
+    const { dirty, few, workerFrom } = this;
+    if (dirty.length === workerFrom) return;
+    if (dirty.length - workerFrom > fewTargets) {
+      this.workerFrom = dirty.length;
+      return;
     }
+    for (let at = workerFrom; at < dirty.length; at++) few.push(dirty[at] as Flushable);
+    dirty.length = workerFrom;
   }
+
+  private flushDirty(): void {
+    this.nextWorker();
+    const { dirty, few, waitingWrites } = this;
+    for (const target of few.splice(0)) {
+      if (isLittle(target)) target.flush();
+      else dirty.push(target);
+    }
+    for (const target of dirty) if (isLittle(target)) waitingWrites.push(target);
+    for (const target of dirty) if (!isLittle(target)) waitingWrites.push(target);
+    dirty.length = 0;
+    this.workerFrom = 0;
+    if (waitingWrites.length > 0) this.writeOn();
+  }
+
+  /** Writes what many get, and much, as far as a turn's time for it allows. What comes meanwhile is written along. */
+  private writeOn(): void {
+    const { waitingWrites, clock } = this;
+    const begunAtMs = clock.exactNow();
+    let tookMs = 0;
+    let written = 0;
+    while (written < waitingWrites.length && tookMs <= this.writesLeftMs) {
+      waitingWrites[written++].flush();
+      tookMs = clock.exactNow() - begunAtMs;
+    }
+    waitingWrites.splice(0, written);
+    this.writesLeftMs -= tookMs;
+    if (waitingWrites.length === 0 || this.isWritingLater) return;
+    this.isWritingLater = true;
+    clock.endOfTurn(() => {
+      this.isWritingLater = false;
+      this.begin();
+    });
+  }
+}
+
+function isLittle({ outbox }: Flushable): boolean {
+  return outbox.gatheredBytes <= littleBytes;
 }

@@ -97,14 +97,14 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     this.parts.core.context.metrics.bytesReceived += chunk.length;
     if (this.handshake !== null && this.splitter.bufferedBytes === 0) this.handshake.onPacketStart(chunk[0]);
     if (this.closed) return;
-    this.parts.yields.enter();
+    this.parts.yields.enter(this, chunk.length);
     this.guard(() => this.splitter.push(chunk, this));
     this.afterInput();
   }
 
   private afterInput(): void {
     if (!this.closed) this.parts.incomplete.changed(this.splitter, this.splitter.bufferedBytes, this);
-    if (!this.closed) this.pauses.check(this.slow);
+    if (!this.closed) this.pauses.check(this.slow, this);
   }
 
   giveUp(reasonCode: number, reason: string): void {
@@ -127,13 +127,14 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     const { core } = this.parts;
     this.keepAlive.packet();
     core.context.metrics.countReceived(buffer[frameStart] >> 4);
+    core.context.budget.packet(buffer[frameStart] >> 4);
     if (this.handshake !== null) this.handshake.onFrame(buffer, frameStart, bodyStart, end);
     else this.onPacket(buffer, frameStart, bodyStart, end);
     return !this.closed && this.pauses.takesMore(this);
   }
 
   goOn(): void {
-    this.parts.yields.enter();
+    this.parts.yields.enter(this, 0);
     this.guard(() => this.splitter.resume(this));
     if (!this.splitter.stopped || this.closed || this.pauses.isForHook) this.pauses.remove(PauseReason.turn);
     this.afterInput();
@@ -209,7 +210,6 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
     if (session === null) return;
     const { core } = this.parts;
     const packetType = buffer[frameStart] >> 4;
-    core.context.budget.packet(packetType, end - frameStart);
     switch (packetType) {
       case PacketType.publish:
         takePublish(this.parts, session, this, this.aliases, buffer, frameStart, bodyStart, end);

@@ -13,6 +13,8 @@ interface Holding {
   readonly holder: IncompleteHolder;
 }
 
+/** Of the maximum: a little at a time, so that closing connections does not stall the others. */
+const relievedTo = 31 / 32;
 /** What every connection may hold without being counted. */
 const uncountedBytes = 4 * 1024;
 
@@ -64,7 +66,7 @@ export class IncompletePackets {
   private relieve(): void {
     const largestFirst = [...this.held.values()].sort((one, other) => other.bytes - one.bytes);
     for (const { holder } of largestFirst) {
-      if (this.metrics.incompleteBytes <= this.maximum * 0.75) return;
+      if (this.metrics.incompleteBytes <= this.maximum * relievedTo) return;
       this.metrics.incompleteRefused++;
       holder.giveUp(ReasonCode.quotaExceeded, 'packets that are not complete hold too much memory');
     }

@@ -28,10 +28,11 @@ export class ReadPauses {
     return (this.reasons & PauseReason.hook) !== 0;
   }
 
-  /** Pauses while too much waits for the disk, or for this client to read. */
-  check(isSlow: boolean): void {
+  /** Pauses after input while too much waits for the disk, or for this client to read, or has come in this turn. */
+  check(isSlow: boolean, connection: Yielding): void {
     if (isSlow) this.add(PauseReason.drain);
-    const { turns } = this.context;
+    const { turns, budget } = this.context;
+    if (budget.isOver && (this.reasons & (PauseReason.turn | PauseReason.hook)) === 0) this.yield(connection);
     if (!turns.congested || (this.reasons & PauseReason.relief) !== 0) return;
     this.add(PauseReason.relief);
     turns.onRelief(() => this.remove(PauseReason.relief));
@@ -42,9 +43,13 @@ export class ReadPauses {
     if (this.isForHook) return false;
     const { budget } = this.context;
     if (!budget.isOver && !budget.mustWait) return true;
+    this.yield(connection);
+    return false;
+  }
+
+  private yield(connection: Yielding): void {
     this.add(PauseReason.turn);
     this.yields.add(connection);
-    return false;
   }
 
   add(reason: PauseReason): void {

@@ -27,10 +27,16 @@ export class TurnYields {
     return this.waiting.length + this.held.length;
   }
 
-  /** A connection begins to work on input. */
-  enter(): void {
+  /**
+   * A connection begins to work on input.
+   * @param worker null for the broker, which lets others go on
+   * @param bytes that have arrived just now
+   */
+  enter(worker: Yielding | null, bytes: number): void {
     this.context.turns.begin();
-    this.context.budget.enter();
+    this.context.turns.nextWorker();
+    this.context.budget.enter(worker);
+    this.context.budget.bytes(bytes);
   }
 
   /** Lets it go on in a later turn; where a large fan-out takes no more, when that does. */
@@ -60,7 +66,7 @@ export class TurnYields {
   private run(): void {
     const { budget } = this.context;
     this.isScheduled = false;
-    this.enter();
+    this.enter(null, 0);
     const turn = this.waiting;
     this.waiting = [];
     let done = 0;

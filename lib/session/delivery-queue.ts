@@ -1,7 +1,7 @@
 import type { Delivery } from './delivery.js';
 
 /** Deliveries kept in memory per queue before the rest of it lives in the store alone. */
-const mirrorMax = 512;
+const mirrorMax = 64;
 
 /**
  * The deliveries a session has not sent yet, oldest first. For a session that is stored, every one is also a row in the

@@ -42,18 +42,18 @@ async function scrape(port: number): Promise<Map<string, number>> {
   );
 }
 
-/** What has attacked, as far as it is known, and how to end it. */
+/** Attackers that are ready. */
 interface Attack {
-  readonly facts: Facts;
+  /** Resolves with what they have seen when they have done their worst. */
+  begin(): Promise<Facts>;
   end(): Promise<void>;
 }
 
-/** In the long run attackers have a process of their own. */
-async function attack(t: Test, name: string, port: number, size: number): Promise<Attack> {
+/** In the long run attackers have a process of their own, which starts before anything is measured. */
+async function prepare(t: Test, name: string, port: number, size: number): Promise<Attack> {
   if (!isLong) {
     t.teardown(endAttacks);
-    const facts = (await attacks[name]?.(port, size)) ?? {};
-    return { facts, end: async () => endAttacks() };
+    return { begin: async () => (await attacks[name]?.(port, size)) ?? {}, end: async () => endAttacks() };
   }
   const child = fork(script, [name, String(port), String(size)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   t.teardown(() => child.kill('SIGKILL'));
@@ -62,12 +62,17 @@ async function attack(t: Test, name: string, port: number, size: number): Promis
   const ended = once(child, 'exit');
   const died = ended.then(() => Promise.reject(new Error('the attacker has died')));
   died.catch(() => undefined);
-  const [facts] = (await Promise.race([once(child, 'message'), died])) as [Facts];
+  await Promise.race([once(child, 'message'), died]);
+  const begin = async (): Promise<Facts> => {
+    child.send('begin');
+    const [facts] = (await Promise.race([once(child, 'message'), died])) as [Facts];
+    return facts;
+  };
   const end = async (): Promise<void> => {
     child.kill('SIGKILL');
     await ended;
   };
-  return { facts, end };
+  return { begin, end };
 }
 
 /** What is wrong with the outcome, once the broker has read all that was sent to it. */
@@ -97,15 +102,16 @@ for (const each of cases) {
   const skip = size === 0 || (only !== null && !only.includes(each.name));
   t.test(`${each.title} (${size} ${each.unit})`, { skip }, async (t) => {
     const { broker, metricsPort } = await start(t, each);
+    const attack = await prepare(t, each.name, broker.port, size);
     const pair = await Pair.begin(broker.port);
     await sleep(idleMs);
     const idle = pair.takeLatencies();
     const rssBefore = peakRss(broker);
-    const { facts, end } = await attack(t, each.name, broker.port, size);
+    const facts = await attack.begin();
     if (isLong) await sleep(1000);
     const attacked = pair.takeLatencies();
     const problems = await findProblems(each, facts, metricsPort);
-    await end();
+    await attack.end();
     if (isLong) await sleep(2000);
     pair.takeLatencies();
     await sleep(idleMs);
