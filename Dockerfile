@@ -21,6 +21,7 @@ USER 1000:1000
 VOLUME /data
 EXPOSE 1883
 ENV NODE_ENV=production \
+    NODE_OPTIONS=--v8-pool-size=1 \
     COUNTERSIGN_HOST=0.0.0.0 \
     COUNTERSIGN_DATA=/data \
     COUNTERSIGN_METRICS='{"host":"127.0.0.1","port":9464}'

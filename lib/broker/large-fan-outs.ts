@@ -38,6 +38,8 @@ export const fanOutSizes: FanOutSizes = {
 
 /** A slice ends after this time, whatever its size. */
 const sliceMs = 8;
+/** Between looks whether a slice may be offered. */
+const waitMs = 1;
 /** Slices that may wait for their commit. */
 const unrecordedMax = 2;
 /** Messages that may be under way, and their payload bytes; then their publishers are not read from. */
@@ -249,15 +251,18 @@ export class LargeFanOuts {
     this.running = false;
     const [fanOut] = this.underWay;
     if (fanOut === undefined) return;
-    const { turns, budget } = this.context;
+    const { turns, budget, clock } = this.context;
     turns.begin();
     budget.enter(null);
-    // What has been offered before is written first.
-    if (!budget.isSpent) {
-      if (this.slice(fanOut)) this.finish(fanOut);
-      else if (fanOut.durable) this.putCursor(fanOut);
-      if (fanOut.durable) this.awaitCommit(fanOut);
+    // What has been offered before is dealt with first.
+    if (budget.isSpent) {
+      this.running = true;
+      clock.after(waitMs, () => this.run());
+      return;
     }
+    if (this.slice(fanOut)) this.finish(fanOut);
+    else if (fanOut.durable) this.putCursor(fanOut);
+    if (fanOut.durable) this.awaitCommit(fanOut);
     this.schedule();
   }
 

@@ -198,7 +198,10 @@ export class Offers {
     }
     // A stored queue is read again when it is long.
     const isKept = !session.stored || (session.link !== null && queue.bytes < keptBytesMax);
-    const delivery = this.delivery(target, out, carriage, qos, isKept);
+    const delivery =
+      carriage === plainCarriage && !session.stored
+        ? this.sharedDelivery(target, out, qos)
+        : this.delivery(target, out, carriage, qos, isKept);
     if (!session.stored) metrics.queuedBytesInMemory += memoryBytesOf(delivery);
     if (carriage.kind === DeliveryKind.receipt) session.waitingReceipts++;
     else queue.addBytes(out.payloadLength);
@@ -241,6 +244,19 @@ export class Offers {
   private hasMemoryFor(out: Outgoing): boolean {
     const { maximumQueuedBytesInMemory: maximum } = this.context.settings;
     return maximum === 0 || this.context.metrics.queuedBytesInMemory + out.payloadLength <= maximum;
+  }
+
+  /** A plain delivery to a session that is not stored: the same for all who get the message alike. */
+  private sharedDelivery(target: Target, out: Outgoing, qos: QoS): Delivery {
+    const { shared } = out;
+    const isSame =
+      shared !== null &&
+      shared.qos === qos &&
+      shared.retain === this.retainFlag(target, out) &&
+      shared.subscriptionIds === target.subscriptionIds;
+    if (isSame) return shared;
+    out.shared = this.delivery(target, out, plainCarriage, qos, true);
+    return out.shared;
   }
 
   /** @param isKept true if the delivery holds the message itself */

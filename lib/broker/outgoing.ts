@@ -2,6 +2,7 @@ import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import { encodeTextPublishFrame } from '../codec/publish-text.js';
+import type { Delivery } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
@@ -33,6 +34,8 @@ export class Outgoing {
   defers = false;
   /** Those that do, as a list. */
   deferred: DeferredDelivery | null = null;
+  /** What waits in the queues of sessions that are not stored, one object for all of them. */
+  shared: Delivery | null = null;
 
   private source: Buffer = noBytes;
   private sourceVersion5 = false;
@@ -136,6 +139,7 @@ export class Outgoing {
     this.lasting = 0;
     this.defers = false;
     this.deferred = null;
+    this.shared = null;
     this.view = null;
     this.properties = null;
     this.topicBytes = null;

@@ -223,11 +223,13 @@ export class SendWindow {
     }
     const event = delivery.qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
     const state = nextState(step(DeliveryState.queued, event));
-    const packetId = session.outbound.take(state, delivery.sequence, delivery);
+    // Others may have a plain one in their queues too; of what was sent the message's own sequence says it all.
+    const isShared = !session.stored && delivery.kind === DeliveryKind.message && delivery.group === null;
+    const packetId = session.outbound.take(state, delivery.sequence, isShared ? null : delivery);
     session.sendQuota--;
     session.inflightBytes?.add(packetId, message.payload.length);
     // What was sent is read again only for another member of its group.
-    if (session.stored || delivery.group === null) delivery.message = null;
+    if (!isShared && (session.stored || delivery.group === null)) delivery.message = null;
     if (session.stored) {
       persistence.putDelivery(session.number, delivery, state, packetId);
       if (message.expiryAtMs > 0) {

@@ -7,7 +7,7 @@ const unitsMax = 50_000;
 /** Time that a turn's decisions may take. The writes at its end come on top. */
 const turnMs = 15;
 /** The same while others wait for the turn to end. */
-const sharedTurnMs = 5;
+const sharedTurnMs = 3;
 /** How long after two have worked by turns it is taken for granted that they go on. */
 const sharedForMs = 100;
 /** What the record of a delivery comes to, or of its outcome. */

@@ -18,7 +18,9 @@ const littleBytes = 2048;
 const fewTargets = 8;
 /** What the other writes may take in one turn; the rest follows in the next ones. */
 const writesMs = 5;
-/** Puts and deletes waiting behind the commits under way from which on connections stop reading. */
+/** Puts and deletes waiting behind the commits under way from which on turns take no more than small talk. */
+const largeCommit = 6000;
+/** The same from which on connections stop reading. */
 const waitingWritesMax = 100_000;
 
 const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3 } as const;
@@ -101,7 +103,6 @@ export class Turns {
   /** The others of ended turns, in the order in which they are written. */
   private readonly waitingWrites: Flushable[] = [];
   private isWritingLater = false;
-  private writesLeftMs = writesMs;
   private relief: (() => void)[] = [];
   /** Null unless somebody measures. */
   watch: TurnWatch | null = null;
@@ -123,9 +124,14 @@ export class Turns {
     return this.releasedNumber;
   }
 
-  /** True while output waits for a later turn to write it. */
+  /** True while what is decided should be dealt with first: output waits for a later turn to write it, or the store. */
   get isBehind(): boolean {
-    return this.waitingWrites.length > 0;
+    return this.isWritingLater || this.awaitsStore;
+  }
+
+  /** True while the next commit is so large already that to hand it over will take its time. */
+  get awaitsStore(): boolean {
+    return this.store.uncommitted > largeCommit && this.store.healthy;
   }
 
   /** True while so much waits for the disk that input should pause. */
@@ -238,7 +244,7 @@ export class Turns {
     this.clock.close();
     if (this.store.commitsInFlight < commitsInFlightMax && !this.isWorthWaiting()) this.seal();
     this.flushDirty();
-    this.writesLeftMs = writesMs;
+    if (this.waitingWrites.length > 0) this.writeOn();
   };
 
   /**
@@ -346,27 +352,20 @@ export class Turns {
     for (const target of dirty) if (!isLittle(target)) waitingWrites.push(target);
     dirty.length = 0;
     this.workerFrom = 0;
-    if (waitingWrites.length > 0) this.writeOn();
   }
 
   /** Writes what many get, and much, as far as a turn's time for it allows. What comes meanwhile is written along. */
   private writeOn(): void {
     const { waitingWrites, clock } = this;
-    const begunAtMs = clock.exactNow();
-    let tookMs = 0;
+    const until = clock.exactNow() + writesMs;
     let written = 0;
-    while (written < waitingWrites.length && tookMs <= this.writesLeftMs) {
+    while (written < waitingWrites.length) {
       waitingWrites[written++].flush();
-      tookMs = clock.exactNow() - begunAtMs;
+      if (clock.exactNow() >= until) break;
     }
     waitingWrites.splice(0, written);
-    this.writesLeftMs -= tookMs;
-    if (waitingWrites.length === 0 || this.isWritingLater) return;
-    this.isWritingLater = true;
-    clock.endOfTurn(() => {
-      this.isWritingLater = false;
-      this.begin();
-    });
+    this.isWritingLater = waitingWrites.length > 0;
+    if (this.isWritingLater) this.begin();
   }
 }
 

@@ -1,5 +1,8 @@
 import type { Context } from '../broker/context.js';
 
+/** Between looks whether the store has caught up. */
+const storeWaitMs = 1;
+
 /** What can leave the rest of its input to a later turn. */
 export interface Yielding {
   /** Goes on with the input that was left. May yield again. */
@@ -60,7 +63,9 @@ export class TurnYields {
   private schedule(): void {
     if (this.isScheduled) return;
     this.isScheduled = true;
-    this.context.clock.endOfTurn(() => this.run());
+    const { clock, turns } = this.context;
+    if (turns.awaitsStore) clock.after(storeWaitMs, () => this.run());
+    else clock.endOfTurn(() => this.run());
   }
 
   private run(): void {

@@ -89,15 +89,15 @@ t.test('turns are shorter while several clients work, not while others only keep
     budget.packet(packetType);
   };
   t.equal(turnMs(works(one, PacketType.publish), one), 15);
-  t.equal(turnMs(works(other, PacketType.publish), one), 5);
-  t.equal(turnMs(works(other, PacketType.connect), one), 5);
+  t.equal(turnMs(works(other, PacketType.publish), one), 3);
+  t.equal(turnMs(works(other, PacketType.connect), one), 3);
   t.equal(turnMs(works(other, PacketType.puback), one), 15);
   t.equal(turnMs(works(other, PacketType.pingreq), one), 15);
   const large = (budget: TurnBudget) => {
     works(other, PacketType.puback)(budget);
     budget.bytes(64 * 1024);
   };
-  t.equal(turnMs(large, one), 5, 'bytes count before the packet is whole');
+  t.equal(turnMs(large, one), 3, 'bytes count before the packet is whole');
 });
 
 t.test('nothing but small talk is taken while output of earlier turns waits to be written', async (t) => {
