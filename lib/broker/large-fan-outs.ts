@@ -257,7 +257,8 @@ export class LargeFanOuts {
     // What has been offered before is dealt with first.
     if (budget.isSpent) {
       this.running = true;
-      clock.after(waitMs, () => this.run());
+      // Not while the broker stops: then no turn ends any more.
+      clock.after(waitMs, () => clock.endOfTurn(() => this.run()));
       return;
     }
     if (this.slice(fanOut)) this.finish(fanOut);
