@@ -202,7 +202,7 @@ t.test('a small part of a chunk is copied, and does not keep all of it', async (
   splitter.push(chunk, { onFrame: () => true });
   t.equal(splitter.bufferedBytes, begun.length);
   chunk.fill(0xff);
-  let completed = Buffer.alloc(0);
+  let completed: Buffer = Buffer.alloc(0);
   const onFrame = (buffer: Buffer): boolean => {
     completed = buffer;
     return true;
