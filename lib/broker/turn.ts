@@ -21,7 +21,7 @@ const writesMs = 5;
 /** Puts and deletes waiting behind the commits under way from which on turns take no more than small talk. */
 const largeCommit = 6000;
 /** The same from which on connections stop reading. */
-const waitingWritesMax = 100_000;
+const congestedCommit = 100_000;
 
 const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3 } as const;
 type Operation = (typeof Operation)[keyof typeof Operation];
@@ -77,7 +77,8 @@ export interface TurnWatch {
 
 /**
  * The turn: everything decided in one iteration of the event loop is committed as one transaction; then what waited for
- * the commit is released in order; then every touched socket is written once. While commits are under way, turns merge.
+ * the commit is released in order; then touched sockets are written, once each, as far as the turn's time for that
+ * goes. While commits are under way, turns merge.
  *
  * Nothing is acknowledged or told in a receipt before it is recorded, and nothing that must not be repeated is sent
  * before it is recorded: such output is given `afterCommit`. Output that need not wait still never overtakes what does
@@ -136,7 +137,7 @@ export class Turns {
 
   /** True while so much waits for the disk that input should pause. */
   get congested(): boolean {
-    return this.store.uncommitted > waitingWritesMax;
+    return this.store.uncommitted > congestedCommit;
   }
 
   /**
@@ -341,6 +342,7 @@ export class Turns {
     dirty.length = workerFrom;
   }
 
+  /** Writes to those who are among few and get little; the others are for `writeOn`. */
   private flushDirty(): void {
     this.nextWorker();
     const { dirty, few, waitingWrites } = this;
