@@ -40,6 +40,15 @@ export function notFlushedError(directory: string, seconds: number): Countersign
   );
 }
 
+/** What a write says whose data file is not where it was opened. */
+export function missingFileError(directory: string): CountersignError {
+  return new CountersignError(
+    'ERR_COUNTERSIGN_DATA_WRITE',
+    `data directory ${directory}: data.mdb was removed or replaced while the broker had it open. ` +
+      'Nothing is acknowledged until that file is back; if it is lost, restore a copy and restart the broker',
+  );
+}
+
 function freeBytes(directory: string): number | string {
   try {
     const { bavail, bsize } = statfsSync(directory);

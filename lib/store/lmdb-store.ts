@@ -2,8 +2,8 @@ import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
 import { DeferredBatches } from './deferred-batches.js';
-import { DiskSpace } from './disk-space.js';
-import { ignoreCommitted, isSyncError, noRoom, notFlushedError, writeError } from './lmdb-errors.js';
+import { DataDirectory } from './data-directory.js';
+import { ignoreCommitted, isSyncError, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
 import type { Batch, LmdbStoreOptions, Transaction } from './lmdb-transaction.js';
@@ -43,7 +43,7 @@ export class LmdbStore implements Store {
   private readonly log = new turnLog.TurnLog();
   private readonly turnWriter = new turnLog.TurnWriter();
   private readonly deferredRows = new DeferredBatches(this.overlay, this.log);
-  private readonly space: DiskSpace;
+  private readonly dataDirectory: DataDirectory;
   /** Promise of the transaction being written. */
   private written: Promise<unknown> | null = null;
   private waiting: Batch[] = [];
@@ -71,7 +71,7 @@ export class LmdbStore implements Store {
   private constructor(environment: Environment, options: LmdbStoreOptions) {
     this.environment = environment;
     this.directory = environment.directory;
-    this.space = new DiskSpace(this.directory);
+    this.dataDirectory = new DataDirectory(this.directory);
     this.tables = environment.tables;
     this.durability = options.durability;
     this.clock = options.clock;
@@ -194,9 +194,10 @@ export class LmdbStore implements Store {
     if (this.waiting.length === 0 || this.committing !== null || this.isClosed) return;
     if (this.retry !== null || this.isStopped) return;
     if (this.flushing.length >= transactionsInFlightMax) return;
-    if (this.space.isShort(this.clock.now())) {
+    const obstacle = this.dataDirectory.obstacle(this.clock.now());
+    if (obstacle !== null) {
       this.retry = this.clock.after(retryAfterMs, () => this.retryNow());
-      this.turnUnwell({ batches: this.waiting }, noRoom);
+      this.turnUnwell({ batches: this.waiting }, obstacle);
       return;
     }
     const transaction: Transaction = {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { cpSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type BrokerChild, startChild } from '../helpers/broker.js';
@@ -166,6 +166,23 @@ t.test('a small file system that fills up and is cleared', async (t) => {
     writeFileSync(filler, Buffer.alloc(bavail * bsize - 2 ** 20));
   };
   await checkRecovery(t, scene, fill, () => rmSync(filler));
+});
+
+t.test('a data directory that is moved away and comes back', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'data');
+  const scene = await setScene(t, directory, {});
+  const elsewhere = `${directory}-elsewhere`;
+  const moveAway = () => renameSync(directory, elsewhere);
+  await checkRecovery(t, scene, moveAway, () => renameSync(elsewhere, directory));
+});
+
+t.test('a copy in place of the data file is not taken for it', async (t) => {
+  const directory = join(await temporaryDirectory(t), 'data');
+  const { broker, publisher } = await setScene(t, directory, {});
+  renameSync(directory, `${directory}-elsewhere`);
+  cpSync(`${directory}-elsewhere`, directory, { recursive: true });
+  await publishUntilFailure(publisher, broker);
+  t.match(broker.running.stderr, /data\.mdb was removed or replaced while the broker had it open/);
 });
 
 t.test('a directory that may not be written to is refused at the start', async (t) => {

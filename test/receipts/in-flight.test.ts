@@ -1,5 +1,6 @@
 import t from 'tap';
 import { startBroker } from '../helpers/broker.js';
+import { temporaryDirectory } from '../helpers/command.js';
 import { Peer, type PeerOptions } from '../helpers/peer.js';
 import {
   counts,
@@ -122,7 +123,7 @@ t.test(
 );
 
 t.test('"with no gap and nothing twice": restarts of a broker on LMDB in mid-replay', async (t) => {
-  const data = t.testdir();
+  const data = await temporaryDirectory(t);
   const options = { data, durability: 'committed' as const };
   let { broker, port } = await startBroker(t, options);
   const sub = await Peer.join(t, { port }, 'sub', lasting);
