@@ -1,8 +1,8 @@
 import { assert } from '../base/assert.js';
 import type { Clock, Wakeup } from '../base/clock.js';
 import { CountersignError } from '../base/errors.js';
-import { DeferredBatches } from './deferred-batches.js';
 import { DataDirectory } from './data-directory.js';
+import { DeferredBatches } from './deferred-batches.js';
 import { ignoreCommitted, isSyncError, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
