@@ -31,9 +31,6 @@ export class FanOut {
    */
   publish(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): number {
     const carriage = record === null ? plainCarriage : trackedCarriage(record);
-    const { budget } = this.context;
-    budget.offers(route.targets.length, out.payloadLength);
-    if (record !== null) budget.tracked(route.targets.length + route.groups.length);
     let matched = 0;
     for (const target of route.targets) {
       const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]
@@ -47,6 +44,10 @@ export class FanOut {
       if (record !== null) this.context.tracker.join(record, out.sequence, null, group.name);
       this.offerToGroup(group.name, out, record);
     }
+    // Now, not before: the budget looks at the clock, which should see the time of these offers.
+    const { budget } = this.context;
+    budget.offers(route.targets.length, out.payloadLength);
+    if (record !== null) budget.tracked(route.targets.length + route.groups.length);
     return matched;
   }
 
