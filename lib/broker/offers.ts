@@ -12,6 +12,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
 import { fittingFrame, publishFirstByte } from './send-window.js';
+import type { SharedDelivery } from './shared-delivery.js';
 import type { StandingCohort } from './standing-cohorts.js';
 import { queueLength } from './stored-queues.js';
 
@@ -196,21 +197,21 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.queueFull, qos);
       return;
     }
-    // A stored queue is read again when it is long.
+    // A stored queue is read again when it is long, and what comes to it then stays for a while.
     const isKept = !session.stored || (session.link !== null && queue.bytes < keptBytesMax);
-    const delivery =
-      carriage === plainCarriage && !session.stored
-        ? this.sharedDelivery(target, out, qos)
-        : this.delivery(target, out, carriage, qos, isKept);
+    const isShared = carriage === plainCarriage && (!session.stored || !isKept);
+    const delivery = isShared
+      ? this.sharedDelivery(target, out, qos, session.stored ? out.sharedInStore : out.sharedInMemory)
+      : this.delivery(target, out, carriage, qos, isKept);
     if (!session.stored) metrics.queuedBytesInMemory += memoryBytesOf(delivery);
     if (carriage.kind === DeliveryKind.receipt) session.waitingReceipts++;
     else queue.addBytes(out.payloadLength);
     queue.append(delivery, session.stored, session.link !== null);
     if (session.stored) {
-      const isAway = session.link === null;
       if (carriage.kind !== DeliveryKind.receipt) out.references++;
-      if (carriage.kind !== DeliveryKind.receipt && isAway) out.lasting++;
-      persistence.putQueuedDelivery(session.number, delivery, out.payloadLength, isAway);
+      if (carriage.kind !== DeliveryKind.receipt && !isKept) out.lasting++;
+      if (isShared) persistence.putSharedDelivery(session.number, out.sharedInStore, out.payloadLength);
+      else persistence.putQueuedDelivery(session.number, delivery, out.payloadLength, !isKept);
       if (out.expiryAtMs > 0) persistence.putDeliveryExpiry(out.expiryAtMs, session.number, delivery.sequence);
     } else {
       this.putTransientRow(session, delivery.sequence, out, carriage);
@@ -246,17 +247,18 @@ export class Offers {
     return maximum === 0 || this.context.metrics.queuedBytesInMemory + out.payloadLength <= maximum;
   }
 
-  /** A plain delivery to a session that is not stored: the same for all who get the message alike. */
-  private sharedDelivery(target: Target, out: Outgoing, qos: QoS): Delivery {
-    const { shared } = out;
+  /** A plain delivery, the same for all who get the message alike. @param shared where the last one is */
+  private sharedDelivery(target: Target, out: Outgoing, qos: QoS, shared: SharedDelivery): Delivery {
+    const { delivery } = shared;
     const isSame =
-      shared !== null &&
-      shared.qos === qos &&
-      shared.retain === this.retainFlag(target, out) &&
-      shared.subscriptionIds === target.subscriptionIds;
-    if (isSame) return shared;
-    out.shared = this.delivery(target, out, plainCarriage, qos, true);
-    return out.shared;
+      delivery !== null &&
+      delivery.qos === qos &&
+      delivery.retain === this.retainFlag(target, out) &&
+      delivery.subscriptionIds === target.subscriptionIds;
+    if (isSame) return delivery;
+    const own = this.delivery(target, out, plainCarriage, qos, shared === out.sharedInMemory);
+    shared.hold(own);
+    return own;
   }
 
   /** @param isKept true if the delivery holds the message itself */

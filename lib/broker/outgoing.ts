@@ -2,10 +2,10 @@ import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import { encodeTextPublishFrame } from '../codec/publish-text.js';
-import type { Delivery } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
+import { SharedDelivery } from './shared-delivery.js';
 
 const noBytes = Buffer.alloc(0);
 
@@ -34,8 +34,10 @@ export class Outgoing {
   defers = false;
   /** Those that do, as a list. */
   deferred: DeferredDelivery | null = null;
-  /** What waits in the queues of sessions that are not stored, one object for all of them. */
-  shared: Delivery | null = null;
+  /** What waits in the queues of sessions that are not stored. */
+  readonly sharedInMemory = new SharedDelivery();
+  /** The same of sessions whose queues are read from the store. */
+  readonly sharedInStore = new SharedDelivery();
 
   private source: Buffer = noBytes;
   private sourceVersion5 = false;
@@ -139,7 +141,8 @@ export class Outgoing {
     this.lasting = 0;
     this.defers = false;
     this.deferred = null;
-    this.shared = null;
+    this.sharedInMemory.hold(null);
+    this.sharedInStore.hold(null);
     this.view = null;
     this.properties = null;
     this.topicBytes = null;

@@ -36,6 +36,7 @@ import { decodeSession, encodeSession } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
 import { type DeferredDelivery, DeferredMessage, encodeTransient } from './deferred-deliveries.js';
 import { allRows, RestartRows } from './restart-rows.js';
+import type { SharedDelivery } from './shared-delivery.js';
 
 /** Rows read at a time where a whole table is read. */
 const pageRows = 1000;
@@ -140,11 +141,21 @@ export class Persistence {
     this.store.putNew(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
-  /** @param payloadBytes of a message, which a restart counts unread; @param isAway it may be long until it is sent */
-  putQueuedDelivery(session: number, delivery: DeliveryFacts, payloadBytes: number, isAway: boolean): void {
-    const bytes = delivery.kind === DeliveryKind.receipt ? 0 : payloadBytes;
-    const value = encodeDelivery(delivery, DeliveryState.queued, 0, bytes);
-    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), value, isAway);
+  /**
+   * @param payloadBytes of a message, which a restart counts unread
+   * @param isLasting true if it may be long until it is sent
+   */
+  putQueuedDelivery(session: number, delivery: DeliveryFacts, payloadBytes: number, isLasting: boolean): void {
+    const row = queuedRow(delivery, payloadBytes);
+    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), row, isLasting);
+  }
+
+  /** The same of what waits in the queues of many for long: its row is encoded once. */
+  putSharedDelivery(session: number, shared: SharedDelivery, payloadBytes: number): void {
+    const { delivery } = shared;
+    if (delivery === null) return;
+    shared.row ??= queuedRow(delivery, payloadBytes);
+    this.store.putNew(Table.deliveries, deliveryKey(session, delivery.sequence), shared.row, true);
   }
 
   putDelivery(session: number, delivery: DeliveryFacts, state: DeliveryState, packetId: number): void {
@@ -318,6 +329,12 @@ export class Persistence {
     const value = this.store.get(Table.meta, metaKey(name));
     return value === null ? 0 : decodeNumber(value);
   }
+}
+
+/** The row of a delivery that waits. */
+function queuedRow(delivery: DeliveryFacts, payloadBytes: number): Buffer {
+  const bytes = delivery.kind === DeliveryKind.receipt ? 0 : payloadBytes;
+  return encodeDelivery(delivery, DeliveryState.queued, 0, bytes);
 }
 
 function rowOf({ key, value }: StoreEntry): StoredRow {
