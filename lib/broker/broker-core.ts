@@ -39,6 +39,7 @@ import { SendWindow } from './send-window.js';
 import { type Published, type PublishRequest, ServerPublish } from './server-publish.js';
 import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
+import { SessionSweeps } from './session-sweeps.js';
 import { awaitsReceipts } from './stored-queues.js';
 import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
@@ -69,6 +70,7 @@ export class BrokerCore {
   private readonly onAck: OnAck;
   private readonly onSubscribe: OnSubscribe;
   private readonly onConnect: OnConnect;
+  private readonly sweeps: SessionSweeps;
   private readonly lifecycle: SessionLifecycle;
   private readonly window: SendWindow;
   private readonly retained: Retained;
@@ -125,13 +127,14 @@ export class BrokerCore {
     this.serverPublish = new ServerPublish(context, this.onPublish, this.retained, this.serverReceipts);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
+    this.sweeps = new SessionSweeps(context, this.fanOut, this.largeFanOuts);
     this.lifecycle = new SessionLifecycle(
       context,
       this.wills,
-      this.fanOut,
       this.subscriptions,
       this.holds,
       this.largeFanOuts,
+      this.sweeps,
     );
     this.onAck = new OnAck(context, this.window);
     this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained, this.replays);
@@ -154,6 +157,11 @@ export class BrokerCore {
     return this.largeFanOuts.size;
   }
 
+  /** Sessions that have ended and whose deliveries are still to be. */
+  get sessionsEnding(): number {
+    return this.sweeps.size;
+  }
+
   /** Deliveries under way for which a stored cohort speaks. */
   get cohortDeliveries(): number {
     return this.largeFanOuts.unwritten;
@@ -166,8 +174,8 @@ export class BrokerCore {
 
   /** Brings back what the store holds. Call once, before the first link. */
   start(): void {
-    const { lifecycle, subscriptions, retained, wills, replays, largeFanOuts } = this;
-    recover(this.context, { lifecycle, subscriptions, retained, wills, replays, largeFanOuts });
+    const { lifecycle, sweeps, subscriptions, retained, wills, replays, largeFanOuts } = this;
+    recover(this.context, { lifecycle, sweeps, subscriptions, retained, wills, replays, largeFanOuts });
     this.storedTimers.start();
     this.keepHouse();
     new SysTopics(this.context, this.fanOut, this.retained).start();
@@ -177,6 +185,7 @@ export class BrokerCore {
   /** Commits what is decided and stops the timers; links are the caller's to close, before. */
   stop(): void {
     this.context.timers.stop();
+    this.sweeps.finishInMemory();
     this.context.turns.sealNow();
     this.context.clock.stop();
   }

@@ -8,11 +8,13 @@ import type { LargeFanOuts } from './large-fan-outs.js';
 import type { ReceiptReplays } from './receipt-replays.js';
 import type { Retained } from './retained.js';
 import type { SessionLifecycle } from './session-lifecycle.js';
+import type { SessionSweeps } from './session-sweeps.js';
 import type { Subscriptions } from './subscriptions.js';
 import type { Wills } from './wills.js';
 
 interface Parts {
   readonly lifecycle: SessionLifecycle;
+  readonly sweeps: SessionSweeps;
   readonly subscriptions: Subscriptions;
   readonly retained: Retained;
   readonly wills: Wills;
@@ -45,7 +47,7 @@ export function recover(context: Context, parts: Parts): void {
   parts.largeFanOuts.restore();
   // Everybody is there before anything happens to anybody: wills go out, and deliveries move to other members.
   for (const { session, willDueAtMs } of restored) goOn(context, parts, session, willDueAtMs);
-  sweep(context, parts.lifecycle);
+  sweep(context, parts.sweeps);
 }
 
 /** A session that was connected when the broker died is as if its connection had just been lost. */
@@ -66,10 +68,10 @@ function goOn(context: Context, parts: Parts, session: Session, willDueAtMs: num
 }
 
 /** Ends what sessions left behind that are no more. */
-function sweep(context: Context, lifecycle: SessionLifecycle): void {
+function sweep(context: Context, sweeps: SessionSweeps): void {
   const { persistence, tracker } = context;
   for (const { number, clientId, userName, cause } of [...persistence.retired()]) {
-    lifecycle.sweepStored(number, clientId, userName, cause);
+    sweeps.ofStored(number, clientId, userName, cause);
   }
   for (const { session, row } of persistence.transientDeliveries()) {
     persistence.deleteDelivery(session, row.sequence);

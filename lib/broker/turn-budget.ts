@@ -64,16 +64,21 @@ export class TurnBudget {
   enter(worker: object | null): void {
     this.mustWait = false;
     this.worker = worker;
-    if (this.turn !== this.clock.turn) {
-      this.turn = this.clock.turn;
-      this.startedAtMs = this.clock.exactNow();
-      this.limitMs = this.startedAtMs - this.sharedAtMs < sharedForMs ? sharedTurnMs : turnMs;
-      this.units = 0;
-      this.nextLook = lookEvery;
-      // What has been decided is written first.
-      this.isUsedUp = this.turns.isBehind;
-    }
+    this.open();
     this.enteredAtUnits = this.units;
+  }
+
+  /** Begins anew if this is another turn than the last, for work that goes on whoever has entered. */
+  open(): void {
+    if (this.turn === this.clock.turn) return;
+    this.turn = this.clock.turn;
+    this.startedAtMs = this.clock.exactNow();
+    this.limitMs = this.startedAtMs - this.sharedAtMs < sharedForMs ? sharedTurnMs : turnMs;
+    this.units = 0;
+    this.enteredAtUnits = 0;
+    this.nextLook = lookEvery;
+    // What has been decided is written first.
+    this.isUsedUp = this.turns.isBehind;
   }
 
   /** A packet has come. Acknowledgements by themselves count nothing: there are no more than were sent. */

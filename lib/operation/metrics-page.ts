@@ -200,6 +200,8 @@ export class MetricsPage {
     );
     const unwritten = 'Deliveries of large cohorts without rows of their own.';
     this.gauge('cohort_deliveries', unwritten, () => this.core.cohortDeliveries);
+    const ending = 'Sessions that have ended and whose deliveries are still to be.';
+    this.gauge('sessions_ending', ending, () => this.core.sessionsEnding);
     this.gauge('records', 'Records of tracked messages.', () => records.size);
     this.gauge('timers', 'Timers that are pending.', () => timers.size);
     this.gauge('event_loop_delay_p50_seconds', 'Median delay of the event loop since the last read.', () =>

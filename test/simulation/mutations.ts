@@ -240,7 +240,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'deliveries of ended sessions without an outcome',
-    file: 'broker/session-lifecycle.js',
+    file: 'broker/session-sweeps.js',
     find: 'if (outcome === Outcome.none || delivery.kind',
     replace: 'if (outcome === Outcome.lost || outcome === Outcome.none || delivery.kind',
   },

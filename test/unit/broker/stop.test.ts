@@ -4,7 +4,8 @@ import { Table } from '../../../lib/store/store.js';
 import { CoreWorld } from '../../helpers/core-world.js';
 
 const everything = Buffer.alloc(0);
-const messages = 2000;
+/** More than a turn's budget allows to sweep. */
+const messages = 20_000;
 
 t.test('after a stop nothing goes on in later turns; the next start finishes it', async (t) => {
   const store = new MemoryStore(true);
