@@ -88,6 +88,8 @@ export class SessionFacts {
 
   /** The broker knows that the connection is over. */
   onBrokerClosed(wire: Wire): void {
+    // Its client, which may read nothing, hears of it later.
+    if (this.wire === wire) this.onClosed();
     // A connection that may have been refused says nothing about the session.
     if (this.wire !== wire || this.taken !== wire || !this.env.isWell()) return;
     const longest = Math.max(this.longestSeconds, this.connecting.expirySeconds);
