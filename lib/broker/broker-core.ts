@@ -184,8 +184,9 @@ export class BrokerCore {
 
   /** Commits what is decided and stops the timers; links are the caller's to close, before. */
   stop(): void {
-    this.context.timers.stop();
+    // Before the timers: what moves to another member may begin some.
     this.sweeps.finishInMemory();
+    this.context.timers.stop();
     this.context.turns.sealNow();
     this.context.clock.stop();
   }

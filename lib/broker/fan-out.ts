@@ -53,7 +53,7 @@ export class FanOut {
 
   /** Offers the message to one member of a group; a tracked one that nobody can take is dropped. */
   offerToGroup(group: string, out: Outgoing, record: Buffer | null): void {
-    if (this.redispatch(group, out, record) || record === null) return;
+    if (this.offerToOneOf(group, out, record, null) || record === null) return;
     this.context.tracker.outcome(record, out.sequence, null, group, {
       outcome: Outcome.dropped,
       reasonCode: 0,
@@ -62,10 +62,13 @@ export class FanOut {
     });
   }
 
-  /** Offers a delivery that another member of the group left behind; false if the group has no member for it. */
-  redispatch(group: string, out: Outgoing, record: Buffer | null): boolean {
+  /**
+   * Offers a delivery to one member of a group; false if the group has no member for it.
+   * @param leaver client that left it behind with its session: a new session of that client is no other member
+   */
+  offerToOneOf(group: string, out: Outgoing, record: Buffer | null, leaver: string | null): boolean {
     const shared = this.context.routes.group(group);
-    const member = shared === null ? null : this.choose(shared, out);
+    const member = shared === null ? null : this.choose(shared, out, leaver);
     if (member === null) return false;
     this.offerToMember(member, out, group, record);
     return true;
@@ -82,10 +85,11 @@ export class FanOut {
   /**
    * The member whose turn it is: one that can take the message now, else one that is connected, else any that keeps it.
    */
-  private choose(group: SharedGroup<Subscription>, out: Outgoing): Subscription | null {
+  private choose(group: SharedGroup<Subscription>, out: Outgoing, leaver: string | null): Subscription | null {
     const { routes, settings, rights } = this.context;
     const unacknowledged = out.qos === 0 && !settings.upgradeOutgoingQos;
-    const may = (member: Subscription): boolean => rights.mayFollow(member, out.topicName);
+    const may = (member: Subscription): boolean =>
+      member.session.clientId !== leaver && rights.mayFollow(member, out.topicName);
     const ready = routes.choose(group, (member) => {
       const { link, sendQuota } = member.session;
       return link !== null && !link.slow && (unacknowledged || member.qos === 0 || sendQuota > 0) && may(member);

@@ -3,7 +3,7 @@ import { DeliveryEvent, DeliveryState, Effect, effectsOf, Outcome, outcomeOf, st
 import type { Cause } from '../receipts/causes.js';
 import { groupIdentityKey } from '../receipts/names.js';
 import { hasVerdict } from '../receipts/record.js';
-import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
+import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { Session } from '../session/session.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
@@ -19,7 +19,12 @@ const deliveryUnits = 1;
 const rowUnits = 3;
 /** The same if its publisher is told. */
 const trackedUnits = 30;
-/** Between looks whether there is room for more, while output or the store is behind. */
+/** Units of each turn that are for sweeps whatever others have done in it, so that they end under any load. */
+const leastUnits = 300;
+/** Units and time that sweeps take at most: others wait for the same turn. */
+const mostUnits = 16_000;
+const mostMs = 2;
+/** Between runs in turns that others have used up, or while output or the store is behind. */
 const waitMs = 1;
 
 interface Sweep {
@@ -40,6 +45,10 @@ export class SessionSweeps {
   private readonly moved = new Outgoing();
   private readonly sweeps = new Set<Sweep>();
   private isScheduled = false;
+  /** The turn in which sweeps ran last, what they came to in it, and when they began. */
+  private turn = -1;
+  private units = 0;
+  private startedAtMs = 0;
 
   constructor(context: Context, fanOut: FanOut, largeFanOuts: LargeFanOuts) {
     this.context = context;
@@ -55,6 +64,8 @@ export class SessionSweeps {
   /** Of a session that is not stored: they are all in memory. */
   inMemory(session: Session, cause: Cause): void {
     if (session.inflightCount > 0 || session.queueLength > 0) {
+      // At once: what others may queue does not depend on how far the sweep is.
+      if (session.queueLength > 0) this.context.metrics.queuedBytesInMemory -= session.queue.memoryBytes;
       this.begin({ steps: this.sweepMemory(session, cause), isStored: false });
     }
   }
@@ -78,32 +89,48 @@ export class SessionSweeps {
 
   private run(): void {
     const { turns, budget, clock } = this.context;
+    // Hooks are asked about who gets what moves, and may end further sessions.
+    this.isScheduled = true;
     turns.begin();
     budget.open();
-    const isFull = budget.isSpent;
-    for (const sweep of this.sweeps) {
-      if (!this.goOn(sweep)) break;
-      this.sweeps.delete(sweep);
+    if (this.turn !== clock.turn) {
+      this.turn = clock.turn;
+      this.units = 0;
+      this.startedAtMs = clock.exactNow();
     }
-    if (this.sweeps.size === 0) return;
-    this.isScheduled = true;
-    const next = () => {
+    try {
+      for (const sweep of this.sweeps) {
+        if (!this.goOn(sweep)) break;
+        this.sweeps.delete(sweep);
+      }
+    } finally {
       this.isScheduled = false;
-      this.run();
-    };
-    if (isFull) clock.after(waitMs, () => clock.endOfTurn(next));
-    else clock.endOfTurn(next);
+      if (this.sweeps.size > 0) this.schedule();
+    }
+  }
+
+  private schedule(): void {
+    const { budget, clock } = this.context;
+    this.isScheduled = true;
+    if (budget.isSpent) clock.after(waitMs, () => clock.endOfTurn(() => this.run()));
+    else clock.endOfTurn(() => this.run());
   }
 
   /** True when nothing is left of it. */
   private goOn({ steps }: Sweep): boolean {
-    const { budget } = this.context;
-    while (!budget.isSpent) {
+    while (this.mayGoOn()) {
       const { done, value } = steps.next();
       if (done) return true;
-      budget.spend(value);
+      this.units += value;
+      this.context.budget.spend(value);
     }
     return false;
+  }
+
+  private mayGoOn(): boolean {
+    const { budget, clock } = this.context;
+    if (this.units < leastUnits) return true;
+    return !budget.isSpent && this.units < mostUnits && clock.exactNow() - this.startedAtMs < mostMs;
   }
 
   private *sweepMemory(session: Session, cause: Cause): Generator<number, void, void> {
@@ -120,7 +147,6 @@ export class SessionSweeps {
     }
     if (session.queueLength > 0) {
       for (const delivery of session.queue.inMemory()) {
-        metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
         this.finish(session, delivery, DeliveryState.queued, cause);
         yield delivery.kind === DeliveryKind.tracked ? trackedUnits : deliveryUnits;
       }
@@ -148,7 +174,7 @@ export class SessionSweeps {
 
   private finish(session: Session, delivery: Delivery | StoredRow, state: StoredRow['state'], cause: Cause): void {
     const { tracker, metrics } = this.context;
-    const event = this.endOf(delivery, state);
+    const event = this.endOf(session, delivery, state);
     const transition = step(state, event);
     removeRow(this.context, session, delivery.sequence, delivery);
     const outcome = outcomeOf(transition);
@@ -166,28 +192,29 @@ export class SessionSweeps {
   }
 
   /** What the end of its session is for a delivery; moves it if it is another member's from here on. */
-  private endOf(delivery: Delivery | StoredRow, state: StoredRow['state']): DeliveryEvent {
+  private endOf(session: Session, delivery: Delivery | StoredRow, state: StoredRow['state']): DeliveryEvent {
     const { persistence, clock } = this.context;
     const mayExpire = delivery.kind === DeliveryKind.tracked && state === DeliveryState.queued;
     const matters = delivery.group !== null || mayExpire;
     const message = delivery.message ?? (matters ? persistence.readMessage(delivery.messageSequence) : null);
     const isExpired = message !== null && message.expiryAtMs > 0 && message.expiryAtMs <= clock.now();
     if (isExpired && state === DeliveryState.queued) return DeliveryEvent.expire;
-    const moves = message !== null && !isExpired && this.move(message, delivery, state);
+    const moves = message !== null && !isExpired && this.move(session, message, delivery, state);
     return moves ? DeliveryEvent.memberLeft : DeliveryEvent.sessionEnd;
   }
 
   /**
    * [MQTT-4.8.2-5] what the member of a shared group had not got goes to another; a started QoS 2 flow dies with it.
    */
-  private move(message: Message, delivery: Delivery | StoredRow, state: StoredRow['state']): boolean {
+  private move(session: Session, message: Message, delivery: Delivery | StoredRow, state: StoredRow['state']): boolean {
     if (delivery.group === null || !(effectsOf(step(state, DeliveryEvent.memberLeft)) & Effect.move)) return false;
     const { persistence, clock } = this.context;
     this.moved.fromMessage(message, clock.now());
     const record = delivery.kind === DeliveryKind.tracked ? delivery.reference : null;
     if (record !== null && this.isAnswered(record, message.sequence, delivery.group)) return false;
     if (record !== null) this.moved.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
-    if (!this.fanOut.redispatch(delivery.group, this.moved, record)) return false;
+    this.context.budget.offers(1, message.payload.length);
+    if (!this.fanOut.offerToOneOf(delivery.group, this.moved, record, session.clientId)) return false;
     if (this.moved.references > 0) {
       persistence.keepMessage(message, this.moved.references);
     }

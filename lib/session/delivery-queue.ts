@@ -1,4 +1,4 @@
-import type { Delivery } from './delivery.js';
+import { type Delivery, deliveryBytes } from './delivery.js';
 
 /** Deliveries kept in memory per queue before the rest of it lives in the store alone. */
 const mirrorMax = 64;
@@ -61,6 +61,11 @@ export class DeliveryQueue {
 
   get length(): number {
     return this.items.length - this.head + this.beyondCount;
+  }
+
+  /** What the queue of a session that is not stored takes, as `memoryBytesOf` counts it. */
+  get memoryBytes(): number {
+    return this.length * deliveryBytes + this.measuredBytes;
   }
 
   get beyond(): number {

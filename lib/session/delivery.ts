@@ -33,7 +33,7 @@ export interface Delivery {
 }
 
 /** What a delivery takes beside its payload, in bytes. */
-const deliveryBytes = 200;
+export const deliveryBytes = 200;
 
 /** What a delivery takes in the queue of a session that is not stored; a payload that several share counts for each. */
 export function memoryBytesOf({ message }: Delivery): number {

@@ -1,4 +1,4 @@
-import { statfsSync, statSync } from 'node:fs';
+import { type Stats, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { missingFileError, noRoom } from './lmdb-errors.js';
 
@@ -16,7 +16,7 @@ const validForMs = 100;
 export class DataDirectory {
   private readonly directory: string;
   private readonly file: string;
-  private readonly inode: number;
+  private readonly opened: Stats;
   private askedAtMs = 0;
   private found: Error | null = null;
 
@@ -24,7 +24,7 @@ export class DataDirectory {
   constructor(directory: string) {
     this.directory = directory;
     this.file = join(directory, 'data.mdb');
-    this.inode = statSync(this.file).ino;
+    this.opened = statSync(this.file);
   }
 
   /** Why nothing should be written now; null if there is no reason. */
@@ -40,7 +40,9 @@ export class DataDirectory {
   }
 
   private look(): Error | null {
-    if (statSync(this.file, { throwIfNoEntry: false })?.ino !== this.inode) return missingFileError(this.directory);
+    const { dev, ino } = this.opened;
+    const file = statSync(this.file, { throwIfNoEntry: false });
+    if (file?.ino !== ino || file.dev !== dev) return missingFileError(this.directory);
     const { bavail, blocks, bsize } = statfsSync(this.directory);
     const isShort = bavail * bsize < Math.min(reserveBytesMax, blocks * bsize * reservePart);
     return isShort ? noRoom : null;

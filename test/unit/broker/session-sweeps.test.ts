@@ -1,4 +1,5 @@
 import t from 'tap';
+import { TurnYields } from '../../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../../lib/store/memory-store.js';
 import { Table } from '../../../lib/store/store.js';
 import { CoreWorld, type FakeLink } from '../../helpers/core-world.js';
@@ -89,4 +90,121 @@ t.test('tracked deliveries count for more: they have their outcomes, each once',
   const receipts = publisher.link.receipts().filter(({ state }) => state === 'lost');
   t.equal(receipts.length, tracked);
   t.ok(receipts.every(({ cause }) => cause === 'deleted'));
+});
+
+/** A connection has used up the turn. */
+function useUp({ core }: CoreWorld): void {
+  const { turns, budget } = core.context;
+  turns.begin();
+  budget.enter({});
+  budget.spend(50_000);
+}
+
+/** Somebody without a stored session has so many tracked messages, unacknowledged. */
+function tracked(world: CoreWorld, topicFilter: string, count: number) {
+  const subscriber = world.connect('sub', 0);
+  world.subscribe(subscriber, topicFilter, 1);
+  const publisher = world.connect('pub', 0);
+  world.subscribe(publisher, '$receipts/~/+/+', 0);
+  for (let sent = 0; sent < count; sent++) world.publish(publisher, 'a', [['receipt', 'delivered']]);
+  world.clock.settle();
+  return { subscriber, publisher };
+}
+
+t.test('they go on, if slowly, while others use up every turn', async (t) => {
+  const world = new CoreWorld(new MemoryStore(true), { receiveMaximum: 65_535 });
+  const { subscriber } = tracked(world, 'a', 100);
+  useUp(world);
+  world.core.endByOperator(subscriber.session, true);
+  t.equal(world.core.sessionsEnding, 1);
+  let turns = 0;
+  for (; turns < 100 && world.core.sessionsEnding > 0; turns++) {
+    world.clock.turn();
+    world.clock.advance(1);
+    useUp(world);
+  }
+  t.equal(world.core.context.metrics.droppedSessionEnded, 100, `after ${turns} turns`);
+});
+
+t.test('they leave room for others that wait for the turn', async (t) => {
+  const world = new CoreWorld(new MemoryStore(true), { receiveMaximum: 65_535 });
+  const { subscriber } = tracked(world, 'a', 12_000);
+  const yields = new TurnYields(world.core.context);
+  world.core.endByOperator(subscriber.session, true);
+  world.clock.turn();
+  world.clock.turn();
+  let hasGoneOn = false;
+  yields.add({
+    goOn: () => {
+      hasGoneOn = true;
+    },
+  });
+  while (!hasGoneOn && world.core.sessionsEnding > 0) {
+    world.clock.turn();
+    world.clock.advance(1);
+  }
+  t.ok(hasGoneOn);
+  t.equal(world.core.sessionsEnding, 1, 'before the sweep was done');
+});
+
+t.test('what an ended session had in memory is no reason to drop messages to others', async (t) => {
+  const world = new CoreWorld(new MemoryStore(true), { maximumQueuedBytesInMemory: 1_000_000, receiveMaximum: 65_535 });
+  const { metrics } = world.core.context;
+  const [first, other] = ['a', 'b'].map((topicFilter) => {
+    const client = world.connect(`sub-${topicFilter}`, 0);
+    world.subscribe(client, topicFilter, 1);
+    client.session.sendQuota = 0;
+    return client;
+  });
+  const publisher = world.connect('pub', 0);
+  while (metrics.droppedQueueFull === 0) world.publish(publisher, 'a', []);
+  world.clock.settle();
+  useUp(world);
+  if (first !== undefined) world.core.endByOperator(first.session, true);
+  t.equal(world.core.sessionsEnding, 1);
+  world.publish(publisher, 'b', []);
+  t.equal(metrics.droppedQueueFull, 1);
+  t.equal(other?.session.queueLength, 1);
+});
+
+t.test('a clean start leaves behind what was for the session before, also of a shared subscription', async (t) => {
+  const world = new CoreWorld(new MemoryStore(true), { receiveMaximum: 65_535 });
+  const { publisher } = tracked(world, '$share/g/a', 50);
+  useUp(world);
+  const after = world.connect('sub', 0);
+  world.subscribe(after, '$share/g/a', 1);
+  t.equal(world.core.sessionsEnding, 1);
+  for (let turns = 0; turns < 100; turns++) {
+    world.clock.settle();
+    world.clock.advance(1);
+  }
+  t.equal(after.link.publishes.length, 0);
+  const receipts = publisher.link.receipts();
+  t.equal(receipts.length, 50);
+  t.ok(receipts.every(({ state, cause }) => state === 'lost' && cause === 'taken-over'));
+});
+
+t.test('a hook that is asked about a move may end the next session', async (t) => {
+  let onAsk: () => void = () => undefined;
+  const authorize = (): boolean => {
+    onAsk();
+    return true;
+  };
+  const world = new CoreWorld(new MemoryStore(true), {}, undefined, { authorize });
+  const [one, two, three] = ['one', 'two', 'three'].map((name) => {
+    const member = world.connect(name, 0);
+    world.subscribe(member, '$share/g/a', 1);
+    return member;
+  });
+  const publisher = world.connect('pub', 0);
+  for (let sent = 0; sent < 9; sent++) world.publish(publisher, 'a', []);
+  world.clock.settle();
+  world.core.rightsChanged();
+  onAsk = () => {
+    onAsk = () => undefined;
+    if (two !== undefined) world.core.endByOperator(two.session, true);
+  };
+  if (one !== undefined) world.core.endByOperator(one.session, true);
+  world.clock.settle();
+  t.equal(three?.link.publishes.length, 9);
 });
