@@ -48,12 +48,22 @@ function crashRow(who, run) {
   ];
 }
 
+function diskRow(run) {
+  return [
+    `${run.fault}, \`flushed\``,
+    'once, while messages are published',
+    `${count(run.acknowledged)} acknowledged messages`,
+    `${run.lost} lost or repeated; ${run.refused} requests refused while it lasted, told once; ${run.end}`,
+  ];
+}
+
 function boundsRow(run) {
   return [
     run.title,
     `${count(run.size)} ${run.unit}`,
     `${count(run.messages)} messages of a well-behaved pair`,
-    `${run.lost} lost; ${run.rss} MB resident at most (bound ${run.bound}, before ${run.rssBefore}); ` +
+    `${run.lost} lost; of the attack ${count(run.refused)} packets, filters or connections refused and ` +
+      `${count(run.dropped)} deliveries dropped; ${run.rss} MB resident at most (bound ${run.bound}, before ${run.rssBefore}); ` +
       `p99 of the pair ${run.attackedP99Ms} ms, idle ${run.idleP99Ms} ms`,
   ];
 }
@@ -80,7 +90,11 @@ const lines = ['| fault | injected | at stake | outcome | run |', '| --- | --- |
 for (const name of readdirSync(folder).sort()) {
   const run = JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
   const kind = name.replace(/\.json$/, '');
-  const cells = kind.startsWith('bounds-') ? boundsRow(run) : rows[kind]?.(run);
+  const cells = kind.startsWith('bounds-')
+    ? boundsRow(run)
+    : kind.startsWith('disk-')
+      ? diskRow(run)
+      : rows[kind]?.(run);
   if (cells === undefined) throw new Error(`test/reliability.mjs has no row for ${name}`);
   const seed = run.seed === undefined ? '' : `, seed ${run.seed}`;
   lines.push(`| ${[...cells, `${run.date}, Node ${run.node}${seed}`].join(' | ')} |`);

@@ -75,6 +75,17 @@ async function prepare(t: Test, name: string, port: number, size: number): Promi
   return { begin, end };
 }
 
+/** Metrics of what was refused: packets, filters, connections, whole or in part. */
+const refusals = /^countersign_(\w+_refused|authentications_failed|authentications_not_checked|protocol_errors)_total$/;
+const drops = /^countersign_messages_dropped_total\{/;
+
+/** What the broker counted that it has refused or dropped. */
+async function countRefused(metricsPort: number): Promise<{ refused: number; dropped: number }> {
+  const metrics = [...(await scrape(metricsPort))];
+  const sum = (of: RegExp) => metrics.filter(([name]) => of.test(name)).reduce((all, [, value]) => all + value, 0);
+  return { refused: sum(refusals), dropped: sum(drops) };
+}
+
 /** What is wrong with the outcome, once the broker has read all that was sent to it. */
 async function findProblems({ check }: Case, facts: Facts, metricsPort: number): Promise<readonly string[]> {
   for (let tries = 0; ; tries++) {
@@ -111,6 +122,7 @@ for (const each of cases) {
     if (isLong) await sleep(1000);
     const attacked = pair.takeLatencies();
     const problems = await findProblems(each, facts, metricsPort);
+    const counts = await countRefused(metricsPort);
     await attack.end();
     if (isLong) await sleep(2000);
     pair.takeLatencies();
@@ -128,7 +140,8 @@ for (const each of cases) {
     const latency = { idleP99Ms: round(idleP99), attackedP99Ms: round(attackedP99) };
     const result = { title: each.title, size, unit: each.unit, rssBefore, rss, bound: each.megabytes, ...latency };
     process.stderr.write(`bounds: ${each.name}: ${JSON.stringify({ ...result, ...facts, problems, messages })}\n`);
-    keepResults(`bounds-${each.name}`, { ...result, messages, lost: pairProblems.length, violations: problems.length });
+    const outcome = { messages, lost: pairProblems.length, violations: problems.length, ...counts };
+    keepResults(`bounds-${each.name}`, { ...result, ...outcome });
     t.ok(rss <= each.megabytes, `${rss} MB resident at most`);
     t.ok(attackedP99 <= slowerMax * Math.max(idleP99, idleLeastMs), `p99 ${attackedP99} ms, idle ${idleP99} ms`);
   });

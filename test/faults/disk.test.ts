@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { type BrokerChild, startChild } from '../helpers/broker.js';
 import { runProgram, temporaryDirectory } from '../helpers/command.js';
 import { type Answered, Peer } from '../helpers/peer.js';
+import { keepResults } from '../helpers/results.js';
 import { Fault, FaultyDisk, withoutFaultyDisk } from '../power/faulty-disk.js';
 
 const skip = withoutFaultyDisk();
@@ -53,6 +54,15 @@ interface Beginning {
   readonly answer: Promise<Answered>;
 }
 
+/** A fault that ends, as the page about reliability names it. */
+interface PassingFault {
+  /** Of the file with the results. */
+  readonly name: string;
+  readonly fault: string;
+  begin(): void;
+  end(): void;
+}
+
 /** Publishes until the disk is found to fail: at the latest a tenth of a second after it began to. */
 async function publishUntilFailure(publisher: Peer, broker: BrokerChild): Promise<Beginning> {
   const failure = broker.running.errors(cannotRecord).then(() => null);
@@ -69,7 +79,10 @@ async function publishUntilFailure(publisher: Peer, broker: BrokerChild): Promis
 }
 
 /** From the fault on: refused, told once, QoS 0 and connections go on. */
-async function endure(t: Test, { broker, publisher, present }: Scene): Promise<Beginning> {
+async function endure(
+  t: Test,
+  { broker, publisher, present }: Scene,
+): Promise<Beginning & { readonly refused: number }> {
   const { running } = broker;
   // What is on its way when the disk fails is not answered. What was stored just before may be, after the failure was
   // told: `checkRecovery` looks for it in the end. What comes later is refused.
@@ -77,13 +90,12 @@ async function endure(t: Test, { broker, publisher, present }: Scene): Promise<B
   // Never answered if the broker is killed before the disk recovers.
   beginning.answer.catch(() => undefined);
   const other = await Peer.join(t, broker, 'other');
-  const codes = new Set<number>();
+  const codes: number[] = [];
   for (let round = 0; round < 20; round++) {
-    const first = await other.publish('t/a', { qos: 1, payload: 'refused' });
-    const second = await other.publish('t/a', { qos: 2, payload: 'refused' });
-    codes.add(first.code).add(second.code);
+    codes.push((await other.publish('t/a', { qos: 1, payload: 'refused' })).code);
+    codes.push((await other.publish('t/a', { qos: 2, payload: 'refused' })).code);
   }
-  t.same([...codes], [0x80], 'QoS 1 and 2 are refused');
+  t.same([...new Set(codes)], [0x80], 'QoS 1 and 2 are refused');
   await publisher.settle();
   // Both wait for the disk, with QoS 2; QoS 0 goes past that.
   await publisher.publish('t/b', { qos: 0, payload: 'live' });
@@ -93,31 +105,34 @@ async function endure(t: Test, { broker, publisher, present }: Scene): Promise<B
   const transient = await Peer.join(t, broker, 'passing');
   await transient.settle();
   t.equal(running.stderr.split('\n').filter((line) => cannotRecord.test(line)).length, 1, 'told once');
-  return beginning;
+  return { ...beginning, refused: codes.length + 1 };
 }
 
 /** Fails, endures, recovers without a restart; then a crash shows that what was acknowledged is there. */
-async function checkRecovery(t: Test, scene: Scene, fail: () => void, recover: () => void): Promise<void> {
+async function checkRecovery(t: Test, scene: Scene, { name, fault, begin, end }: PassingFault): Promise<void> {
   const { broker, publisher } = scene;
   t.equal((await publisher.publish('t/a', { qos: 1, payload: 'before' })).code, 0);
-  fail();
-  const { stored, last, answer } = await endure(t, scene);
-  recover();
+  begin();
+  const { stored, last, answer, refused } = await endure(t, scene);
+  end();
   await broker.running.errors(recordsAgain);
   const { code } = await answer;
   const expected = ['before', ...stored, ...(code === 0 ? [last] : []), 'after'];
   t.equal((await publisher.publish('t/a', { qos: 2, payload: 'after' })).code, 0);
   await broker.kill9();
   const again = await broker.restart();
-  t.same(await collect(t, again, expected.length), expected, 'what was acknowledged, in order, and nothing else');
+  const found = await collect(t, again, expected.length);
+  t.same(found, expected, 'what was acknowledged, in order, and nothing else');
+  const lost = expected.filter((payload) => !found.includes(payload)).length + found.length - new Set(found).size;
+  const outcome = 'goes on without a restart, and is killed';
+  keepResults(`disk-${name}`, { fault, acknowledged: expected.length, refused, lost, end: outcome });
 }
 
 t.test('a full disk: refused and told once, and taken up again when there is room', { skip }, async (t) => {
   const { directory, disk } = await setDisk(t);
   const scene = await setScene(t, directory, disk.environment());
-  const fail = (): void => disk.fail(Fault.full);
-  const recover = (): void => disk.fail(Fault.none);
-  await checkRecovery(t, scene, fail, recover);
+  const [begin, end] = [Fault.full, Fault.none].map((fault) => () => disk.fail(fault)) as [() => void, () => void];
+  await checkRecovery(t, scene, { name: 'full', fault: 'no room on the disk', begin, end });
 });
 
 t.test('a sync error: refused and told once; a restart finds what was acknowledged', { skip }, async (t) => {
@@ -126,7 +141,7 @@ t.test('a sync error: refused and told once; a restart finds what was acknowledg
   const { broker, publisher } = scene;
   t.equal((await publisher.publish('t/a', { qos: 1, payload: 'before' })).code, 0);
   disk.fail(Fault.syncError);
-  const { answer } = await endure(t, scene);
+  const { stored, answer, refused } = await endure(t, scene);
   let isAnswered = false;
   answer.then(
     ({ code }) => {
@@ -140,8 +155,13 @@ t.test('a sync error: refused and told once; a restart finds what was acknowledg
   t.equal((await scene.present.publish('t/a', { qos: 1 })).code, 0x80, 'a failed sync is not tried again');
   await broker.kill9();
   const again = await broker.restart();
-  const [first] = await collect(t, again, 1);
-  t.equal(first, 'before');
+  const expected = ['before', ...stored];
+  const found = await collect(t, again, expected.length);
+  t.same(found.slice(0, expected.length), expected, 'what was acknowledged');
+  const lost = expected.filter((payload) => !found.includes(payload)).length;
+  const end = 'nothing more recorded until a restart';
+  const outcome = { acknowledged: expected.length, refused: refused + 1, lost, end };
+  keepResults('disk-sync', { fault: 'a sync that fails', ...outcome });
 });
 
 /** A file system of 40 MB. Only root may make one. */
@@ -165,15 +185,17 @@ t.test('a small file system that fills up and is cleared', async (t) => {
     const { bavail, bsize } = statfsSync(mount);
     writeFileSync(filler, Buffer.alloc(bavail * bsize - 2 ** 20));
   };
-  await checkRecovery(t, scene, fill, () => rmSync(filler));
+  const fault = 'a file system of 40 MB that somebody fills';
+  await checkRecovery(t, scene, { name: 'filled', fault, begin: fill, end: () => rmSync(filler) });
 });
 
 t.test('a data directory that is moved away and comes back', async (t) => {
   const directory = join(await temporaryDirectory(t), 'data');
   const scene = await setScene(t, directory, {});
   const elsewhere = `${directory}-elsewhere`;
-  const moveAway = () => renameSync(directory, elsewhere);
-  await checkRecovery(t, scene, moveAway, () => renameSync(elsewhere, directory));
+  const begin = () => renameSync(directory, elsewhere);
+  const end = () => renameSync(elsewhere, directory);
+  await checkRecovery(t, scene, { name: 'moved', fault: 'the data directory moved away', begin, end });
 });
 
 t.test('a copy in place of the data file is not taken for it', async (t) => {
