@@ -38,8 +38,10 @@ export const fanOutSizes: FanOutSizes = {
 
 /** A slice ends after this time, whatever its size. */
 const sliceMs = 8;
-/** Between looks whether a slice may be offered. */
+/** How long a slice waits once, where others have used up the turn. */
 const waitMs = 1;
+/** Offers in a slice where they have done so again: it goes on under any load. */
+const leastOffers = 100;
 /** Slices that may wait for their commit. */
 const unrecordedMax = 2;
 /** Messages that may be under way, and their payload bytes; then their publishers are not read from. */
@@ -92,6 +94,8 @@ export class LargeFanOuts {
   private readonly sizes: FanOutSizes;
   private readonly cohorts: StandingCohorts;
   private running = false;
+  /** True if the next slice has waited for a turn with room. */
+  private hasWaited = false;
   /** Slices whose commit is to come. */
   private unrecorded = 0;
 
@@ -255,13 +259,16 @@ export class LargeFanOuts {
     turns.begin();
     budget.enter(null);
     // What has been offered before is dealt with first.
-    if (budget.isSpent) {
+    const isLate = budget.isSpent;
+    if (isLate && !this.hasWaited) {
       this.running = true;
+      this.hasWaited = true;
       // Not while the broker stops: then no turn ends any more.
       clock.after(waitMs, () => clock.endOfTurn(() => this.run()));
       return;
     }
-    if (this.slice(fanOut)) this.finish(fanOut);
+    this.hasWaited = false;
+    if (this.slice(fanOut, isLate ? leastOffers : this.sizes.sliceMax)) this.finish(fanOut);
     else if (fanOut.durable) this.putCursor(fanOut);
     if (fanOut.durable) this.awaitCommit(fanOut);
     this.schedule();
@@ -277,12 +284,12 @@ export class LargeFanOuts {
   }
 
   /** Offers to the next recipients; true when all have been offered. */
-  private slice(fanOut: LargeFanOut): boolean {
+  private slice(fanOut: LargeFanOut, offersMax: number): boolean {
     const { clock, sequences, persistence } = this.context;
     const { message, targets } = fanOut;
     const until = clock.exactNow() + sliceMs;
     const first = fanOut.cursor;
-    const last = Math.min(targets.length, fanOut.cursor + this.sizes.sliceMax);
+    const last = Math.min(targets.length, fanOut.cursor + offersMax);
     this.out.fromMessage(message, clock.now());
     if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
     const { record: reference } = fanOut;

@@ -27,7 +27,7 @@ export class Outgoing {
   receiptProperty: Buffer | null = null;
   /** Deliveries and other rows of the store that refer to the message. */
   references = 0;
-  /** How many of them are rows that most likely stay for long: queued for who is away, or retained. */
+  /** How many of them are rows that most likely stay for long: in long queues, or retained. */
   lasting = 0;
   sequence = 0;
   /** True if deliveries of this message may leave their rows until the turn is written. */
