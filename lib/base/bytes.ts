@@ -1,16 +1,21 @@
 /** Up to this a number is worked on in the 32 bits of integer arithmetic. */
 const int31Max = 0x7fffffff;
-/** Up to this length a loop copies quicker than a call. */
-const smallBytes = 160;
+/** Up to this length a loop copies part of a buffer quicker than a call, which needs an object for the part. */
+const partBytesMax = 32;
+/** The same of writing a text. */
+const asciiBytesMax = 160;
 
 /** Copies `source[start, end)` to `target[at, …)`. */
 export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
-  if (end - start > smallBytes) {
-    source.copy(target, at, start, end);
-    return;
+  const length = end - start;
+  if (length === source.length) {
+    if (length > 0) target.set(source, at);
+  } else if (length > partBytesMax) {
+    target.set(source.subarray(start, end), at);
+  } else {
+    let to = at;
+    for (let from = start; from < end; from++) target[to++] = source[from] as number;
   }
-  let to = at;
-  for (let from = start; from < end; from++) target[to++] = source[from] as number;
 }
 
 /** A copy of `source[start, end)`. */
@@ -65,7 +70,7 @@ export class ByteWriter {
   }
 
   string(text: string): this {
-    if (text.length < smallBytes && this.ascii(text)) return this;
+    if (text.length < asciiBytesMax && this.ascii(text)) return this;
     const length = Buffer.byteLength(text);
     this.varint(length);
     this.reserve(length);

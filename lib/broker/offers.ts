@@ -2,8 +2,9 @@ import type { PublishFrame } from '../codec/publish.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { transientReference } from '../receipts/tracker.js';
-import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
+import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
+import { QueuedFrame } from '../session/queued-frame.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -197,6 +198,10 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.queueFull, qos);
       return;
     }
+    if (!session.stored && session.link !== null && carriage === plainCarriage && out.expiryAtMs === 0) {
+      this.enqueueFrame(target, out, qos, session.link);
+      return;
+    }
     // A stored queue is read again when it is long, and what comes to it then stays for a while.
     const isKept = !session.stored || (session.link !== null && queue.bytes < keptBytesMax);
     const isShared = carriage === plainCarriage && (!session.stored || !isKept);
@@ -219,6 +224,23 @@ export class Offers {
     if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
       tracker.queued(carriage.reference, out.sequence, session, carriage.group, qos, session.link === null);
     }
+  }
+
+  /** What waits in memory for one connection waits as the packet that it will be. */
+  private enqueueFrame(target: Target, out: Outgoing, qos: QoS, link: Link): void {
+    const { session } = target;
+    const fitting = fittingFrame(this.context, link, out, true, target.subscriptionIds);
+    if (fitting === null) return;
+    const frame = out.keptFrame(fitting);
+    const retain = this.retainFlag(target, out);
+    let queued = out.queuedFrame;
+    if (queued === null || queued.frame !== frame || queued.qos !== qos || queued.retain !== retain) {
+      queued = new QueuedFrame(out.sequence, qos, retain, frame, out.topicName, out.payloadLength);
+      out.queuedFrame = queued;
+    }
+    this.context.metrics.queuedBytesInMemory += deliveryBytes + queued.payloadBytes;
+    session.queue.addBytes(queued.payloadBytes);
+    session.queue.append(queued, false, true);
   }
 
   /** A delivery of a tracked message to a session that is not stored leaves a row that only a restart reads. */

@@ -1,7 +1,10 @@
 import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
+import { copyWords, viewOf } from '../base/words.js';
+import { frameSlab } from '../codec/frame-slab.js';
 import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
 import { encodeTextPublishFrame } from '../codec/publish-text.js';
+import type { QueuedFrame } from '../session/queued-frame.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
@@ -36,6 +39,8 @@ export class Outgoing {
   deferred: DeferredDelivery | null = null;
   /** What waits in the queues of sessions that are not stored. */
   readonly sharedInMemory = new SharedDelivery();
+  /** The same as a packet, of messages that do not expire. */
+  queuedFrame: QueuedFrame | null = null;
   /** The same of sessions whose queues are read from the store. */
   readonly sharedInStore = new SharedDelivery();
 
@@ -57,6 +62,8 @@ export class Outgoing {
   private text: string | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
   private bare: (PublishFrame | null)[] = [null, null];
+  /** The publisher's own bytes, copied. */
+  private copied: PublishFrame | null = null;
   private identifiedBy: readonly number[] | null = null;
   private readonly identified: (PublishFrame | null)[] = [null, null];
   private mounted: Outgoing | null = null;
@@ -142,6 +149,7 @@ export class Outgoing {
     this.defers = false;
     this.deferred = null;
     this.sharedInMemory.hold(null);
+    this.queuedFrame = null;
     this.sharedInStore.hold(null);
     this.view = null;
     this.properties = null;
@@ -150,6 +158,7 @@ export class Outgoing {
     this.text = null;
     this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
     this.bare[0] = this.bare[1] = null;
+    this.copied = null;
     this.identifiedBy = null;
     this.mountedAt = null;
   }
@@ -208,6 +217,19 @@ export class Outgoing {
     return this.bare[at] as PublishFrame;
   }
 
+  /** A frame of this message, to be kept: the bytes that came are copied out of the receive buffer, once for all. */
+  keptFrame(frame: PublishFrame): PublishFrame {
+    if (frame.bytes !== this.source) return frame;
+    if (this.copied === null) {
+      const { start, end, packetIdAt } = frame;
+      const at = frameSlab.take(end - start);
+      const { bytes, view } = frameSlab;
+      copyWords(frame.view, start, end, view, at);
+      this.copied = new PublishFrame(bytes, view, at, at + end - start, packetIdAt < 0 ? -1 : packetIdAt - start + at);
+    }
+    return this.copied;
+  }
+
   private identifiedFrame(withPacketId: boolean, subscriptionIds: readonly number[]): PublishFrame {
     if (this.identifiedBy !== subscriptionIds) {
       this.identifiedBy = subscriptionIds;
@@ -221,7 +243,8 @@ export class Outgoing {
   private asReceived(version5: boolean, withPacketId: boolean): PublishFrame | null {
     if (this.sourceFrameStart < 0 || version5 !== this.sourceVersion5) return null;
     if (withPacketId !== this.qos > 0 || (version5 && this.receiptProperty !== null)) return null;
-    return new PublishFrame(this.source, this.sourceFrameStart, this.sourceEnd, withPacketId ? this.topicEnd : -1);
+    const { source, sourceFrameStart, sourceEnd } = this;
+    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, withPacketId ? this.topicEnd : -1);
   }
 
   private encode(

@@ -13,8 +13,9 @@ import {
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { messageOf } from '../receipts/receipt-message.js';
 import { decodeReference } from '../receipts/reference.js';
-import { type Delivery, DeliveryKind, memoryBytesOf } from '../session/delivery.js';
+import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
+import { QueuedFrame } from '../session/queued-frame.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
@@ -97,6 +98,7 @@ export class SendWindow {
   private hasRoom(session: Session, delivery: Delivery): boolean {
     const { inflightBytes } = session;
     if (inflightBytes === null) return true;
+    if (delivery instanceof QueuedFrame) return inflightBytes.hasRoom(delivery.payloadBytes);
     return inflightBytes.hasRoom(this.bodyOf(session, delivery, false)?.payload.length ?? 0);
   }
 
@@ -183,6 +185,10 @@ export class SendWindow {
   private sendQueued(session: Session, link: Link, delivery: Delivery): void {
     const { context } = this;
     const { turns, persistence, tracker, metrics, clock } = context;
+    if (delivery instanceof QueuedFrame) {
+      this.sendFrame(session, link, delivery);
+      return;
+    }
     session.queue.removeFirst();
     if (!session.stored) metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
@@ -241,6 +247,26 @@ export class SendWindow {
     }
     const waits = delivery.kind !== DeliveryKind.message || (session.stored && delivery.qos === 2);
     turns.publish(link, frame, firstByte, packetId, waits);
+  }
+
+  private sendFrame(
+    session: Session,
+    link: Link,
+    { sequence, qos, retain, frame, topicName, payloadBytes }: QueuedFrame,
+  ) {
+    const { turns, metrics, rights } = this.context;
+    session.queue.removeFirst();
+    session.queue.removeBytes(sequence, payloadBytes);
+    metrics.queuedBytesInMemory -= deliveryBytes + payloadBytes;
+    if (!rights.mayReceive(session, topicName)) {
+      metrics.droppedNotAuthorized++;
+      return;
+    }
+    const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
+    const packetId = session.outbound.take(nextState(step(DeliveryState.queued, event)), sequence, null);
+    session.sendQuota--;
+    session.inflightBytes?.add(packetId, payloadBytes);
+    turns.publish(link, frame, publishFirstByte(qos, retain), packetId, false);
   }
 
   private prepare(message: Message, delivery: Delivery): void {

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js';
 import { uint16Max } from '../spec/limits.js';
+import { frameSlab } from './frame-slab.js';
 import { PublishFrame, sizeOfIdentifiers, writeIdentifiers, writeUint16 } from './publish.js';
 import { variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
 
@@ -24,9 +25,10 @@ export function encodeTextPublishFrame(
   const head = 2 + topicLength + (withPacketId ? 2 : 0);
   const block = version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0;
   const remaining = head + block + Buffer.byteLength(text);
-  const bytes = Buffer.allocUnsafe(1 + variableByteIntegerSize(remaining) + remaining);
-  bytes[0] = 0x30;
-  let position = writeVariableByteInteger(bytes, 1, remaining);
+  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
+  const { bytes } = frameSlab;
+  bytes[start] = 0x30;
+  let position = writeVariableByteInteger(bytes, start + 1, remaining);
   position = writeUint16(bytes, position, topicLength);
   position += bytes.write(topicName, position, 'utf8');
   const packetIdAt = withPacketId ? position : -1;
@@ -37,6 +39,6 @@ export function encodeTextPublishFrame(
     bytes.set(properties, position);
     position += properties.length;
   }
-  bytes.write(text, position, 'utf8');
-  return new PublishFrame(bytes, 0, bytes.length, packetIdAt);
+  position += bytes.write(text, position, 'utf8');
+  return new PublishFrame(bytes, frameSlab.view, start, position, packetIdAt);
 }

@@ -5,6 +5,7 @@ import { uint16Max } from '../spec/limits.js';
 import type { ProtocolVersion, QoS } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import { ReasonCode } from '../spec/reason-codes.js';
+import { frameSlab } from './frame-slab.js';
 import * as block from './property-block.js';
 import { readVariableByteInteger, variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
 import { malformed, violation } from './violations.js';
@@ -268,13 +269,16 @@ export interface PublishFields {
 /** An encoded PUBLISH, `bytes[start, end)`, whose first byte and packet identifier are patched where it is copied. */
 export class PublishFrame {
   readonly bytes: Buffer;
+  /** `bytes` by words. */
+  readonly view: DataView;
   readonly start: number;
   readonly end: number;
   /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
   readonly packetIdAt: number;
 
-  constructor(bytes: Buffer, start: number, end: number, packetIdAt: number) {
+  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number) {
     this.bytes = bytes;
+    this.view = view;
     this.start = start;
     this.end = end;
     this.packetIdAt = packetIdAt;
@@ -301,9 +305,10 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
     (withPacketId ? 2 : 0) +
     (version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0) +
     payload.length;
-  const bytes = Buffer.allocUnsafe(1 + variableByteIntegerSize(remaining) + remaining);
-  bytes[0] = 0x30;
-  let position = writeVariableByteInteger(bytes, 1, remaining);
+  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
+  const { bytes } = frameSlab;
+  bytes[start] = 0x30;
+  let position = writeVariableByteInteger(bytes, start + 1, remaining);
   position = writeUint16(bytes, position, topic.length);
   copyBytes(topic, 0, topic.length, bytes, position);
   position += topic.length;
@@ -314,7 +319,7 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
     if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
   }
   copyBytes(payload, 0, payload.length, bytes, position);
-  return new PublishFrame(bytes, 0, bytes.length, packetIdAt);
+  return new PublishFrame(bytes, frameSlab.view, start, position + payload.length, packetIdAt);
 }
 
 /** Bytes of Subscription Identifiers in wire form. */

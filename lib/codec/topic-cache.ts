@@ -1,10 +1,11 @@
+import { viewOf } from '../base/words.js';
 import { hasWildcard } from './property-block.js';
 import { decodeUtf8 } from './utf8.js';
 import { malformed } from './violations.js';
 
 /** Longer topic names are decoded each time, so that the cache's memory is bounded: entries × this, at the worst. */
 const longestCached = 256;
-const noBytes = new Uint8Array(0);
+const noBytes = new DataView(new ArrayBuffer(0));
 
 /**
  * Topic names by their bytes, so that a topic in steady use is decoded and validated once and always yields the same
@@ -15,7 +16,7 @@ export class TopicCache {
   private readonly places: number;
   private readonly setMask: number;
   private readonly hashes: Int32Array;
-  private readonly keys: Uint8Array[];
+  private readonly keys: DataView[];
   private readonly names: string[];
   /** What each name becomes; null if it stays. */
   private readonly rename: ((name: string) => string) | null;
@@ -43,17 +44,18 @@ export class TopicCache {
    */
   lookup(buffer: Buffer, start: number, end: number): string {
     if (end - start > longestCached) return this.decode(buffer, start, end);
-    const hash = hashOf(buffer, start, end);
+    const view = viewOf(buffer);
+    const hash = hashOf(view, start, end);
     const first = (hash & this.setMask) << 1;
-    if (this.isAt(first, hash, buffer, start, end)) return this.names[first];
+    if (this.hashes[first] === hash && isSame(this.keys[first], view, start, end)) return this.names[first];
     const second = first + 1;
-    if (this.isAt(second, hash, buffer, start, end)) return this.names[second];
+    if (this.hashes[second] === hash && isSame(this.keys[second], view, start, end)) return this.names[second];
     const name = this.decode(buffer, start, end);
     this.hashes[second] = this.hashes[first];
     this.keys[second] = this.keys[first];
     this.names[second] = this.names[first];
     this.hashes[first] = hash;
-    this.keys[first] = new Uint8Array(buffer.subarray(start, end));
+    this.keys[first] = new DataView(new Uint8Array(buffer.subarray(start, end)).buffer);
     this.names[first] = name;
     return name;
   }
@@ -62,17 +64,18 @@ export class TopicCache {
     const name = decodeTopicName(buffer, start, end);
     return this.rename === null ? name : this.rename(name);
   }
+}
 
-  private isAt(place: number, hash: number, buffer: Buffer, start: number, end: number): boolean {
-    if (this.hashes[place] !== hash) return false;
-    const key = this.keys[place];
-    const length = end - start;
-    if (key.length !== length) return false;
-    for (let index = 0; index < length; index++) {
-      if (key[index] !== buffer[start + index]) return false;
-    }
-    return true;
+/** True if a name is `view[start, end)`. */
+function isSame(key: DataView, view: DataView, start: number, end: number): boolean {
+  const length = end - start;
+  if (key.byteLength !== length) return false;
+  let index = 0;
+  for (; index <= length - 4; index += 4) {
+    if (key.getInt32(index, true) !== view.getInt32(start + index, true)) return false;
   }
+  for (; index < length; index++) if (key.getUint8(index) !== view.getUint8(start + index)) return false;
+  return true;
 }
 
 /** Decodes and checks a topic name. @throws ProtocolError 0x81 @see MQTT 5 §4.7 */
@@ -84,9 +87,14 @@ function decodeTopicName(buffer: Buffer, start: number, end: number): string {
   return name;
 }
 
-/** FNV-1a with its bits mixed down, as the low ones choose the place. */
-function hashOf(buffer: Buffer, start: number, end: number): number {
+/** FNV-1a by words, with its bits mixed down, as the low ones choose the place. */
+function hashOf(view: DataView, start: number, end: number): number {
   let hash = 0x811c9dc5 | 0;
-  for (let index = start; index < end; index++) hash = Math.imul(hash ^ buffer[index], 0x01000193);
+  let at = start;
+  for (; at <= end - 4; at += 4) {
+    hash = Math.imul(hash ^ view.getInt32(at, true), 0x01000193);
+    hash ^= hash >>> 15;
+  }
+  for (; at < end; at++) hash = Math.imul(hash ^ view.getUint8(at), 0x01000193);
   return hash ^ (hash >>> 15);
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { copyBytes } from '../base/bytes.js';
+import { copyWords } from '../base/words.js';
 import type { Metrics } from '../broker/metrics.js';
 import { writeAck } from '../codec/acks.js';
 import type { PublishFrame } from '../codec/publish.js';
@@ -10,7 +10,7 @@ import {
 } from '../codec/variable-byte-integer.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
-import { type BufferPool, outputBufferBytes } from './buffer-pool.js';
+import { type BufferPool, type OutputBuffer, outputBufferBytes } from './buffer-pool.js';
 import { OutboundTopicAliases } from './outbound-topic-aliases.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
@@ -34,7 +34,7 @@ export class Outbox {
   private readonly stream: Duplex;
   private readonly pool: BufferPool;
   private readonly metrics: Pick<Metrics, 'bytesSent' | 'outboxBytes'>;
-  private buffer: Buffer | null = null;
+  private buffer: OutputBuffer | null = null;
   private length = 0;
   private chunks: Buffer[] | null = null;
   private chunkBytes = 0;
@@ -83,7 +83,7 @@ export class Outbox {
   publish(frame: PublishFrame, firstByte: number, packetId: number): void {
     // [MQTT-3.1.2-27] none for a client that takes none
     if (this.aliasMaximum > 0 && this.publishAliased(frame, firstByte, packetId)) return;
-    const { bytes, start, end, packetIdAt } = frame;
+    const { start, end, packetIdAt } = frame;
     const size = end - start;
     this.packets++;
     if (size >= sharedFrameBytes) {
@@ -91,14 +91,10 @@ export class Outbox {
       return;
     }
     const at = this.reserve(size);
-    const buffer = this.buffer as Buffer;
-    copyBytes(bytes, start, end, buffer, at);
-    buffer[at] = firstByte;
-    if (packetIdAt >= 0) {
-      const idAt = at + packetIdAt - start;
-      buffer[idAt] = packetId >>> 8;
-      buffer[idAt + 1] = packetId & 0xff;
-    }
+    const { view } = this.buffer as OutputBuffer;
+    copyWords(frame.view, start, end, view, at);
+    view.setUint8(at, firstByte);
+    if (packetIdAt >= 0) view.setUint16(at + packetIdAt - start, packetId);
     this.length = at + size;
   }
 
@@ -139,7 +135,7 @@ export class Outbox {
     const isShared = size >= sharedFrameBytes;
     const target = isShared ? Buffer.allocUnsafe(size - (end - restAt)) : null;
     let at = target === null ? this.reserve(size) : 0;
-    const buffer = target ?? (this.buffer as Buffer);
+    const buffer = target ?? (this.buffer as OutputBuffer).bytes;
     buffer[at] = firstByte;
     at = writeVariableByteInteger(buffer, at + 1, remaining);
     if (aliases.isNew) at += bytes.copy(buffer, at, topicAt, topicEnd);
@@ -160,7 +156,7 @@ export class Outbox {
   ack(packetType: number, packetId: number, reasonCode: number, version: ProtocolVersion): void {
     this.packets++;
     const at = this.reserve(ackBytesMax);
-    this.length = writeAck(this.buffer as Buffer, at, packetType, packetId, reasonCode, version);
+    this.length = writeAck((this.buffer as OutputBuffer).bytes, at, packetType, packetId, reasonCode, version);
   }
 
   /** Appends whole packets. */
@@ -171,7 +167,7 @@ export class Outbox {
       return;
     }
     const at = this.reserve(packets.length);
-    packets.copy(this.buffer as Buffer, at);
+    packets.copy((this.buffer as OutputBuffer).bytes, at);
     this.length = at + packets.length;
   }
 
@@ -207,7 +203,7 @@ export class Outbox {
       for (const chunk of chunks) stream.write(chunk);
     }
     if (this.length > 0 && buffer !== null) {
-      stream.write(buffer.subarray(0, this.length));
+      stream.write(buffer.bytes.subarray(0, this.length));
       this.length = 0;
       this.buffer = null;
       // The kernel has taken all of it: the buffer is free at once. Otherwise the socket keeps it.
@@ -251,7 +247,7 @@ export class Outbox {
 
   private appendBuffer(): void {
     if (this.buffer === null || this.length === 0) return;
-    this.push(this.buffer.subarray(0, this.length));
+    this.push(this.buffer.bytes.subarray(0, this.length));
     this.buffer = null;
     this.length = 0;
   }

@@ -184,13 +184,13 @@ export class CoreWorld {
       topicAlias: 0,
       payload: Buffer.from('now'),
     };
-    const frame = encodePublishFrame(fields, true, true);
-    frame.bytes[0] = 0x32;
-    frame.bytes.writeUInt16BE(packetId, frame.packetIdAt);
-    let bodyStart = 1;
-    while (frame.bytes[bodyStart] >= 0x80) bodyStart++;
+    const { bytes, start, end, packetIdAt } = encodePublishFrame(fields, true, true);
+    bytes[start] = 0x32;
+    bytes.writeUInt16BE(packetId, packetIdAt);
+    let bodyStart = start + 1;
+    while (bytes[bodyStart] >= 0x80) bodyStart++;
     const view = new PublishView();
-    decodePublish(view, frame.bytes, 0, bodyStart + 1, frame.end, 5);
+    decodePublish(view, bytes, start, bodyStart + 1, end, 5);
     this.core.publish(session, link, view, topicName);
   }
 }

@@ -10,7 +10,7 @@ import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { ManualClock } from './core-world.js';
-import { connect, subscribe } from './packets.js';
+import { type ConnectFields, connect, subscribe } from './packets.js';
 
 /** Output buffers are used again once written; what is larger is kept as it is, so that sharing shows. */
 const copiedMax = 64 * 1024;
@@ -59,12 +59,12 @@ export class PipeWorld {
     this.parts = { core: this.core, log: silentLog, ...shared, onClosed: () => undefined };
   }
 
-  /** A client that is connected (MQTT 5) and subscribed, with what that brought taken away. */
-  client(clientId: string, filters: readonly [string, number][] = []): Pipe {
+  /** A client that is connected (MQTT 5 unless asked otherwise) and subscribed, with what that brought taken away. */
+  client(clientId: string, filters: readonly [string, number][] = [], fields: ConnectFields = {}): Pipe {
     const pipe = new Pipe({ allowHalfOpen: false });
     new Connection(pipe, { address: 'memory', certificateUser: null }, this.parts);
-    pipe.receive(connect({ clientId }));
-    if (filters.length > 0) pipe.receive(subscribe({ filters }));
+    pipe.receive(connect({ clientId, ...fields }));
+    if (filters.length > 0) pipe.receive(subscribe({ version: fields.version ?? 5, filters }));
     this.clock.settle();
     pipe.chunks.length = 0;
     pipe.bytes = 0;
