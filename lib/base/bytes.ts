@@ -2,8 +2,8 @@
 const int31Max = 0x7fffffff;
 /** Up to this length a loop copies part of a buffer quicker than a call, which needs an object for the part. */
 const partBytesMax = 32;
-/** The same of writing a text. */
-const asciiBytesMax = 160;
+/** The same of looking at a text, or writing it, character by character. */
+const loopCharactersMax = 24;
 
 /** Copies `source[start, end)` to `target[at, …)`. */
 export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
@@ -23,6 +23,33 @@ export function copyOf(source: Buffer, start: number, end: number): Buffer {
   const copy = Buffer.allocUnsafe(end - start);
   copyBytes(source, start, end, copy, 0);
   return copy;
+}
+
+/** True for a short text in ASCII alone. */
+function isShortAscii(text: string): boolean {
+  if (text.length > loopCharactersMax) return false;
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return false;
+  return true;
+}
+
+/** Length of a text in UTF-8, in bytes. */
+export function utf8Length(text: string): number {
+  return isShortAscii(text) ? text.length : Buffer.byteLength(text, 'utf8');
+}
+
+/**
+ * Writes a text in UTF-8.
+ * @param bytes its length as `utf8Length` told
+ */
+export function writeUtf8(text: string, bytes: number, target: Buffer, at: number): void {
+  if (bytes !== text.length) {
+    target.write(text, at, bytes, 'utf8');
+  } else if (bytes > loopCharactersMax) {
+    // As many bytes as characters: all of them ASCII, and there is no need to look for others.
+    target.write(text, at, bytes, 'latin1');
+  } else {
+    for (let index = 0; index < bytes; index++) target[at + index] = text.charCodeAt(index);
+  }
 }
 
 /** Appends fields to a growing buffer, for values packed by hand. */
@@ -70,28 +97,12 @@ export class ByteWriter {
   }
 
   string(text: string): this {
-    if (text.length < asciiBytesMax && this.ascii(text)) return this;
-    const length = Buffer.byteLength(text);
+    const length = utf8Length(text);
     this.varint(length);
     this.reserve(length);
-    this.length += this.buffer.write(text, this.length, length, 'utf8');
+    writeUtf8(text, length, this.buffer, this.length);
+    this.length += length;
     return this;
-  }
-
-  /** Writes a short text character by character; false, and nothing written, if one is not ASCII. */
-  private ascii(text: string): boolean {
-    const { length } = text;
-    this.reserve(length + 1);
-    const { buffer } = this;
-    const start = this.length + 1;
-    for (let index = 0; index < length; index++) {
-      const code = text.charCodeAt(index);
-      if (code > 0x7f) return false;
-      buffer[start + index] = code;
-    }
-    buffer[start - 1] = length;
-    this.length = start + length;
-    return true;
   }
 
   optionalString(text: string | null): this {

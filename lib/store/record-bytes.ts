@@ -1,8 +1,7 @@
+import { writeUtf8 } from '../base/bytes.js';
 import { CountersignError } from '../base/errors.js';
 
 const high32 = 2 ** 32;
-/** Up to this length a loop copies quicker than a call. */
-const smallBytes = 128;
 
 /** The error of a row whose bytes are not what this version writes. */
 export function corruptRecord(what: string): CountersignError {
@@ -56,14 +55,14 @@ export class RecordWriter {
   }
 
   bytes(value: Buffer): void {
-    if (value.length > smallBytes) this.buffer.set(value, this.offset);
-    else for (let index = 0; index < value.length; index++) this.buffer[this.offset + index] = value[index];
+    this.buffer.set(value, this.offset);
     this.offset += value.length;
   }
 
-  /** @param bytes length of the text in UTF-8 */
+  /** @param bytes length of the text, as `utf8Length` told */
   text(value: string, bytes: number): void {
-    this.offset += this.buffer.write(value, this.offset, bytes, 'utf8');
+    writeUtf8(value, bytes, this.buffer, this.offset);
+    this.offset += bytes;
   }
 
   /** The buffer, once it is full. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { utf8Length, writeUtf8 } from '../base/bytes.js';
 import { corruptRecord, readUint53, writeUint53 } from './record-bytes.js';
 
 /** Bounds for `Store.range`: `start <= key < end`. */
@@ -137,11 +138,11 @@ export function metaKey(name: string): Buffer {
 
 /** `head` bytes, then the name, or of a long one: its prefix, 0 (which no MQTT string may hold), SHA-256 of it all. */
 function nameKey(name: string, headBytes: number, writeHead: (key: Buffer) => void): Buffer {
-  const bytes = Buffer.byteLength(name, 'utf8');
+  const bytes = utf8Length(name);
   if (bytes <= nameBytesMax) {
     const key = Buffer.allocUnsafe(headBytes + bytes);
     writeHead(key);
-    key.write(name, headBytes, bytes, 'utf8');
+    writeUtf8(name, bytes, key, headBytes);
     return key;
   }
   const whole = Buffer.from(name, 'utf8');

@@ -1,3 +1,4 @@
+import { utf8Length } from '../base/bytes.js';
 import type { QoS } from '../spec/packet-types.js';
 import { corruptRecord, RecordReader, RecordWriter } from './record-bytes.js';
 import { readQoS } from './records.js';
@@ -50,8 +51,8 @@ const sessionWillDue = 0x04;
 /** A session without its number, which is its key. */
 export function encodeSession(session: StoredSession): Buffer {
   const { clientId, userName, will, willDueAtMs } = session;
-  const clientBytes = Buffer.byteLength(clientId, 'utf8');
-  const userBytes = userName === null ? 0 : Buffer.byteLength(userName, 'utf8');
+  const clientBytes = utf8Length(clientId);
+  const userBytes = userName === null ? 0 : utf8Length(userName);
   const willBytes = will === null ? 0 : storedWillBytes(will);
   const head = 16 + (userName === null ? 0 : 2) + (willDueAtMs === 0 ? 0 : 8);
   const writer = new RecordWriter(head + clientBytes + userBytes + willBytes);
@@ -96,12 +97,12 @@ const willExpires = 0x08;
 
 function storedWillBytes(will: StoredWill): number {
   const head = 11 + (will.messageExpirySeconds < 0 ? 0 : 4);
-  return head + Buffer.byteLength(will.topicName, 'utf8') + will.properties.length + will.payload.length;
+  return head + utf8Length(will.topicName) + will.properties.length + will.payload.length;
 }
 
 function writeWill(writer: RecordWriter, will: StoredWill): void {
   const expires = will.messageExpirySeconds >= 0;
-  const topicBytes = Buffer.byteLength(will.topicName, 'utf8');
+  const topicBytes = utf8Length(will.topicName);
   writer.uint8(will.qos | (will.retain ? willRetain : 0) | (expires ? willExpires : 0));
   writer.uint32(will.delaySeconds);
   if (expires) writer.uint32(will.messageExpirySeconds);
@@ -136,7 +137,7 @@ const subscriptionRetainAsPublished = 0x08;
 const retainHandlingShift = 4;
 
 export function encodeSubscription(subscription: StoredSubscription): Buffer {
-  const filterBytes = Buffer.byteLength(subscription.topicFilter, 'utf8');
+  const filterBytes = utf8Length(subscription.topicFilter);
   const writer = new RecordWriter(5 + filterBytes);
   writer.uint8(
     subscription.qos |

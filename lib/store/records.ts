@@ -2,6 +2,7 @@
  * The bytes of every record, packed by hand, big endian. They have no version of their own: `storeFormat` is theirs.
  * Keys are in `records-keys.ts`, sessions and subscriptions in `records-session.ts`.
  */
+import { utf8Length } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import type { QoS } from '../spec/packet-types.js';
 import { corruptRecord, RecordReader, RecordWriter, readUint53 } from './record-bytes.js';
@@ -69,8 +70,8 @@ const messageHeadMax = 17;
 /** A message without its sequence, which is its key. */
 export function encodeMessage(message: Message): Buffer {
   const { topicName, publisherId, properties, payload, expiryAtMs } = message;
-  const topicBytes = Buffer.byteLength(topicName, 'utf8');
-  const publisherBytes = Buffer.byteLength(publisherId, 'utf8');
+  const topicBytes = utf8Length(topicName);
+  const publisherBytes = utf8Length(publisherId);
   const expires = expiryAtMs !== 0;
   const hasProperties = properties.length > 0;
   const head = 5 + (expires ? 8 : 0) + (hasProperties ? 4 : 0);
@@ -177,7 +178,7 @@ export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId:
     flags |= deliverySubscriptionIds;
     bytes += 2 + 4 * subscriptionIds.length;
   }
-  const groupBytes = group === null ? 0 : Buffer.byteLength(group, 'utf8');
+  const groupBytes = group === null ? 0 : utf8Length(group);
   if (group !== null) {
     flags |= deliveryGroup;
     bytes += 2 + groupBytes;
@@ -254,7 +255,7 @@ export function decodeInbound(packetId: number, value: Buffer): StoredInbound {
 
 /** Sequence u64, expiry u64, topic to the end. */
 export function encodeRetained(retained: StoredRetained): Buffer {
-  const topicBytes = Buffer.byteLength(retained.topicName, 'utf8');
+  const topicBytes = utf8Length(retained.topicName);
   const writer = new RecordWriter(16 + topicBytes);
   writer.uint53(retained.sequence);
   writer.uint53(retained.expiryAtMs);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { copyBytes } from '../../../lib/base/bytes.js';
+import { copyBytes, utf8Length, writeUtf8 } from '../../../lib/base/bytes.js';
 import { copyWords, viewOf } from '../../../lib/base/words.js';
 
 const place = fc.record({
@@ -47,4 +47,17 @@ t.test('a buffer has one view for as long as no other is asked for', async (t) =
   t.equal(viewOf(one), view);
   t.equal(viewOf(other).getUint8(4), 'r'.charCodeAt(0));
   t.equal(viewOf(one).getUint8(0), 'o'.charCodeAt(0));
+});
+
+t.test('texts are as long, and written, as UTF-8 has it', async () => {
+  const text = fc.oneof(fc.string({ maxLength: 60 }), fc.string({ unit: 'grapheme', maxLength: 40 }));
+  fc.assert(
+    fc.property(text, (text) => {
+      const expected = Buffer.from(text, 'utf8');
+      const bytes = utf8Length(text);
+      const target = Buffer.alloc(bytes + 4, 0xaa);
+      writeUtf8(text, bytes, target, 2);
+      return bytes === expected.length && target.equals(Buffer.from([0xaa, 0xaa, ...expected, 0xaa, 0xaa]));
+    }),
+  );
 });
