@@ -22,8 +22,15 @@ function writeUint32(target: Buffer, value: number, offset: number): void {
   target[offset + 3] = value & 0xff;
 }
 
+/** @throws RangeError past the end */
 export function readUint53(source: Buffer, offset: number): number {
-  return source.readUInt32BE(offset) * high32 + source.readUInt32BE(offset + 4);
+  if (offset + 8 > source.length) throw new RangeError('a number is cut off');
+  return readUint32(source, offset) * high32 + readUint32(source, offset + 4);
+}
+
+function readUint32(source: Buffer, offset: number): number {
+  const high = (source[offset] << 24) | (source[offset + 1] << 16);
+  return (high | (source[offset + 2] << 8) | source[offset + 3]) >>> 0;
 }
 
 /** Fills a buffer of exactly the given size, big endian, in the order of calls. */
@@ -90,11 +97,12 @@ export class RecordReader {
   }
 
   uint16(): number {
-    return this.buffer.readUInt16BE(this.advance(2));
+    const at = this.advance(2);
+    return (this.buffer[at] << 8) | this.buffer[at + 1];
   }
 
   uint32(): number {
-    return this.buffer.readUInt32BE(this.advance(4));
+    return readUint32(this.buffer, this.advance(4));
   }
 
   uint53(): number {
