@@ -89,8 +89,9 @@ export class LoadConnection implements FrameSink {
     return this.socket.writableLength === 0;
   }
 
-  /** Sends DISCONNECT and resolves when the connection is closed. */
+  /** Sends DISCONNECT and resolves when the connection is closed, at once if it is. */
   async disconnect(): Promise<void> {
+    if (this.socket.destroyed) return;
     this.isClosing = true;
     const closed = new Promise((resolve) => this.socket.once('close', resolve));
     this.socket.end(disconnectFrame);

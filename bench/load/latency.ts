@@ -1,5 +1,6 @@
 import type { LatencyFigures, LoadOptions, LoadResult } from './options.js';
 import { PhaseClock } from './process-usage.js';
+import { Stage } from './stage.js';
 import { drain, openStream, pairsTopology, type Stream } from './stream.js';
 
 const windowMax = 65_535;
@@ -43,8 +44,9 @@ function sendOnSchedule(stream: Stream, schedule: Schedule, lateness: Float64Arr
 /** Open loop at a fixed rate: the time from when a message should have been sent to its receipt. */
 export async function measureLatency(given: LoadOptions): Promise<LoadResult> {
   const options: LoadOptions = { ...given, window: windowMax };
-  const topology = pairsTopology(options);
-  const stream = await openStream(options, topology);
+  const stage = new Stage(options);
+  const topology = pairsTopology(stage);
+  const stream = await openStream(stage, topology);
   const first = Math.floor(options.ratePerSecond * options.warmupSeconds);
   const total = first + Math.floor(options.ratePerSecond * options.seconds);
   const perMs = options.ratePerSecond / 1000;

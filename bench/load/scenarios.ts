@@ -1,47 +1,47 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LoadConnection, openConnection } from './connection.js';
+import type { LoadConnection } from './connection.js';
 import { measureLatency } from './latency.js';
 import type { Findings, LoadOptions, LoadResult, Phase, ScenarioName } from './options.js';
 import { PhaseClock, readRssBytes } from './process-usage.js';
+import { openMany, Stage } from './stage.js';
 import {
   drain,
   fanInTopology,
   fanOutTopology,
-  identify,
   idleSecondsMax,
   inspect,
   measureStream,
-  openMany,
   openSenders,
   openStream,
-  openTraffic,
   pairsTopology,
   setLimit,
   type Topology,
-  topicOf,
-  topicPrefix,
 } from './stream.js';
-import { Traffic } from './traffic.js';
 import { SequenceVerifier, SetVerifier } from './verifier.js';
+import { settleMs, warmUp } from './warm-up.js';
 
 type Scenario = (options: LoadOptions) => Promise<LoadResult>;
 
 const soundFindings: Findings = { lost: 0, doubled: 0, reordered: 0, misrouted: 0, refused: 0, isStalled: false };
 const connectAtOnce = 64;
-const warmupConnections = 200;
-const memorySettleMs = 500;
+const warmupMessages = 20_000;
+const warmupConnections = 500;
+const warmupSubscriptions = 2000;
+/** What a warm-up has freed is used again, and so hides growth: where memory is read, it is this part at most. */
+const warmupShareMax = 1 / 20;
 
-function runStream(topologyOf: (options: LoadOptions) => Topology): Scenario {
+function runStream(topologyOf: (stage: Stage) => Topology): Scenario {
   return async (options) => {
-    const topology = topologyOf(options);
-    return measureStream(options, await openStream(options, topology), topology.receivers);
+    const stage = new Stage(options);
+    const topology = topologyOf(stage);
+    return measureStream(options, await openStream(stage, topology), topology.receivers);
   };
 }
 
 /** The broker's growth since `before`, after it has come to rest. */
 async function growthPerUnit(options: LoadOptions, before: number, count: number): Promise<number | null> {
   if (options.brokerPid === null) return null;
-  await sleep(memorySettleMs);
+  await sleep(settleMs);
   return Math.round((readRssBytes(options.brokerPid) - before) / count);
 }
 
@@ -49,27 +49,33 @@ function rssBefore(options: LoadOptions): number {
   return options.brokerPid === null ? 0 : readRssBytes(options.brokerPid);
 }
 
+function warmupCount(options: LoadOptions, most: number): number {
+  return Math.min(most, Math.ceil(options.count * warmupShareMax));
+}
+
+/** What each publisher has to send, or to subscribe to, so that all together reach the count. */
+function shareOf({ count, publishers }: LoadOptions): number {
+  return Math.ceil(count / publishers);
+}
+
 /** Opens `count` idle connections, a fixed number at a time without a pause between. */
-async function openIdle(traffic: Traffic, options: LoadOptions, role: string, count: number) {
-  const opened: LoadConnection[] = [];
+async function openIdle(stage: Stage): Promise<void> {
   let next = 0;
   const worker = async () => {
-    while (next < count) opened.push(await openConnection(traffic, options, identify(role, next++)));
+    while (next < stage.options.count) await stage.connect('idle', next++);
   };
   await Promise.all(Array.from({ length: connectAtOnce }, worker));
-  return opened;
 }
 
 /** Memory for each idle connection, and connections per second. */
 async function runConnections(options: LoadOptions): Promise<LoadResult> {
-  const traffic = new Traffic(1024);
-  // The first connections make a broker load and compile code: that is no cost of a connection.
-  const warmup = await openIdle(traffic, options, 'warmup', Math.min(warmupConnections, options.count));
-  for (const connection of warmup) connection.reset();
-  await sleep(memorySettleMs);
+  await warmUp(options, warmupCount(options, warmupConnections), async (stage) => {
+    await openIdle(stage);
+    return soundFindings;
+  });
   const before = rssBefore(options);
   const clock = new PhaseClock(options.brokerPid);
-  await openIdle(traffic, options, 'idle', options.count);
+  await openIdle(new Stage(options));
   const phase = clock.finish('connect', 'connection', options.count);
   const rssBytesEach = await growthPerUnit(options, before, options.count);
   return { options, phases: [phase], ...soundFindings, rssBytesEach, latency: null };
@@ -77,11 +83,20 @@ async function runConnections(options: LoadOptions): Promise<LoadResult> {
 
 /** `count` subscriptions in all: time and memory of subscribing, then messages over all of their topics. */
 async function runSubscriptions(options: LoadOptions): Promise<LoadResult> {
-  const span = Math.ceil(options.count / options.publishers);
-  const topology = pairsTopology(options, span);
+  await warmUp(options, warmupCount(options, warmupSubscriptions), async (stage) => {
+    const each = shareOf(stage.options);
+    const topology = pairsTopology(stage, each);
+    const stream = await openStream(stage, topology);
+    setLimit(stage.traffic, each);
+    await stage.traffic.when(() => stage.traffic.delivered >= each * topology.publishers, idleSecondsMax);
+    return drain(stream, topology.receivers);
+  });
+  const span = shareOf(options);
+  const stage = new Stage(options);
+  const topology = pairsTopology(stage, span);
   const before = rssBefore(options);
   const clock = new PhaseClock(options.brokerPid);
-  const stream = await openStream(options, topology);
+  const stream = await openStream(stage, topology);
   const subscribe = clock.finish('subscribe', 'subscription', span * options.publishers);
   const rssBytesEach = await growthPerUnit(options, before, span * options.publishers);
   const routed = await measureStream(options, stream, topology.receivers);
@@ -89,68 +104,103 @@ async function runSubscriptions(options: LoadOptions): Promise<LoadResult> {
 }
 
 /** Sends all messages of all senders; resolves with the phase when the last is acknowledged. */
-async function publishAll(options: LoadOptions, traffic: Traffic, each: number, name: string): Promise<Phase> {
+async function publishAll({ options, traffic }: Stage, each: number, name: string): Promise<Phase> {
+  const before = traffic.acked;
   const total = each * options.publishers;
   const clock = new PhaseClock(options.brokerPid);
   setLimit(traffic, each);
-  await traffic.when(() => traffic.acked >= total, idleSecondsMax);
-  return clock.finish(name, 'message', traffic.acked);
+  await traffic.when(() => traffic.acked - before >= total, idleSecondsMax);
+  return clock.finish(name, 'message', traffic.acked - before);
+}
+
+/** Stores retained messages on topics of their own. */
+async function storeRetained(stage: Stage): Promise<Phase> {
+  const each = shareOf(stage.options);
+  await openSenders(stage, { publishers: stage.options.publishers, receivers: 0, topicSpan: each, isRetained: true });
+  return publishAll(stage, each, 'store');
+}
+
+/** One new subscriber takes all that is retained, at QoS 0; null when it does not come. */
+async function replayRetained(stage: Stage, subscribers: LoadConnection[]): Promise<boolean> {
+  const { options, traffic, topicPrefix } = stage;
+  const each = shareOf(options);
+  const connection = await stage.connect('subscriber', subscribers.length);
+  connection.verifier = new SetVerifier(options.publishers, each);
+  subscribers.push(connection);
+  const target = traffic.delivered + each * options.publishers;
+  await connection.subscribe([`${topicPrefix}#`], 0);
+  return traffic.when(() => traffic.delivered >= target, idleSecondsMax);
+}
+
+/** Takes back what `storeRetained` has stored, when nobody is subscribed any more. */
+async function clearRetained(stage: Stage): Promise<Findings> {
+  const { publishers } = stage.options;
+  const each = shareOf(stage.options);
+  const plan = { publishers, receivers: 0, topicSpan: each, isRetained: true, payloadBytes: 0 };
+  await openSenders(stage, plan, 'clearer');
+  const { count } = await publishAll(stage, each, 'clear');
+  return { ...soundFindings, refused: stage.traffic.refused, isStalled: count < each * publishers };
 }
 
 /** Stores `count` retained messages at QoS 1 or 2, then new subscribers take all of them at QoS 0, one by one. */
 async function runRetained(given: LoadOptions): Promise<LoadResult> {
   const options: LoadOptions = { ...given, qos: given.qos === 0 ? 1 : given.qos };
-  const traffic = openTraffic(options);
-  const each = Math.ceil(options.count / options.publishers);
-  await openSenders(traffic, options, { receivers: 0, topicSpan: each, isRetained: true });
-  const store = await publishAll(options, traffic, each, 'store');
+  await warmUp(options, warmupMessages, async (stage) => {
+    await storeRetained(stage);
+    const subscribers: LoadConnection[] = [];
+    const isDone = await replayRetained(stage, subscribers);
+    const findings = { ...inspect(stage.traffic, subscribers), isStalled: !isDone };
+    await Promise.all(subscribers.map((subscriber) => subscriber.disconnect()));
+    const cleared = await clearRetained(stage);
+    return { ...findings, refused: cleared.refused, isStalled: !isDone || cleared.isStalled };
+  });
+  const stage = new Stage(options);
+  const store = await storeRetained(stage);
   const subscribers: LoadConnection[] = [];
   const untilMs = performance.now() + options.seconds * 1000;
   const clock = new PhaseClock(options.brokerPid);
   let isDone = true;
-  while (isDone && performance.now() < untilMs) {
-    const connection = await openConnection(traffic, options, identify('subscriber', subscribers.length));
-    connection.verifier = new SetVerifier(options.publishers, each);
-    subscribers.push(connection);
-    const target = traffic.delivered + each * options.publishers;
-    await connection.subscribe([`${topicPrefix}#`], 0);
-    isDone = await traffic.when(() => traffic.delivered >= target, idleSecondsMax);
-  }
-  const replay = clock.finish('replay', 'message', traffic.delivered);
-  const findings = { ...inspect(traffic, subscribers), isStalled: !isDone };
+  while (isDone && performance.now() < untilMs) isDone = await replayRetained(stage, subscribers);
+  const replay = clock.finish('replay', 'message', stage.traffic.delivered);
+  const findings = { ...inspect(stage.traffic, subscribers), isStalled: !isDone };
   return { options, phases: [store, replay], ...findings, rssBytesEach: null, latency: null };
 }
 
-/** Queues `count` messages for sessions whose clients are away; then they come back and take them. */
-async function runOffline(given: LoadOptions): Promise<LoadResult> {
-  const options: LoadOptions = { ...given, qos: given.qos === 0 ? 1 : given.qos };
-  const traffic = openTraffic(options);
-  const each = Math.ceil(options.count / options.publishers);
-  await openMany(options.publishers, async (index) => {
-    const connection = await openConnection(traffic, options, identify('subscriber', index, true));
-    await connection.subscribe([topicOf(index, 1)], options.qos);
+/** Queues messages for sessions whose clients are away; then they come back and take them. */
+async function queueAndTake(stage: Stage): Promise<Findings & { readonly phases: readonly Phase[] }> {
+  const { options, traffic } = stage;
+  const { publishers, qos } = options;
+  const each = shareOf(options);
+  await openMany(publishers, async (index) => {
+    const connection = await stage.connect('subscriber', index, true);
+    await connection.subscribe([stage.topicOf(index, 1)], qos);
     await connection.disconnect();
   });
-  await openSenders(traffic, options, { receivers: 0, topicSpan: 1 });
-  const enqueue = await publishAll(options, traffic, each, 'enqueue');
+  await openSenders(stage, { publishers, receivers: 0, topicSpan: 1 });
+  const enqueue = await publishAll(stage, each, 'enqueue');
   const clock = new PhaseClock(options.brokerPid);
-  const subscribers = await openMany(options.publishers, (index) => {
-    return openConnection(traffic, options, identify('subscriber', index, true), (connection) => {
+  const subscribers = await openMany(publishers, (index) => {
+    return stage.connect('subscriber', index, true, (connection) => {
       connection.verifier = new SequenceVerifier(index, 1);
     });
   });
-  const isDone = await traffic.when(() => traffic.delivered >= each * options.publishers, idleSecondsMax);
+  const isDone = await traffic.when(() => traffic.delivered >= each * publishers, idleSecondsMax);
   const phase = clock.finish('drain', 'message', traffic.delivered);
   const findings = await drain({ traffic, subscribers }, 1);
-  const isStalled = !isDone || findings.isStalled;
-  return { options, phases: [enqueue, phase], ...findings, isStalled, rssBytesEach: null, latency: null };
+  return { ...findings, isStalled: !isDone || findings.isStalled, phases: [enqueue, phase] };
+}
+
+async function runOffline(given: LoadOptions): Promise<LoadResult> {
+  const options: LoadOptions = { ...given, qos: given.qos === 0 ? 1 : given.qos };
+  await warmUp(options, warmupMessages, queueAndTake);
+  return { options, ...(await queueAndTake(new Stage(options))), rssBytesEach: null, latency: null };
 }
 
 const scenarios: Readonly<Record<ScenarioName, Scenario>> = {
   pairs: runStream(pairsTopology),
   fanout: runStream(fanOutTopology),
   fanin: runStream(fanInTopology),
-  window1: runStream((options) => pairsTopology(options)),
+  window1: runStream(pairsTopology),
   connections: runConnections,
   subscriptions: runSubscriptions,
   retained: runRetained,

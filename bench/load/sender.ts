@@ -13,6 +13,7 @@ export interface SenderPlan {
   readonly qos: QualityOfService;
   readonly isRetained: boolean;
   readonly isTracked: boolean;
+  /** 0 sends empty payloads, which bear no numbers: with `isRetained` they clear what is retained. */
   readonly payloadBytes: number;
   readonly window: number;
   /** Deliveries of each message. 0: receipts do not hold the publisher back, only its window does. */
@@ -57,7 +58,7 @@ export class Sender {
       plan.isTracked,
     );
     const frame = this.template.frame;
-    frame.writeUInt32BE(plan.number, this.template.payloadOffset);
+    if (plan.payloadBytes > 0) frame.writeUInt32BE(plan.number, this.template.payloadOffset);
     this.framesPerBlock = Math.max(1, Math.min(plan.window, Math.floor(blockBytesMax / frame.length)));
     this.block = Buffer.concat(Array.from({ length: this.framesPerBlock }, () => frame));
   }
@@ -85,11 +86,13 @@ export class Sender {
   private patch(offset: number): void {
     const { block, template, plan } = this;
     const sequence = this.sent++;
-    const payload = offset + template.payloadOffset + 4;
-    block[payload] = sequence >>> 24;
-    block[payload + 1] = sequence >>> 16;
-    block[payload + 2] = sequence >>> 8;
-    block[payload + 3] = sequence;
+    if (plan.payloadBytes > 0) {
+      const payload = offset + template.payloadOffset + 4;
+      block[payload] = sequence >>> 24;
+      block[payload + 1] = sequence >>> 16;
+      block[payload + 2] = sequence >>> 8;
+      block[payload + 3] = sequence;
+    }
     if (template.packetIdOffset > 0) {
       const packetId = 1 + (sequence % packetIdMax);
       block[offset + template.packetIdOffset] = packetId >>> 8;

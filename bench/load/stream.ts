@@ -1,19 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LoadConnection, openConnection } from './connection.js';
-import { type Identity, numberedTopic } from './frames.js';
+import type { LoadConnection } from './connection.js';
 import type { Findings, LoadOptions, LoadResult } from './options.js';
 import { PhaseClock } from './process-usage.js';
 import { Sender } from './sender.js';
-import { Traffic } from './traffic.js';
+import { openMany, type Stage } from './stage.js';
+import type { Traffic } from './traffic.js';
 import { SequenceVerifier } from './verifier.js';
 
 /** Seconds without any progress after which the run counts as stalled. */
 export const idleSecondsMax = 3;
-const frameOverheadBytes = 256;
-const openAtOnce = 50;
-/** Topics of this process only: what an earlier run left retained on the broker does not disturb. */
-export const topicPrefix = `${numberedTopic('bench/', process.pid)}/`;
-const sessionExpirySeconds = 3600;
 
 /** Who publishes to whom. */
 export interface Topology {
@@ -35,62 +30,43 @@ export interface Stream {
   readonly subscribers: readonly LoadConnection[];
 }
 
-/** Runs `open` for 0 to `count - 1`, some at a time, and returns the results in order. */
-export async function openMany<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {
-  const opened: T[] = [];
-  for (let first = 0; first < count; first += openAtOnce) {
-    const indexes = Array.from({ length: Math.min(openAtOnce, count - first) }, (_, index) => first + index);
-    opened.push(...(await Promise.all(indexes.map(open))));
-  }
-  return opened;
-}
-
-/** A client id of its own in each generator process; a session that is kept only where asked. */
-export function identify(role: string, index: number, isDurable = false): Identity {
-  const clientId = `${role}-${process.pid}-${index}`;
-  return { clientId, cleanStart: !isDurable, sessionExpirySeconds: isDurable ? sessionExpirySeconds : 0 };
-}
-
-/** The shared buffers for messages of these options. */
-export function openTraffic(options: LoadOptions): Traffic {
-  return new Traffic(options.payloadBytes + frameOverheadBytes);
-}
-
-/** The topics of a publisher are numbered from here. */
-export function topicOf(publisher: number, topicSpan: number, index = 0): string {
-  return numberedTopic(topicPrefix, publisher * topicSpan + index);
-}
-
 /** Pairs: publisher and subscriber of the same number. */
-export function pairsTopology(options: LoadOptions, topicSpan = 1): Topology {
-  const subscribers = Array.from({ length: options.publishers }, (_, publisher) => {
-    const topicFilters = Array.from({ length: topicSpan }, (_, index) => topicOf(publisher, topicSpan, index));
+export function pairsTopology(stage: Stage, topicSpan = 1): Topology {
+  const { publishers } = stage.options;
+  const subscribers = Array.from({ length: publishers }, (_, publisher) => {
+    const topicFilters = Array.from({ length: topicSpan }, (_, index) => stage.topicOf(publisher, topicSpan, index));
     return { topicFilters, firstPublisher: publisher, publisherCount: 1 };
   });
-  return { publishers: options.publishers, subscribers, receivers: 1, topicSpan };
+  return { publishers, subscribers, receivers: 1, topicSpan };
 }
 
 /** One publisher, many subscribers to its topic. */
-export function fanOutTopology(options: LoadOptions): Topology {
-  const subscriber = { topicFilters: [topicOf(0, 1)], firstPublisher: 0, publisherCount: 1 };
-  const subscribers = Array.from({ length: options.subscribers }, () => subscriber);
-  return { publishers: 1, subscribers, receivers: options.subscribers, topicSpan: 1 };
+export function fanOutTopology(stage: Stage): Topology {
+  const receivers = stage.options.subscribers;
+  const subscriber = { topicFilters: [stage.topicOf(0, 1)], firstPublisher: 0, publisherCount: 1 };
+  const subscribers = Array.from({ length: receivers }, () => subscriber);
+  return { publishers: 1, subscribers, receivers, topicSpan: 1 };
 }
 
 /** Many publishers on topics of their own, one subscriber with a wildcard. */
-export function fanInTopology(options: LoadOptions): Topology {
-  const subscriber = { topicFilters: [`${topicPrefix}+`], firstPublisher: 0, publisherCount: options.publishers };
-  return { publishers: options.publishers, subscribers: [subscriber], receivers: 1, topicSpan: 1 };
+export function fanInTopology(stage: Stage): Topology {
+  const { publishers } = stage.options;
+  const subscriber = { topicFilters: [`${stage.topicPrefix}+`], firstPublisher: 0, publisherCount: publishers };
+  return { publishers, subscribers: [subscriber], receivers: 1, topicSpan: 1 };
 }
 
-/** Opens the publishers. `receivers` 0: nothing but their own window holds them back. */
-export async function openSenders(
-  traffic: Traffic,
-  options: LoadOptions,
-  plan: { readonly receivers: number; readonly topicSpan: number; readonly isRetained?: boolean },
-): Promise<void> {
-  await openMany(options.publishers, async (number) => {
-    const connection = await openConnection(traffic, options, identify('publisher', number));
+/** What the publishers of a stage have in common. `receivers` 0: nothing but their own window holds them back. */
+export interface SendersPlan extends Pick<Topology, 'publishers' | 'receivers' | 'topicSpan'> {
+  readonly isRetained?: boolean;
+  /** Instead of what the options say. */
+  readonly payloadBytes?: number;
+}
+
+/** Opens publishers, which take the place of those that the stage has. */
+export async function openSenders(stage: Stage, plan: SendersPlan, role = 'publisher'): Promise<void> {
+  const { options, traffic, topicPrefix } = stage;
+  await openMany(plan.publishers, async (number) => {
+    const connection = await stage.connect(role, number);
     if (options.tracked) await connection.subscribe(['$receipts/~/+/+'], 0);
     const sender = new Sender(connection, {
       number,
@@ -100,7 +76,7 @@ export async function openSenders(
       qos: options.qos,
       isRetained: plan.isRetained ?? false,
       isTracked: options.tracked,
-      payloadBytes: options.payloadBytes,
+      payloadBytes: plan.payloadBytes ?? options.payloadBytes,
       window: options.window,
       receivers: plan.receivers,
     });
@@ -110,12 +86,11 @@ export async function openSenders(
 }
 
 /** Opens all connections of a topology. */
-export async function openStream(options: LoadOptions, topology: Topology): Promise<Stream> {
-  const traffic = openTraffic(options);
+export async function openStream(stage: Stage, topology: Topology): Promise<Stream> {
+  const { options, traffic } = stage;
   const subscribers = await openMany(topology.subscribers.length, async (index) => {
     const { topicFilters, firstPublisher, publisherCount } = topology.subscribers[index];
-    const identity = identify('subscriber', index, options.durable);
-    const connection = await openConnection(traffic, options, identity);
+    const connection = await stage.connect('subscriber', index, options.durable);
     connection.verifier = new SequenceVerifier(firstPublisher, publisherCount);
     const filtersAtOnce = 500;
     for (let first = 0; first < topicFilters.length; first += filtersAtOnce) {
@@ -123,7 +98,7 @@ export async function openStream(options: LoadOptions, topology: Topology): Prom
     }
     return connection;
   });
-  await openSenders(traffic, { ...options, publishers: topology.publishers }, topology);
+  await openSenders(stage, topology);
   return { traffic, subscribers };
 }
 

@@ -1,4 +1,4 @@
-import type { LoadResult, Phase } from './options.js';
+import type { Findings, LoadResult, Phase } from './options.js';
 
 /** Milliseconds from the end of a turn to its commit. */
 export interface CommitFigures {
@@ -104,7 +104,7 @@ export function isGeneratorBound(phase: Phase): boolean {
 }
 
 /** What the checks found, in words; empty when all was sound. */
-export function describeFindings(results: readonly LoadResult[]): string {
+export function describeFindings(results: readonly Findings[]): string {
   const parts: string[] = [];
   for (const kind of ['lost', 'doubled', 'reordered', 'misrouted', 'refused'] as const) {
     const total = results.reduce((sum, result) => sum + result[kind], 0);
