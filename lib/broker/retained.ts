@@ -80,13 +80,13 @@ export class Retained {
   /** Stores the message for its topic in place of the one before; an empty payload clears it. [MQTT-3.3.1-5] */
   store(out: Outgoing): void {
     const { persistence } = this.context;
-    const before = this.index.get(out.topicName);
+    let before: number | undefined;
     if (out.payloadLength === 0) {
+      before = this.index.delete(out.topicName); // [MQTT-3.3.1-6]
       if (before === undefined) return; // [MQTT-3.3.1-7]
-      this.index.delete(out.topicName); // [MQTT-3.3.1-6]
       persistence.restartRows.deleteRetained(out.topicName);
     } else {
-      this.index.set(out.topicName, out.sequence);
+      before = this.index.set(out.topicName, out.sequence);
       out.references++;
       out.lasting++;
       persistence.putRetained(out.topicName, out.sequence, out.expiryAtMs);
@@ -96,9 +96,8 @@ export class Retained {
 
   /** Retains a message of the broker's own until the next one on its topic. */
   keepInMemory(message: Message): void {
-    const before = this.index.get(message.topicName);
+    const before = this.index.set(message.topicName, message.sequence);
     if (before === undefined || !this.inMemory.delete(before)) this.ownCharacters += message.topicName.length;
-    this.index.set(message.topicName, message.sequence);
     this.inMemory.set(message.sequence, message);
   }
 

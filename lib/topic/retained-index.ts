@@ -1,5 +1,5 @@
-import sortedTree from 'sorted-btree';
-import { hasWildcard } from './names.js';
+import { filterMatches, hasWildcard } from './names.js';
+import { type Place, RetainedBranch, RetainedGroup, RetainedTopic, RetainedTree } from './retained-tree.js';
 
 /** A retained message, by its topic and number. */
 export interface RetainedEntry {
@@ -7,20 +7,7 @@ export interface RetainedEntry {
   readonly sequence: number;
 }
 
-/** The number of a topic's message, found by name or in order, and replaced without a look at the order. */
-interface Retained {
-  sequence: number;
-}
-
-/** Topic names in string order. */
-type Tree = sortedTree.default<string, Retained>;
-
-const slash = 0x2f;
-const plus = 0x2b;
-/** The character after '/': no name that goes on with it or a later one is under the level before. */
-const afterSlash = '0';
-/** The character after '$'. */
-const afterDollar = '%';
+const dollar = 0x24;
 
 /** Topics that one call of `RetainedCursor.next` may look at for each that it may find. */
 const looksPerFound = 8;
@@ -28,19 +15,17 @@ const looksPerFound = 8;
 const charactersPerLook = 1024;
 
 /**
- * Which topics have a retained message, and its number, by name; and the names in a sorted tree, because order is what
- * makes a replay resumable: a cursor only remembers how far it is, whatever has come and gone since. A message that
- * takes the place of another leaves the tree alone.
+ * Which topics have a retained message, and its number: by name, and in a tree for filters with wildcards. A message
+ * that takes the place of another leaves the tree alone.
  * @see MQTT 5 §3.3.1.3
  */
 export class RetainedIndex {
-  private readonly byName = new Map<string, Retained>();
-  private readonly tree: Tree = new sortedTree.default<string, Retained>(undefined, compareNames);
+  private readonly tree = new RetainedTree();
   private topicCharacters = 0;
 
   /** Number of topics. */
   get size(): number {
-    return this.byName.size;
+    return this.tree.byName.size;
   }
 
   /** Characters of all topics. */
@@ -48,28 +33,30 @@ export class RetainedIndex {
     return this.topicCharacters;
   }
 
-  set(topicName: string, sequence: number): void {
-    const known = this.byName.get(topicName);
+  /** @returns the number that the topic had until now */
+  set(topicName: string, sequence: number): number | undefined {
+    const known = this.tree.byName.get(topicName);
     if (known !== undefined) {
+      const before = known.sequence;
       known.sequence = sequence;
-      return;
+      return before;
     }
-    const retained = { sequence };
-    this.byName.set(topicName, retained);
-    this.tree.set(topicName, retained);
+    this.tree.add(topicName, sequence);
     this.topicCharacters += topicName.length;
+    return undefined;
   }
 
-  /** False if the topic was not there. */
-  delete(topicName: string): boolean {
-    if (!this.byName.delete(topicName)) return false;
-    this.tree.delete(topicName);
+  /** @returns the number that the topic had */
+  delete(topicName: string): number | undefined {
+    const topic = this.tree.byName.get(topicName);
+    if (topic === undefined) return undefined;
+    this.tree.remove(topic);
     this.topicCharacters -= topicName.length;
-    return true;
+    return topic.sequence;
   }
 
   get(topicName: string): number | undefined {
-    return this.byName.get(topicName)?.sequence;
+    return this.tree.byName.get(topicName)?.sequence;
   }
 
   /** A cursor over the topics that a valid filter (without `$share/group/`) matches. @see MQTT 5 §3.3.1.3, §4.7 */
@@ -78,35 +65,44 @@ export class RetainedIndex {
   }
 }
 
+/** A branch that a cursor is in. */
+interface Visit {
+  readonly branch: RetainedBranch;
+  /** True if all that is in it matches. */
+  readonly isAll: boolean;
+  /** Where it is among the branch's topics; null when they are done, or where they can not match. */
+  topics: Place | null;
+  /** Where it is among what is below; null when that is done, or can not match. */
+  below: Place | null;
+}
+
 /**
- * Finds the topics that a filter matches, a few at a time, in string order: what is under a level comes together.
- * The index may change between calls. What is in it all the time is found exactly once; what is added or removed
- * meanwhile may be found or not, but not twice.
+ * Finds the topics that a filter matches, a few at a time. The index may change between calls. What is in it all the
+ * time is found exactly once; what is removed meanwhile may be found or not, but not twice; what is added is not found.
  *
- * From a topic that does not match, the cursor jumps to the first one that can: for `site/+/temp` at `site/7/door` to
- * `site/7/temp`, and from there past all of `site/7/`. So it looks at no more than about twice as many topics as there
- * are ways to fill in the `+`.
+ * It goes down the tree where the filter does, and keeps a place in each branch on its way. So it looks at little more
+ * than there are ways to fill in the `+`, and at topics that are in a group with those.
  */
 export class RetainedCursor {
-  private readonly tree: Tree;
+  private readonly tree: RetainedTree;
   private readonly topicFilter: string;
-  /** The filter cut at its wildcards: `a/+/b/#` has the parts `a/` and `/b`. */
-  private readonly parts: readonly string[];
-  /** Whether the filter ends in `#`, and so matches what its last part goes on with. */
-  private readonly open: boolean;
-  /** Where to look next: all before it has been dealt with. Null when finished. */
-  private from: string | null;
-  /** Whether `from` itself has been dealt with as well. */
-  private passed: boolean;
+  private readonly levels: readonly string[];
+  /** How many topics had been added when it began: later ones are not found. */
+  private readonly additions: number;
+  private readonly way: Visit[] = [];
+  /** Topics to look at before it goes on, and how many of them were. */
+  private readonly few: RetainedTopic[] = [];
+  private fewDone = 0;
+  private looks = 0;
 
   /** @internal Made by `RetainedIndex.match`. */
-  constructor(tree: Tree, topicFilter: string) {
+  constructor(tree: RetainedTree, topicFilter: string) {
     this.tree = tree;
     this.topicFilter = topicFilter;
-    this.open = topicFilter.endsWith('#');
-    this.parts = (this.open ? topicFilter.slice(0, -2) : topicFilter).split('+');
-    this.from = this.parts[0];
-    this.passed = false;
+    this.additions = tree.additions;
+    this.levels = topicFilter.split('/');
+    if (hasWildcard(topicFilter)) this.enter(tree.root, false);
+    else this.lookUp(topicFilter);
   }
 
   /**
@@ -115,107 +111,91 @@ export class RetainedCursor {
    * @returns false when there are no more
    */
   next(limit: number, into: RetainedEntry[]): boolean {
-    if (!hasWildcard(this.topicFilter)) return this.nextExact(into);
-    const pair: [string, Retained] = ['', { sequence: 0 }];
-    let found = 0;
-    let looks = limit * looksPerFound;
-    while (looks > 0 && found < limit && this.from !== null) {
-      const at = this.passed
-        ? this.tree.nextHigherPair(this.from, pair)
-        : this.tree.getPairOrNextHigher(this.from, pair);
-      if (at === undefined) {
-        this.from = null;
-      } else {
-        looks -= 1 + at[0].length / charactersPerLook;
-        if (this.examine(at[0])) {
-          into.push({ topicName: at[0], sequence: at[1].sequence });
-          found++;
-        }
+    const full = into.length + limit;
+    this.looks = limit * looksPerFound;
+    while (this.looks > 0 && into.length < full) {
+      if (this.fewDone < this.few.length) {
+        this.examine(this.few[this.fewDone++], false, into);
+        continue;
+      }
+      this.few.length = this.fewDone = 0;
+      const visit = this.way.at(-1);
+      if (visit === undefined) return false;
+      if (visit.topics !== null) this.goOnTopics(visit, visit.topics, into);
+      else if (visit.below !== null) this.goOnBelow(visit, visit.below, into);
+      else this.way.pop();
+    }
+    return this.fewDone < this.few.length || this.way.length > 0;
+  }
+
+  /** Moves on among the topics of a branch. */
+  private goOnTopics(visit: Visit, at: Place, into: RetainedEntry[]): void {
+    const next = this.after(at);
+    visit.topics = next;
+    if (!at.isGone && next instanceof RetainedTopic) this.examine(next, visit.isAll, into);
+  }
+
+  /** Moves on among what is below a branch. */
+  private goOnBelow(visit: Visit, at: Place, into: RetainedEntry[]): void {
+    const next = this.after(at);
+    visit.below = next;
+    if (at.isGone || next === null) return;
+    if (next instanceof RetainedTopic) {
+      this.examine(next, visit.isAll, into);
+    } else if (next instanceof RetainedGroup) {
+      this.few.push(...next.topics);
+    } else if (next instanceof RetainedBranch) {
+      const { depth } = visit.branch;
+      // [MQTT-4.7.2-1] no wildcard in the first level stands for a "$"
+      if (depth > 0 || next.level.charCodeAt(0) !== dollar) {
+        this.enter(next, visit.isAll || this.levels[depth] === '#');
       }
     }
-    return this.from !== null;
   }
 
-  private nextExact(into: RetainedEntry[]): boolean {
-    const retained = this.tree.get(this.topicFilter);
-    if (this.from !== null && retained !== undefined) {
-      into.push({ topicName: this.topicFilter, sequence: retained.sequence });
+  /** Where to go on from a place: after it, or if it is gone, where its way back leads; null at the end. */
+  private after(at: Place): Place | null {
+    this.looks--;
+    if (at.isGone) return at.previous;
+    const { next } = at;
+    // What comes later was added later.
+    return next.added === 0 || next.added > this.additions ? null : next;
+  }
+
+  /** Begins with a branch whose levels match. */
+  private enter(branch: RetainedBranch, isAll: boolean): void {
+    this.looks--;
+    const visit: Visit = { branch, isAll, topics: null, below: null };
+    this.way.push(visit);
+    const level = this.levels[branch.depth];
+    // [MQTT-4.7.1-1] the parent of "#" is included
+    const rest = this.levels.length - branch.depth - 1;
+    const isLast = rest === 0 || (rest === 1 && this.levels.at(-1) === '#');
+    if (isAll || level === '#' || branch.isDeepest) {
+      visit.topics = branch.topics;
+      visit.below = branch.below;
+    } else if (level === '+') {
+      if (isLast) visit.topics = branch.topics;
+      if (rest > 0) visit.below = branch.below;
+    } else {
+      if (isLast) this.lookUp([...this.way.slice(1).map((each) => each.branch.level), level].join('/'));
+      const known = rest > 0 ? branch.levels.get(level) : undefined;
+      if (known instanceof RetainedBranch) this.enter(known, false);
+      else if (known instanceof RetainedGroup) this.few.push(...known.topics);
+      else if (known !== undefined) this.few.push(known);
     }
-    this.from = null;
-    return false;
   }
 
-  /** Says whether a topic matches, and sets `from` to where the next one that does can be. */
-  private examine(topicName: string): boolean {
-    // [MQTT-4.7.2-1]
-    if (topicName.startsWith('$') && this.beginsWithWildcard()) {
-      this.moveTo(afterDollar);
-      return false;
-    }
-    let start = 0;
-    const last = this.parts.length - 1;
-    for (let index = 0; index < last; index++) {
-      const part = this.parts[index];
-      if (!topicName.startsWith(part, start)) {
-        this.jump(topicName, start, part, index > 0);
-        return false;
-      }
-      // [MQTT-4.7.1-2]
-      const end = topicName.indexOf('/', start + part.length);
-      start = end === -1 ? topicName.length : end;
-    }
-    return this.examineLast(topicName, start, this.parts[last], last > 0);
+  private lookUp(topicName: string): void {
+    const topic = this.tree.byName.get(topicName);
+    if (topic !== undefined) this.few.push(topic);
   }
 
-  private examineLast(topicName: string, start: number, part: string, afterPlus: boolean): boolean {
-    const end = start + part.length;
-    if (topicName.startsWith(part, start)) {
-      const ended = topicName.length === end;
-      // [MQTT-4.7.1-1] the parent of "#" is included
-      if (ended || (this.open && (topicName.charCodeAt(end) === slash || this.topicFilter === '#'))) {
-        this.moveBeyond(topicName);
-        return true;
-      }
-    }
-    this.jump(topicName, start, part, afterPlus);
-    return false;
+  private examine(topic: RetainedTopic, isMatch: boolean, into: RetainedEntry[]): void {
+    this.looks -= 1 + topic.topicName.length / charactersPerLook;
+    // One that is gone may be there still, in another place.
+    const present = topic.isGone ? this.tree.byName.get(topic.topicName) : topic;
+    if (present === undefined || present.added > this.additions) return;
+    if (isMatch || filterMatches(this.topicFilter, present.topicName)) into.push(present);
   }
-
-  /** Goes on from a topic whose first `start` characters match, but which does not go on with `part`. */
-  private jump(topicName: string, start: number, part: string, afterPlus: boolean): void {
-    if (afterPlus && start === topicName.length) {
-      // Names such as "a-b/c" are between "a" and "a/c", and the "+" may stand for "a-b".
-      this.moveBeyond(topicName);
-      return;
-    }
-    const base = topicName.slice(0, start);
-    const exact = base + part;
-    if (exact > topicName) {
-      this.moveTo(exact);
-      return;
-    }
-    // Names such as "part-x" are between "part" and "part/".
-    if (this.open && `${exact}/` > topicName) this.moveTo(`${exact}/`);
-    else if (afterPlus) this.moveTo(base + afterSlash);
-    else this.from = null;
-  }
-
-  private moveTo(name: string): void {
-    this.from = name;
-    this.passed = false;
-  }
-
-  private moveBeyond(name: string): void {
-    this.from = name;
-    this.passed = true;
-  }
-
-  private beginsWithWildcard(): boolean {
-    return this.topicFilter === '#' || this.topicFilter.charCodeAt(0) === plus;
-  }
-}
-
-function compareNames(one: string, other: string): number {
-  if (one < other) return -1;
-  return one > other ? 1 : 0;
 }

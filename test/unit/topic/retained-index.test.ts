@@ -12,12 +12,12 @@ function replay(index: RetainedIndex, topicFilter: string, limit = 3): string[] 
   const into: RetainedEntry[] = [];
   while (cursor.next(limit, into));
   for (const entry of into) t.equal(index.get(entry.topicName), entry.sequence);
-  return into.map((entry) => entry.topicName);
+  return into.map((entry) => entry.topicName).sort();
 }
 
 t.test('[MQTT-3.3.1-5] the number of a topic is replaced', async (t) => {
   const index = indexOf('a', 'b');
-  index.set('a', 8_000_000_000_000_000);
+  t.equal(index.set('a', 8_000_000_000_000_000), 0);
   t.equal(index.size, 2);
   t.equal(index.get('a'), 8_000_000_000_000_000);
   t.equal(index.get('c'), undefined);
@@ -25,14 +25,14 @@ t.test('[MQTT-3.3.1-5] the number of a topic is replaced', async (t) => {
 
 t.test('[MQTT-3.3.1-6] a deleted topic is gone', async (t) => {
   const index = indexOf('a', 'b');
-  t.ok(index.delete('a'));
-  t.notOk(index.delete('a'));
+  t.equal(index.delete('a'), 0);
+  t.equal(index.delete('a'), undefined);
   t.equal(index.get('a'), undefined);
   t.equal(index.size, 1);
   t.same(replay(index, '#'), ['b']);
 });
 
-t.test('[MQTT-3.3.1-9] all topics that match are found, in the order of their names', async (t) => {
+t.test('[MQTT-3.3.1-9] all topics that match are found', async (t) => {
   const names = [
     '/',
     '/a',
