@@ -1,10 +1,12 @@
-import { viewOf } from '../base/words.js';
+import { copyWords, viewOf } from '../base/words.js';
 import { hasWildcard } from './property-block.js';
 import { decodeUtf8 } from './utf8.js';
 import { malformed } from './violations.js';
 
 /** Longer topic names are decoded each time, so that the cache's memory is bounded: entries × this, at the worst. */
 const longestCached = 256;
+/** Room for bytes comes in multiples of this, so that most names fit in the place of any other. */
+const keyStep = 32;
 const noBytes = new DataView(new ArrayBuffer(0));
 
 /**
@@ -16,7 +18,9 @@ export class TopicCache {
   private readonly places: number;
   private readonly setMask: number;
   private readonly hashes: Int32Array;
+  /** The bytes of each name are the first of these: room that is used again and again. */
   private readonly keys: DataView[];
+  private readonly lengths: Uint16Array;
   private readonly names: string[];
   /** What each name becomes; null if it stays. */
   private readonly rename: ((name: string) => string) | null;
@@ -29,6 +33,7 @@ export class TopicCache {
     this.setMask = places / 2 - 1;
     this.hashes = new Int32Array(places);
     this.keys = new Array(places).fill(noBytes);
+    this.lengths = new Uint16Array(places);
     this.names = new Array(places).fill('');
   }
 
@@ -47,35 +52,48 @@ export class TopicCache {
     const view = viewOf(buffer);
     const hash = hashOf(view, start, end);
     const first = (hash & this.setMask) << 1;
-    if (this.hashes[first] === hash && isSame(this.keys[first], view, start, end)) return this.names[first];
+    if (this.isAt(first, hash, view, start, end)) return this.names[first];
     const second = first + 1;
-    if (this.hashes[second] === hash && isSame(this.keys[second], view, start, end)) return this.names[second];
+    if (this.isAt(second, hash, view, start, end)) return this.names[second];
     const name = this.decode(buffer, start, end);
-    this.hashes[second] = this.hashes[first];
-    this.keys[second] = this.keys[first];
-    this.names[second] = this.names[first];
-    this.hashes[first] = hash;
-    this.keys[first] = new DataView(new Uint8Array(buffer.subarray(start, end)).buffer);
+    this.replace(first, second, hash, view, start, end);
     this.names[first] = name;
     return name;
+  }
+
+  /** Moves what is in the first place to the second, and takes the name's hash and bytes into the first. */
+  private replace(first: number, second: number, hash: number, view: DataView, start: number, end: number): void {
+    const length = end - start;
+    const known = this.keys[second];
+    const hasRoom = known.byteLength >= length;
+    const key = hasRoom ? known : new DataView(new ArrayBuffer(Math.ceil(length / keyStep) * keyStep));
+    copyWords(view, start, end, key, 0);
+    this.hashes[second] = this.hashes[first];
+    this.keys[second] = this.keys[first];
+    this.lengths[second] = this.lengths[first];
+    this.names[second] = this.names[first];
+    this.hashes[first] = hash;
+    this.keys[first] = key;
+    this.lengths[first] = length;
   }
 
   private decode(buffer: Buffer, start: number, end: number): string {
     const name = decodeTopicName(buffer, start, end);
     return this.rename === null ? name : this.rename(name);
   }
-}
 
-/** True if a name is `view[start, end)`. */
-function isSame(key: DataView, view: DataView, start: number, end: number): boolean {
-  const length = end - start;
-  if (key.byteLength !== length) return false;
-  let index = 0;
-  for (; index <= length - 4; index += 4) {
-    if (key.getInt32(index, true) !== view.getInt32(start + index, true)) return false;
+  private isAt(place: number, hash: number, view: DataView, start: number, end: number): boolean {
+    if (this.hashes[place] !== hash) return false;
+    const length = end - start;
+    if (this.lengths[place] !== length) return false;
+    const key = this.keys[place];
+    let index = 0;
+    for (; index <= length - 4; index += 4) {
+      if (key.getInt32(index, true) !== view.getInt32(start + index, true)) return false;
+    }
+    for (; index < length; index++) if (key.getUint8(index) !== view.getUint8(start + index)) return false;
+    return true;
   }
-  for (; index < length; index++) if (key.getUint8(index) !== view.getUint8(start + index)) return false;
-  return true;
 }
 
 /** Decodes and checks a topic name. @throws ProtocolError 0x81 @see MQTT 5 §4.7 */
