@@ -12,7 +12,8 @@ import { Outbox } from '../../lib/net/outbox.js';
 import { DeliveryKind } from '../../lib/session/delivery.js';
 import { Session } from '../../lib/session/session.js';
 import { Subscription } from '../../lib/session/subscription.js';
-import { encodeDelivery, encodeMessage } from '../../lib/store/records.js';
+import { encodeDelivery } from '../../lib/store/records.js';
+import { encodeMessage } from '../../lib/store/records-message.js';
 
 /** One hot function. */
 export interface MicroCase {

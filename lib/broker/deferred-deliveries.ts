@@ -3,8 +3,9 @@ import { DeliveryState } from '../delivery/table.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
-import { encodeDelivery, messageBytesMax } from '../store/records.js';
+import { encodeDelivery } from '../store/records.js';
 import { deliveryKey } from '../store/records-keys.js';
+import { messageBytesMax } from '../store/records-message.js';
 import { type DeferredRows, type Settlement, type Store, Table } from '../store/store.js';
 
 type PutRow = (table: Table, key: Buffer, value: Buffer) => void;

@@ -236,9 +236,7 @@ export class OnPublish {
     }
     out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
-    if (out.references > 0 || out.deferred !== null) {
-      persistence.putFannedOut(out.message(), out.references, out.lasting === out.references, out.deferred);
-    }
+    if (out.references > 0 || out.deferred !== null) persistence.putFannedOut(out);
     if (record !== null && tracking !== null) {
       tracker.accept(record, out.sequence);
       const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);

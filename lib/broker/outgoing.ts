@@ -6,11 +6,13 @@ import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishVi
 import { encodeTextPublishFrame } from '../codec/publish-text.js';
 import type { QueuedFrame } from '../session/queued-frame.js';
 import type { QoS } from '../spec/packet-types.js';
+import { encodeMessage, encodeReceivedMessage, MessageRow } from '../store/records-message.js';
 import type { MountPoint } from '../topic/mount-point.js';
 import type { DeferredDelivery } from './deferred-deliveries.js';
 import { SharedDelivery } from './shared-delivery.js';
 
 const noBytes = Buffer.alloc(0);
+const messageRow = new MessageRow();
 
 /**
  * One message on its way out to any number of sessions. Its frame is encoded once per layout (version, packet
@@ -121,9 +123,28 @@ export class Outgoing {
     this.sourceFrameStart = -1;
     this.properties = message.properties;
     this.tracked = message.tracked;
-    this.expiryAtMs = message.expiryAtMs;
+    this.expireAt(message.expiryAtMs, now);
+  }
+
+  /** Takes a message as the store has it. @param topicName as it stands there */
+  fromRow(row: Buffer, topicName: string, sequence: number, now: number): void {
+    messageRow.read(row);
+    this.reset(topicName, messageRow.qos, messageRow.retain, messageRow.publisherId, sequence);
+    this.source = row;
+    this.sourceFrameStart = -1;
+    this.sourceEnd = row.length;
+    this.topicStart = messageRow.topicStart;
+    this.topicEnd = messageRow.topicEnd;
+    this.payloadStart = messageRow.payloadStart;
+    this.properties = messageRow.propertiesOf(row);
+    this.tracked = messageRow.tracked;
+    this.expireAt(messageRow.expiryAtMs, now);
+  }
+
+  private expireAt(expiryAtMs: number, now: number): void {
+    this.expiryAtMs = expiryAtMs;
     // [MQTT-3.3.2-6] what is left, rounded up so that a live message never goes out as expired.
-    this.expirySeconds = message.expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((message.expiryAtMs - now) / 1000));
+    this.expirySeconds = expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((expiryAtMs - now) / 1000));
   }
 
   /** Takes a message of the broker's own, at QoS 2, whose payload is text. @param properties in wire form */
@@ -196,6 +217,16 @@ export class Outgoing {
       tracked: this.tracked,
     };
     return this.kept;
+  }
+
+  /** The message's row in the store. */
+  row(): Buffer {
+    if (this.kept !== null || this.text !== null || this.topicEnd === this.topicStart) {
+      return encodeMessage(this.message());
+    }
+    const { source, topicStart, topicEnd, payloadStart, sourceEnd } = this;
+    const properties = this.forwardedProperties();
+    return encodeReceivedMessage(this, properties, source, topicStart, topicEnd, payloadStart, sourceEnd);
   }
 
   /** The PUBLISH for one layout; first byte and packet identifier are patched where it is copied. */

@@ -9,7 +9,6 @@ import {
   type DeliveryFacts,
   decodeDelivery,
   decodeInbound,
-  decodeMessage,
   decodeNumber,
   encodeDelivery,
   encodeInbound,
@@ -32,9 +31,11 @@ import {
   timerKey,
   timersDueRange,
 } from '../store/records-keys.js';
+import { decodeMessage } from '../store/records-message.js';
 import { decodeSession, encodeSession } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
-import { type DeferredDelivery, DeferredMessage, encodeTransient } from './deferred-deliveries.js';
+import { DeferredMessage, encodeTransient } from './deferred-deliveries.js';
+import type { Outgoing } from './outgoing.js';
 import { allRows, RestartRows } from './restart-rows.js';
 import type { SharedDelivery } from './shared-delivery.js';
 
@@ -216,12 +217,13 @@ export class Persistence {
 
   /**
    * Records a message that has just been fanned out.
-   * @param references rows that are put already and refer to it; `isLasting` if all of these may stay for long
-   * @param deferred its deliveries whose rows can wait; with other rows about, they are put now
+   * @param out rows are put already that refer to it, or its deliveries' rows can wait; if there are both, those are
+   * put now
    */
-  putFannedOut(message: Message, references: number, isLasting: boolean, deferred: DeferredDelivery | null): void {
+  putFannedOut(out: Outgoing): void {
+    const { references, deferred } = out;
     if (references === 0 && deferred !== null) {
-      this.store.putDeferred(new DeferredMessage(message, deferred, this.references, this.store));
+      this.store.putDeferred(new DeferredMessage(out.message(), deferred, this.references, this.store));
       return;
     }
     let all = references;
@@ -229,8 +231,8 @@ export class Persistence {
       if (delivery.transientReference === null) all++;
       this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
-    if (isLasting && deferred === null) this.references.putLastingMessage(message, all);
-    else if (all > 0) this.putMessage(message, all);
+    if (all === 0) return;
+    this.references.putRow(out.sequence, out.row(), all, deferred === null && out.lasting === references);
   }
 
   /** Adds references to a message that may or may not be stored already. */
@@ -247,9 +249,14 @@ export class Persistence {
     this.references.release(sequence);
   }
 
-  readMessage(sequence: number, knownTopicName: string | null = null): Message | null {
-    const value = this.store.get(Table.messages, messageKey(sequence));
-    return value === null ? null : decodeMessage(sequence, value, knownTopicName);
+  readMessage(sequence: number): Message | null {
+    const row = this.readMessageRow(sequence);
+    return row === null ? null : decodeMessage(sequence, row);
+  }
+
+  /** The bytes of a message, for `Outgoing.fromRow`. */
+  readMessageRow(sequence: number): Buffer | null {
+    return this.store.get(Table.messages, messageKey(sequence));
   }
 
   putInbound(session: number, inbound: StoredInbound): void {

@@ -200,23 +200,29 @@ export class Retained {
   private send(replay: Replay, { topicName, sequence }: RetainedEntry): void {
     const { subscription } = replay;
     const { persistence, clock, sequences } = this.context;
-    const message = this.inMemory.get(sequence) ?? persistence.readMessage(sequence, topicName);
-    if (message === null) return;
-    if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
-      this.forget(message.topicName, sequence);
+    const { out } = this;
+    const own = this.inMemory.get(sequence);
+    if (own === undefined) {
+      const row = persistence.readMessageRow(sequence);
+      if (row === null) return;
+      out.fromRow(row, topicName, sequence, clock.now());
+    } else {
+      out.fromMessage(own, clock.now());
+    }
+    if (out.expiryAtMs > 0 && out.expiryAtMs <= clock.now()) {
+      this.forget(topicName, sequence);
       return;
     }
-    if (!this.context.rights.mayFollow(subscription, message.topicName)) return;
+    if (!this.context.rights.mayFollow(subscription, topicName)) return;
     // [MQTT-3.8.3-3] what the client published itself is not for it, retained or live
-    if (subscription.noLocal && message.publisherId === subscription.session.clientId) return;
+    if (subscription.noLocal && out.publisherId === subscription.session.clientId) return;
     // A replay is a delivery of its own, not the repeat of an earlier one: it gets its own place in the queue.
-    this.out.fromMessage(message, clock.now());
-    this.out.tracked = false;
-    this.out.retain = true;
+    out.tracked = false;
+    out.retain = true;
     const carriage = { ...plainCarriage, sequence: sequences.next() };
     replay.target ??= retainedTarget(subscription);
-    this.offers.offer(replay.target, this.out, carriage);
-    if (this.out.references > 0) persistence.addReferences(sequence, this.out.references);
+    this.offers.offer(replay.target, out, carriage);
+    if (out.references > 0) persistence.addReferences(sequence, out.references);
   }
 
   /** Removes an expired message unless a newer one took its place. */

@@ -2,8 +2,9 @@ import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
 import { RecentMap } from '../base/recent-map.js';
 import { SequenceMap } from '../base/sequence-map.js';
-import { decodeNumber, encodeMessage, encodeNumber } from './records.js';
+import { decodeNumber, encodeNumber } from './records.js';
 import { messageKey } from './records-keys.js';
+import { encodeMessage } from './records-message.js';
 import { type Store, Table } from './store.js';
 
 type Put = (table: Table, key: Buffer, value: Buffer) => void;
@@ -36,9 +37,7 @@ export class MessageReferences {
 
   /** The rows of `putMessage`, for the log: the references are counted by the caller. */
   writeMessage(message: Message, references: number, put: Put): void {
-    assert(references >= 1, 'a stored message has a reference');
-    put(Table.messages, messageKey(message.sequence), encodeMessage(message));
-    if (references > 1) put(Table.references, messageKey(message.sequence), encodeNumber(references));
+    writeRow(message.sequence, encodeMessage(message), references, put);
   }
 
   /** What releasing one of those references changes. @param left how many there are then */
@@ -48,9 +47,13 @@ export class MessageReferences {
     else put(Table.references, key, left === 1 ? null : encodeNumber(left));
   }
 
-  /** The same for a message that most likely stays for long. */
-  putLastingMessage(message: Message, references: number): void {
-    this.putMessage(message, references, this.putLasting);
+  /**
+   * Stores the row of a new message.
+   * @param isLasting true if it most likely stays for long
+   */
+  putRow(sequence: number, row: Buffer, references: number, isLasting: boolean): void {
+    writeRow(sequence, row, references, isLasting ? this.putLasting : this.putPassing);
+    this.counts.set(sequence, references);
   }
 
   private readonly putPassing: Put = (table, key, value) => this.store.putNew(table, key, value);
@@ -86,4 +89,10 @@ export class MessageReferences {
     if (count > 1) this.store.put(Table.references, messageKey(sequence), encodeNumber(count));
     else this.store.delete(Table.references, messageKey(sequence));
   }
+}
+
+function writeRow(sequence: number, row: Buffer, references: number, put: Put): void {
+  assert(references >= 1, 'a stored message has a reference');
+  put(Table.messages, messageKey(sequence), row);
+  if (references > 1) put(Table.references, messageKey(sequence), encodeNumber(references));
 }

@@ -1,4 +1,4 @@
-import { writeUtf8 } from '../base/bytes.js';
+import { copyBytes, writeUtf8 } from '../base/bytes.js';
 import { CountersignError } from '../base/errors.js';
 
 const high32 = 2 ** 32;
@@ -62,8 +62,13 @@ export class RecordWriter {
   }
 
   bytes(value: Buffer): void {
-    this.buffer.set(value, this.offset);
-    this.offset += value.length;
+    this.part(value, 0, value.length);
+  }
+
+  /** Writes `source[start, end)`. */
+  part(source: Buffer, start: number, end: number): void {
+    copyBytes(source, start, end, this.buffer, this.offset);
+    this.offset += end - start;
   }
 
   /** @param bytes length of the text, as `utf8Length` told */

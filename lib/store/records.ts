@@ -1,11 +1,10 @@
 /**
  * The bytes of every record, packed by hand, big endian. They have no version of their own: `storeFormat` is theirs.
- * Keys are in `records-keys.ts`, sessions and subscriptions in `records-session.ts`.
+ * Keys are in `records-keys.ts`, messages in `records-message.ts`, sessions and subscriptions in `records-session.ts`.
  */
 import { utf8Length } from '../base/bytes.js';
-import type { Message } from '../base/message.js';
 import type { QoS } from '../spec/packet-types.js';
-import { corruptRecord, RecordReader, RecordWriter, readUint53 } from './record-bytes.js';
+import { corruptRecord, RecordReader, RecordWriter } from './record-bytes.js';
 
 const qosBits = 0x03;
 
@@ -55,93 +54,6 @@ export interface StoredRetained {
   readonly sequence: number;
   /** Milliseconds since the epoch; 0 for never. */
   readonly expiryAtMs: number;
-}
-
-// A message: flags, topic bytes u16, publisher bytes u16, [expiry u64], [properties bytes u32], then topic, publisher,
-// properties, and the payload to the end.
-const messageRetain = 0x04;
-const messageTracked = 0x08;
-const messageExpires = 0x10;
-const messageProperties = 0x20;
-
-/** Bytes before the text, with expiry and properties. */
-const messageHeadMax = 17;
-
-/** A message without its sequence, which is its key. */
-export function encodeMessage(message: Message): Buffer {
-  const { topicName, publisherId, properties, payload, expiryAtMs } = message;
-  const topicBytes = utf8Length(topicName);
-  const publisherBytes = utf8Length(publisherId);
-  const expires = expiryAtMs !== 0;
-  const hasProperties = properties.length > 0;
-  const head = 5 + (expires ? 8 : 0) + (hasProperties ? 4 : 0);
-  const writer = new RecordWriter(head + topicBytes + publisherBytes + properties.length + payload.length);
-  writer.uint8(
-    message.qos |
-      (message.retain ? messageRetain : 0) |
-      (message.tracked ? messageTracked : 0) |
-      (expires ? messageExpires : 0) |
-      (hasProperties ? messageProperties : 0),
-  );
-  writer.uint16(topicBytes);
-  writer.uint16(publisherBytes);
-  if (expires) writer.uint53(expiryAtMs);
-  if (hasProperties) writer.uint32(properties.length);
-  writer.text(topicName, topicBytes);
-  writer.text(publisherId, publisherBytes);
-  writer.bytes(properties);
-  writer.bytes(payload);
-  return writer.finish();
-}
-
-/** At least as many bytes as `encodeMessage` gives, without a look at the text. */
-export function messageBytesMax({ topicName, publisherId, properties, payload }: Message): number {
-  return messageHeadMax + 3 * (topicName.length + publisherId.length) + properties.length + payload.length;
-}
-
-const noBytes = Buffer.alloc(0);
-
-/**
- * `properties` and `payload` of the result are views of `value`. Without a reader: this is what replays and queues
- * spend their time on.
- * @param topicName where it is known already
- */
-export function decodeMessage(sequence: number, value: Buffer, topicName: string | null = null): Message {
-  const need = (isSo: boolean): void => {
-    if (!isSo) throw corruptRecord('message');
-  };
-  need(value.length >= 5);
-  const flags = value[0];
-  const topicBytes = (value[1] << 8) | value[2];
-  const publisherBytes = (value[3] << 8) | value[4];
-  let topicAt = 5;
-  let expiryAtMs = 0;
-  if ((flags & messageExpires) !== 0) {
-    need(value.length >= topicAt + 8);
-    expiryAtMs = readUint53(value, topicAt);
-    topicAt += 8;
-  }
-  let propertiesBytes = 0;
-  if ((flags & messageProperties) !== 0) {
-    need(value.length >= topicAt + 4);
-    propertiesBytes = value.readUInt32BE(topicAt);
-    topicAt += 4;
-  }
-  const publisherAt = topicAt + topicBytes;
-  const propertiesAt = publisherAt + publisherBytes;
-  const payloadAt = propertiesAt + propertiesBytes;
-  need(flags < 0x40 && expiryAtMs <= Number.MAX_SAFE_INTEGER && payloadAt <= value.length);
-  return {
-    sequence,
-    topicName: topicName ?? value.toString('utf8', topicAt, publisherAt),
-    payload: value.subarray(payloadAt),
-    properties: propertiesBytes === 0 ? noBytes : value.subarray(propertiesAt, payloadAt),
-    qos: readQoS(flags & qosBits, 'message'),
-    retain: (flags & messageRetain) !== 0,
-    expiryAtMs,
-    publisherId: publisherBytes === 0 ? '' : value.toString('utf8', publisherAt, propertiesAt),
-    tracked: (flags & messageTracked) !== 0,
-  };
 }
 
 // A delivery: state u8, flags u8, kind u8 (its highest bit: payload bytes follow), [payload bytes u32], [packet id

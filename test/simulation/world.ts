@@ -8,7 +8,7 @@ import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { type ConnectionParts, sharedViews } from '../../lib/net/connection-parts.js';
 import { IncompletePackets } from '../../lib/net/incomplete-packets.js';
 import { TurnYields } from '../../lib/net/turn-yields.js';
-import { decodeMessage } from '../../lib/store/records.js';
+import { decodeMessage } from '../../lib/store/records-message.js';
 import { Table } from '../../lib/store/store.js';
 import { hashOf, Random } from '../crash/random.js';
 import { Audit } from './audit.js';

@@ -2,8 +2,8 @@ import t from 'tap';
 import type { Message } from '../../lib/base/message.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { MessageReferences } from '../../lib/store/message-references.js';
-import { decodeMessage } from '../../lib/store/records.js';
 import { messageKey } from '../../lib/store/records-keys.js';
+import { decodeMessage } from '../../lib/store/records-message.js';
 import { type Store, Table } from '../../lib/store/store.js';
 
 function message(sequence: number): Message {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import * as records from '../../lib/store/records.js';
 import * as keys from '../../lib/store/records-keys.js';
+import * as messages from '../../lib/store/records-message.js';
 import * as sessions from '../../lib/store/records-session.js';
 import { keyBytesMax } from '../../lib/store/store.js';
 
@@ -83,11 +84,33 @@ const inbound = fc.record({
 const retained = fc.record({ topicName: name, sequence, expiryAtMs: timeMs });
 
 t.test('a message takes no more bytes than its lengths say', async (t) => {
-  fc.assert(fc.property(message, (value) => records.encodeMessage(value).length <= records.messageBytesMax(value)));
+  fc.assert(fc.property(message, (value) => messages.encodeMessage(value).length <= messages.messageBytesMax(value)));
   const wide = '\uffff'.repeat(10);
   const value = { topicName: wide, publisherId: wide, payload: Buffer.alloc(1), properties: Buffer.alloc(1) };
   const facts = { sequence: 1, qos: 1 as const, retain: false, expiryAtMs: 1, tracked: false };
-  t.equal(records.encodeMessage({ ...value, ...facts }).length, records.messageBytesMax({ ...value, ...facts }));
+  t.equal(messages.encodeMessage({ ...value, ...facts }).length, messages.messageBytesMax({ ...value, ...facts }));
+});
+
+t.test('a message as it was received has the same row', async () => {
+  fc.assert(
+    fc.property(message, bytes, (value, between) => {
+      const topic = Buffer.from(value.topicName);
+      const source = Buffer.concat([between, topic, between, value.payload, between]);
+      const at = between.length;
+      const payloadAt = at + topic.length + at;
+      const payloadEnd = payloadAt + value.payload.length;
+      const row = messages.encodeReceivedMessage(
+        value,
+        value.properties,
+        source,
+        at,
+        at + topic.length,
+        payloadAt,
+        payloadEnd,
+      );
+      if (!row.equals(messages.encodeMessage(value))) throw new Error(row.toString('hex'));
+    }),
+  );
 });
 
 t.test('every record comes back as it was', async (t) => {
@@ -102,7 +125,7 @@ t.test('every record comes back as it was', async (t) => {
     );
     t.ok(seen > 0, what);
   };
-  round('message', message, (value) => records.decodeMessage(value.sequence, records.encodeMessage(value)));
+  round('message', message, (value) => messages.decodeMessage(value.sequence, messages.encodeMessage(value)));
   round('delivery', delivery, (value) =>
     records.decodeDelivery(
       value.sequence,
@@ -125,7 +148,7 @@ function ordered(_key: string, value: unknown): unknown {
 
 t.test('a record cut short, too long, or of random bytes is corrupt or a record, never another error', async (t) => {
   const decoders: [string, (value: Buffer) => unknown][] = [
-    ['message', (value) => records.decodeMessage(1, value)],
+    ['message', (value) => messages.decodeMessage(1, value)],
     ['delivery', (value) => records.decodeDelivery(1, value)],
     ['inbound', (value) => records.decodeInbound(1, value)],
     ['retained', (value) => records.decodeRetained(value)],
@@ -149,7 +172,7 @@ t.test('a record cut short, too long, or of random bytes is corrupt or a record,
   t.throws(() => records.decodeInbound(1, whole.subarray(0, 13)), corrupt);
   t.throws(() => records.decodeInbound(1, Buffer.concat([whole, whole])), corrupt);
   t.throws(() => records.decodeNumber(Buffer.alloc(8, 0xff)), corrupt, 'not below 2^53');
-  t.throws(() => records.decodeMessage(1, Buffer.from([3, 0, 0, 0, 0])), corrupt, 'QoS 3');
+  t.throws(() => messages.decodeMessage(1, Buffer.from([3, 0, 0, 0, 0])), corrupt, 'QoS 3');
 });
 
 t.test('an ordinary delivery takes 3 to 5 bytes, one of a message with another number 13', async (t) => {

@@ -9,6 +9,7 @@ import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { MessageReferences } from '../../lib/store/message-references.js';
 import { encodeDelivery } from '../../lib/store/records.js';
 import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
+import { encodeMessage } from '../../lib/store/records-message.js';
 import { type StoreEntry, Table } from '../../lib/store/store.js';
 import { decodeTurn } from '../../lib/store/turn-log.js';
 import { type FailingCommits, failCommits, stillClock } from './failing-commits.js';
@@ -141,7 +142,7 @@ class Walk {
       store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode(), isLasting);
     }
     const needs = deliveries.filter(({ session }) => session < transientBase).length;
-    if (needs > 0 && isLasting) references.putLastingMessage(message, needs);
+    if (needs > 0 && isLasting) references.putRow(message.sequence, encodeMessage(message), needs, true);
     else if (needs > 0) references.putMessage(message, needs);
   }
 

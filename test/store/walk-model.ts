@@ -1,8 +1,9 @@
 import type { Message } from '../../lib/base/message.js';
 import type { DeliveryState } from '../../lib/delivery/table.js';
 import type { Delivery } from '../../lib/session/delivery.js';
-import { decodeDelivery, decodeNumber, encodeMessage } from '../../lib/store/records.js';
+import { decodeDelivery, decodeNumber } from '../../lib/store/records.js';
 import { deliveryKey, messageKey, readDeliveryKey } from '../../lib/store/records-keys.js';
+import { encodeMessage } from '../../lib/store/records-message.js';
 import { type StoreEntry, Table } from '../../lib/store/store.js';
 
 /** Below all keys. */
