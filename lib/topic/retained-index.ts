@@ -118,7 +118,7 @@ export class RetainedCursor {
         this.examine(this.few[this.fewDone++], false, into);
         continue;
       }
-      this.few.length = this.fewDone = 0;
+      if (this.fewDone > 0) this.few.length = this.fewDone = 0;
       const visit = this.way.at(-1);
       if (visit === undefined) return false;
       if (visit.topics !== null) this.goOnTopics(visit, visit.topics, into);
