@@ -24,7 +24,8 @@ type Scenario = (options: LoadOptions) => Promise<LoadResult>;
 
 const soundFindings: Findings = { lost: 0, doubled: 0, reordered: 0, misrouted: 0, refused: 0, isStalled: false };
 const connectAtOnce = 64;
-const warmupMessages = 20_000;
+/** NATS 2.9 loses and doubles some of 20 000 that wait when the machine is busy, counted or not; not of so few. */
+const warmupMessages = 5000;
 const warmupConnections = 500;
 const warmupSubscriptions = 2000;
 /** What a warm-up has freed is used again, and so hides growth: where memory is read, it is this part at most. */
@@ -120,7 +121,7 @@ async function storeRetained(stage: Stage): Promise<Phase> {
   return publishAll(stage, each, 'store');
 }
 
-/** One new subscriber takes all that is retained, at QoS 0; null when it does not come. */
+/** One new subscriber takes all that is retained, at QoS 0; false when it does not come. */
 async function replayRetained(stage: Stage, subscribers: LoadConnection[]): Promise<boolean> {
   const { options, traffic, topicPrefix } = stage;
   const each = shareOf(options);
