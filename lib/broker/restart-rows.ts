@@ -1,7 +1,7 @@
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
 import { decodeRetained, encodeRetained, type StoredRetained } from '../store/records.js';
-import { readSessionKey, retainedKey, sessionKey, subscriptionKey } from '../store/records-keys.js';
+import { messageKey, readMessageKey, readSessionKey, sessionKey, subscriptionKey } from '../store/records-keys.js';
 import {
   decodeSession,
   decodeSubscription,
@@ -64,14 +64,15 @@ export class RestartRows {
     this.store.delete(Table.subscriptions, subscriptionKey(session, topicFilter));
   }
 
-  putRetained(retained: StoredRetained): void {
+  /** Of a new message. Its number is the key, so that rows come behind each other: by topic they would be all over. */
+  putRetained({ topicName, sequence, expiryAtMs }: StoredRetained): void {
     if (!this.store.outlivesProcess) return;
-    this.store.put(Table.retained, retainedKey(retained.topicName), encodeRetained(retained));
+    this.store.putNew(Table.retainedTopics, messageKey(sequence), encodeRetained(topicName, expiryAtMs), true);
   }
 
-  deleteRetained(topicName: string): void {
+  deleteRetained(sequence: number): void {
     if (!this.store.outlivesProcess) return;
-    this.store.delete(Table.retained, retainedKey(topicName));
+    this.store.delete(Table.retainedTopics, messageKey(sequence));
   }
 
   *sessions(): Generator<StoredSession> {
@@ -86,6 +87,8 @@ export class RestartRows {
   }
 
   *retained(): Generator<StoredRetained> {
-    for (const { value } of allRows(this.store, Table.retained)) yield decodeRetained(value);
+    for (const { key, value } of allRows(this.store, Table.retainedTopics)) {
+      yield decodeRetained(readMessageKey(key), value);
+    }
   }
 }

@@ -84,14 +84,19 @@ export class Retained {
     if (out.payloadLength === 0) {
       before = this.index.delete(out.topicName); // [MQTT-3.3.1-6]
       if (before === undefined) return; // [MQTT-3.3.1-7]
-      persistence.restartRows.deleteRetained(out.topicName);
     } else {
       before = this.index.set(out.topicName, out.sequence);
       out.references++;
       out.lasting++;
       persistence.putRetained(out.topicName, out.sequence, out.expiryAtMs);
     }
-    if (before !== undefined) persistence.releaseMessage(before);
+    if (before !== undefined) this.release(before);
+  }
+
+  /** The message is its topic's no more. */
+  private release(sequence: number): void {
+    this.context.persistence.restartRows.deleteRetained(sequence);
+    this.context.persistence.releaseMessage(sequence);
   }
 
   /** Retains a message of the broker's own until the next one on its topic. */
@@ -229,7 +234,6 @@ export class Retained {
   forget(topicName: string, sequence: number): void {
     if (this.index.get(topicName) !== sequence) return;
     this.index.delete(topicName);
-    this.context.persistence.restartRows.deleteRetained(topicName);
-    this.context.persistence.releaseMessage(sequence);
+    this.release(sequence);
   }
 }

@@ -42,7 +42,7 @@ class StoreAudit {
       [Table.deliveries, (entry) => this.delivery(entry)],
       [Table.inbound, ({ key }) => this.ofSession(readInboundKey(key).session)],
       [Table.subscriptions, ({ key }) => this.ofSession(key.readUInt32BE(0))],
-      [Table.retained, ({ value }) => this.need(decodeRetained(value).sequence)],
+      [Table.retainedTopics, ({ key, value }) => this.need(decodeRetained(readMessageKey(key), value).sequence)],
       // A fan-out under way keeps its message; the cohort that may stay behind does not.
       [Table.fanOutCursors, ({ key }) => this.need(readMessageKey(key))],
       [Table.messages, (entry) => this.message(entry)],

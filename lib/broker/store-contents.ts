@@ -4,7 +4,7 @@ import { decodeRecord } from '../receipts/record.js';
 import { readRecordKey } from '../receipts/record-keys.js';
 import { DeliveryKind } from '../session/delivery.js';
 import { decodeDelivery, decodeRetained } from '../store/records.js';
-import { messageKey, readDeliveryKey, readSessionKey } from '../store/records-keys.js';
+import { messageKey, readDeliveryKey, readMessageKey, readSessionKey } from '../store/records-keys.js';
 import { decodeMessage } from '../store/records-message.js';
 import { decodeSession, decodeSubscription } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table, tableNames } from '../store/store.js';
@@ -64,9 +64,9 @@ export function* readContents(store: Store, sink: ContentSink): Generator<void> 
       }),
     ],
     [
-      Table.retained,
-      ({ value }) => {
-        const { sequence, expiryAtMs } = decodeRetained(value);
+      Table.retainedTopics,
+      ({ key, value }) => {
+        const { sequence, expiryAtMs } = decodeRetained(readMessageKey(key), value);
         return { type: 'retained', expiryAtMs, ...describe(messageOf(sequence)) };
       },
     ],

@@ -17,9 +17,12 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { CountersignError } from '../base/errors.js';
 import { extendToLastPage, readMeta } from './lmdb-meta.js';
 import { Table, tableNames } from './store.js';
+import { moveRetained, oldRetainedTable } from './upgrade.js';
 
 /** Version of the bytes in `records.ts`; a change to them that older code cannot read raises it. */
-export const storeFormat = '3';
+export const storeFormat = '4';
+/** The one before, whose rows are brought up to date at the start. */
+const formatBefore = '3';
 
 export type BinaryDatabase = Database<Buffer, Buffer>;
 
@@ -181,12 +184,18 @@ async function openTables(directory: string, root: RootDatabase<Buffer, Buffer>)
   }
   const openTable = (name: string): BinaryDatabase => root.openDB<Buffer, Buffer>({ name, ...binary });
   const meta = openTable(tableNames[Table.meta]);
-  const found = meta.get(formatKey);
-  if (found !== undefined && found.toString('latin1') !== storeFormat) {
-    throw formatError(directory, found.toString('latin1'));
-  }
+  const found = meta.get(formatKey)?.toString('latin1');
+  if (found !== undefined && found !== storeFormat && found !== formatBefore) throw formatError(directory, found);
   const tables = tableNames.map((name, table) => (table === Table.meta ? meta : openTable(name)));
-  if (found !== undefined) return tables;
+  if (found !== undefined) {
+    // First of all: the version before must not open what it does not know.
+    if (found === formatBefore) await meta.put(formatKey, Buffer.from(storeFormat, 'latin1'));
+    if (present.includes(oldRetainedTable)) {
+      moveRetained(root, openTable(oldRetainedTable), tables[Table.retainedTopics]);
+    }
+    await root.flushed;
+    return tables;
+  }
   // A first start may have died between creating the tables and naming the format: then all are empty.
   const foreign = present.filter((name) => !(tableNames as readonly string[]).includes(name));
   if (foreign.length > 0 || tables.some((table) => table.getKeysCount({ limit: 1 }) > 0)) {
@@ -225,7 +234,7 @@ function formatError(directory: string, found: string): CountersignError {
   return new CountersignError(
     'ERR_COUNTERSIGN_DATA_FORMAT',
     `data directory ${directory} has format ${JSON.stringify(found.slice(0, 20))}, ` +
-      `this version knows ${storeFormat} only; ` +
+      `this version knows ${storeFormat} and ${formatBefore} only; ` +
       'run the version that wrote it, or start on a new directory: this version has no migration from that format',
   );
 }

@@ -48,7 +48,7 @@ export function retiredKey(session: number): Buffer {
   return uint32Key(session);
 }
 
-/** Key of tables `messages` and `references`. */
+/** Key of tables `messages`, `references` and `retainedTopics`. */
 export function messageKey(sequence: number): Buffer {
   const key = Buffer.allocUnsafe(sequenceKeyBytes);
   writeUint53(key, sequence, 0);
@@ -60,9 +60,27 @@ export function readMessageKey(key: Buffer): number {
   return readUint53(key, 0);
 }
 
-/** Key of table `subscriptions`. A long filter is replaced by a prefix and a hash: the value has it in full. */
+/**
+ * Key of table `subscriptions`: the session, and the filter, or of a long one, which the value has in full: its prefix,
+ * 0 (which no MQTT string may hold), SHA-256 of it all.
+ */
 export function subscriptionKey(session: number, topicFilter: string): Buffer {
-  return nameKey(topicFilter, 4, (key) => key.writeUInt32BE(session, 0));
+  const bytes = utf8Length(topicFilter);
+  if (bytes <= nameBytesMax) {
+    const key = Buffer.allocUnsafe(4 + bytes);
+    key.writeUInt32BE(session, 0);
+    writeUtf8(topicFilter, bytes, key, 4);
+    return key;
+  }
+  const whole = Buffer.from(topicFilter, 'utf8');
+  const key = Buffer.alloc(4 + namePrefixBytes + 1 + 32);
+  key.writeUInt32BE(session, 0);
+  whole.copy(key, 4, 0, namePrefixBytes);
+  createHash('sha256')
+    .update(whole)
+    .digest()
+    .copy(key, 4 + namePrefixBytes + 1);
+  return key;
 }
 
 /** Key of table `deliveries`: a session's queue and inflight window, in order. */
@@ -101,11 +119,6 @@ export function inboundRange(session: number): KeyRange {
   return prefixRange(uint32Key(session));
 }
 
-/** Key of table `retained`. A long topic is replaced by a prefix and a hash: the value has it in full. */
-export function retainedKey(topicName: string): Buffer {
-  return nameKey(topicName, 0, () => undefined);
-}
-
 /**
  * Key of table `timers`, which sort by due time.
  * @param dueMs below 2^48
@@ -134,24 +147,4 @@ export function timersDueRange(nowMs: number): KeyRange {
 /** Key of table `meta`. */
 export function metaKey(name: string): Buffer {
   return Buffer.from(name, 'utf8');
-}
-
-/** `head` bytes, then the name, or of a long one: its prefix, 0 (which no MQTT string may hold), SHA-256 of it all. */
-function nameKey(name: string, headBytes: number, writeHead: (key: Buffer) => void): Buffer {
-  const bytes = utf8Length(name);
-  if (bytes <= nameBytesMax) {
-    const key = Buffer.allocUnsafe(headBytes + bytes);
-    writeHead(key);
-    writeUtf8(name, bytes, key, headBytes);
-    return key;
-  }
-  const whole = Buffer.from(name, 'utf8');
-  const key = Buffer.alloc(headBytes + namePrefixBytes + 1 + 32);
-  writeHead(key);
-  whole.copy(key, headBytes, 0, namePrefixBytes);
-  createHash('sha256')
-    .update(whole)
-    .digest()
-    .copy(key, headBytes + namePrefixBytes + 1);
-  return key;
 }

@@ -48,7 +48,7 @@ export interface StoredInbound {
   readonly kind: number;
 }
 
-/** The retained message of a topic: a row of table `retained`. */
+/** A retained message: a row of table `retainedTopics`. */
 export interface StoredRetained {
   readonly topicName: string;
   readonly sequence: number;
@@ -165,19 +165,17 @@ export function decodeInbound(packetId: number, value: Buffer): StoredInbound {
   return { packetId, reasonCode, sequence, matched, kind };
 }
 
-/** Sequence u64, expiry u64, topic to the end. */
-export function encodeRetained(retained: StoredRetained): Buffer {
-  const topicBytes = utf8Length(retained.topicName);
-  const writer = new RecordWriter(16 + topicBytes);
-  writer.uint53(retained.sequence);
-  writer.uint53(retained.expiryAtMs);
-  writer.text(retained.topicName, topicBytes);
+/** Without its sequence, which is its key: expiry u64, topic to the end. */
+export function encodeRetained(topicName: string, expiryAtMs: number): Buffer {
+  const topicBytes = utf8Length(topicName);
+  const writer = new RecordWriter(8 + topicBytes);
+  writer.uint53(expiryAtMs);
+  writer.text(topicName, topicBytes);
   return writer.finish();
 }
 
-export function decodeRetained(value: Buffer): StoredRetained {
+export function decodeRetained(sequence: number, value: Buffer): StoredRetained {
   const reader = new RecordReader(value, 'retained message');
-  const sequence = reader.uint53();
   const expiryAtMs = reader.uint53();
   const topicName = reader.rest().toString('utf8');
   reader.require(topicName.length > 0);

@@ -5,7 +5,12 @@ import { Table } from './store.js';
 const sequenceBytes = 8;
 
 /** Tables whose keys end with a sequence that most likely comes after the last one. */
-export const sequenceTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
+export const sequenceTables: ReadonlySet<Table> = new Set([
+  Table.messages,
+  Table.references,
+  Table.deliveries,
+  Table.retainedTopics,
+]);
 
 /**
  * What is kept of the rows of one table whose keys end with a sequence, after a prefix of none or four bytes (a

@@ -10,7 +10,7 @@ export const Table = {
   subscriptions: 4,
   deliveries: 5,
   inbound: 6,
-  retained: 7,
+  retainedTopics: 7,
   records: 8,
   answers: 9,
   timers: 10,

@@ -112,21 +112,21 @@ export function testStoreContract(t: Test, make: () => StoreUnderTest): void {
 
   t.test('range returns entries in order, from start, up to end, at most limit', async (t) => {
     const store = await make().open();
-    for (const name of ['d', 'b', '\x00', '\xff', 'ba', 'a']) store.put(Table.retained, bytes(name), bytes(name));
+    for (const name of ['d', 'b', '\x00', '\xff', 'ba', 'a']) store.put(Table.publishers, bytes(name), bytes(name));
     await committed(store);
-    for (const name of ['c', 'bb', 'aa']) store.put(Table.retained, bytes(name), bytes(name));
-    store.delete(Table.retained, bytes('b'));
-    store.delete(Table.retained, bytes('none'));
-    t.same(keysOf(store, Table.retained, everything, null), ['\x00', 'a', 'aa', 'ba', 'bb', 'c', 'd', '\xff']);
-    t.same(keysOf(store, Table.retained, bytes('a'), bytes('c')), ['a', 'aa', 'ba', 'bb'], 'start is in, end is not');
-    t.same(keysOf(store, Table.retained, bytes('a'), null, 3), ['a', 'aa', 'ba']);
-    t.same(keysOf(store, Table.retained, bytes('a'), null, 0), []);
-    t.same(keysOf(store, Table.retained, bytes('x'), bytes('y')), []);
-    t.equal(store.countRange(Table.retained, everything, null, 100), 8);
-    t.equal(store.countRange(Table.retained, everything, null, 5), 5);
-    t.equal(store.countRange(Table.retained, bytes('a'), bytes('c'), 100), 4);
-    t.equal(store.countRange(Table.retained, bytes('a'), bytes('c'), 0), 0);
-    const [first] = store.range(Table.retained, bytes('d'), null, 1);
+    for (const name of ['c', 'bb', 'aa']) store.put(Table.publishers, bytes(name), bytes(name));
+    store.delete(Table.publishers, bytes('b'));
+    store.delete(Table.publishers, bytes('none'));
+    t.same(keysOf(store, Table.publishers, everything, null), ['\x00', 'a', 'aa', 'ba', 'bb', 'c', 'd', '\xff']);
+    t.same(keysOf(store, Table.publishers, bytes('a'), bytes('c')), ['a', 'aa', 'ba', 'bb'], 'start is in, end is not');
+    t.same(keysOf(store, Table.publishers, bytes('a'), null, 3), ['a', 'aa', 'ba']);
+    t.same(keysOf(store, Table.publishers, bytes('a'), null, 0), []);
+    t.same(keysOf(store, Table.publishers, bytes('x'), bytes('y')), []);
+    t.equal(store.countRange(Table.publishers, everything, null, 100), 8);
+    t.equal(store.countRange(Table.publishers, everything, null, 5), 5);
+    t.equal(store.countRange(Table.publishers, bytes('a'), bytes('c'), 100), 4);
+    t.equal(store.countRange(Table.publishers, bytes('a'), bytes('c'), 0), 0);
+    const [first] = store.range(Table.publishers, bytes('d'), null, 1);
     t.equal(first.value.toString(), 'd');
     t.ok(Buffer.isBuffer(first.key) && Buffer.isBuffer(first.value));
     await store.close();

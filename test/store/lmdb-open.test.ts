@@ -16,7 +16,8 @@ import { fileURLToPath } from 'node:url';
 import { open } from 'lmdb';
 import t, { type Test } from 'tap';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
-import { messageKey } from '../../lib/store/records-keys.js';
+import { decodeRetained, encodeRetained } from '../../lib/store/records.js';
+import { messageKey, readMessageKey } from '../../lib/store/records-keys.js';
 import { Table } from '../../lib/store/store.js';
 import { wallClock } from './wall-clock.js';
 
@@ -86,8 +87,47 @@ t.test('an unknown format version is refused with what to do', async (t) => {
     t,
     directory,
     'FORMAT',
-    /format has format "17", this version knows 3 only; run the version that wrote/,
+    /format has format "17", this version knows 4 and 3 only; run the version that wrote/,
   );
+});
+
+t.test('retained messages of format 3 are taken over, also where that was broken off', async (t) => {
+  const directory = await makeStore('format-3');
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const count = 12_000;
+  const leave = async (format: string, from: number): Promise<void> => {
+    const root = open<Buffer, Buffer>({ path: directory, ...binary, maxDbs: 30 });
+    const meta = root.openDB<Buffer, Buffer>({ name: 'meta', ...binary });
+    const retained = root.openDB<Buffer, Buffer>({ name: 'retained', ...binary });
+    const rows = Array.from({ length: count - from }, (_, index) => {
+      const sequence = from + index + 1;
+      const value = Buffer.concat([messageKey(sequence), encodeRetained(`t/${sequence}`, sequence % 3)]);
+      return retained.put(Buffer.from(`t/${sequence}`), value);
+    });
+    await Promise.all([...rows, meta.put(Buffer.from('format'), Buffer.from(format))]);
+    await root.close();
+  };
+  for (const [format, from] of [
+    ['3', 0],
+    ['4', count - 10],
+  ] as const) {
+    await leave(format, from);
+    const store = await openStore(directory);
+    const rows = store.range(Table.retainedTopics, Buffer.alloc(0), null, 2 * count);
+    t.equal(rows.length, count);
+    for (const [index, { key, value }] of rows.entries()) {
+      const sequence = index + 1;
+      const row = decodeRetained(readMessageKey(key), value);
+      if (row.sequence !== sequence || row.topicName !== `t/${sequence}` || row.expiryAtMs !== sequence % 3) {
+        t.fail(JSON.stringify(row));
+      }
+    }
+    t.equal(store.get(Table.meta, Buffer.from('format'))?.toString(), '4');
+    await store.close();
+    const root = open<Buffer, Buffer>({ path: directory, ...binary, maxDbs: 30 });
+    t.equal(root.openDB<Buffer, Buffer>({ name: 'retained', ...binary }).getCount(), 0);
+    await root.close();
+  }
 });
 
 t.test("another program's LMDB directory is refused and left as it was", async (t) => {

@@ -207,10 +207,10 @@ class Walk {
     const at = which % 4;
     const places: readonly (readonly [Table, Buffer])[] = [
       [Table.records, Buffer.alloc(13, at)],
-      [Table.retained, Buffer.alloc(3, at)],
+      [Table.sessions, Buffer.alloc(3, at)],
       [Table.deliveries, deliveryKey(plainSession, at)],
     ];
-    const [table, key] = places[(which >> 2) % places.length] ?? [Table.retained, first];
+    const [table, key] = places[(which >> 2) % places.length] ?? [Table.sessions, first];
     const name = nameOf(table, key);
     const value = `${++this.values}`;
     if (kind === 'remove') {

@@ -14,7 +14,7 @@ export const end = Buffer.alloc(20, 0xff);
 export const limit = 10_000;
 /** Where the walk has rows. */
 export const tables = [
-  ...[Table.messages, Table.references, Table.deliveries, Table.records, Table.publishers, Table.retained],
+  ...[Table.messages, Table.references, Table.deliveries, Table.records, Table.publishers, Table.sessions],
 ] as const;
 /** Of deliveries that no message goes with; its rows are put and deleted like those of other tables. */
 export const plainSession = 50;
