@@ -2,6 +2,9 @@
 const pageBits = 5;
 const pageSize = 1 << pageBits;
 
+/** No number at all. */
+const none = -1;
+
 class Page<V> {
   readonly number: number;
   readonly values: (V | undefined)[] = new Array(pageSize);
@@ -14,10 +17,14 @@ class Page<V> {
 
 /**
  * A map from whole numbers that are given out in order and used in about that order: quicker than a `Map`, since the
- * next number is most likely on the page of the last one, and in order without sorting.
+ * next number is most likely on the page of the last one, and in order without sorting. A single number needs no page:
+ * many maps never hold more.
  */
 export class SequenceMap<V> {
-  private readonly pages = new Map<number, Page<V>>();
+  /** Null until there is a second number; until then the first is here. */
+  private pages: Map<number, Page<V>> | null = null;
+  private single = none;
+  private singleValue: V | undefined = undefined;
   /** Numbers of pages, made when order first matters and kept while they come in order; some may be gone. */
   private ordered: number[] | null = null;
   private last: Page<V> | null = null;
@@ -28,12 +35,20 @@ export class SequenceMap<V> {
   }
 
   get(sequence: number): V | undefined {
+    if (this.pages === null) return sequence === this.single ? this.singleValue : undefined;
     return this.page(Math.floor(sequence / pageSize))?.values[sequence % pageSize];
   }
 
   set(sequence: number, value: V): void {
+    if (this.pages === null && (this.single === none || this.single === sequence)) {
+      this.single = sequence;
+      this.singleValue = value;
+      this.length = 1;
+      return;
+    }
+    const pages = this.pages ?? this.beginPages();
     const number = Math.floor(sequence / pageSize);
-    const page = this.page(number) ?? this.addPage(number);
+    const page = this.page(number) ?? this.addPage(pages, number);
     const at = sequence % pageSize;
     if (page.values[at] === undefined) {
       page.count++;
@@ -44,6 +59,13 @@ export class SequenceMap<V> {
 
   /** @returns false if it was not there */
   delete(sequence: number): boolean {
+    if (this.pages === null) {
+      if (sequence !== this.single) return false;
+      this.single = none;
+      this.singleValue = undefined;
+      this.length = 0;
+      return true;
+    }
     const page = this.page(Math.floor(sequence / pageSize));
     const at = sequence % pageSize;
     if (page === undefined || page.values[at] === undefined) return false;
@@ -56,9 +78,14 @@ export class SequenceMap<V> {
 
   /** Calls back for each with from <= sequence < end, in order, until `visit` returns false. */
   forEach(from: number, end: number, visit: (sequence: number, value: V) => boolean): void {
-    const ordered = this.inOrder();
+    const { pages } = this;
+    if (pages === null) {
+      this.visitSingle(from, end, visit);
+      return;
+    }
+    const ordered = this.inOrder(pages);
     for (let index = lowerBound(ordered, Math.floor(from / pageSize)); index < ordered.length; index++) {
-      const page = this.pages.get(ordered[index] as number);
+      const page = pages.get(ordered[index] as number);
       if (page === undefined) continue;
       const first = page.number * pageSize;
       if (first >= end) return;
@@ -71,9 +98,14 @@ export class SequenceMap<V> {
 
   /** The same from the last to the first. */
   forEachReverse(from: number, end: number, visit: (sequence: number, value: V) => boolean): void {
-    const ordered = this.inOrder();
+    const { pages } = this;
+    if (pages === null) {
+      this.visitSingle(from, end, visit);
+      return;
+    }
+    const ordered = this.inOrder(pages);
     for (let index = lowerBound(ordered, Math.ceil(end / pageSize)) - 1; index >= 0; index--) {
-      const page = this.pages.get(ordered[index] as number);
+      const page = pages.get(ordered[index] as number);
       if (page === undefined) continue;
       const first = page.number * pageSize;
       if (first + pageSize <= from) return;
@@ -84,17 +116,34 @@ export class SequenceMap<V> {
     }
   }
 
+  private visitSingle(from: number, end: number, visit: (sequence: number, value: V) => boolean): void {
+    const { single, singleValue } = this;
+    if (single >= from && single < end && singleValue !== undefined) visit(single, singleValue);
+  }
+
+  /** A second number comes: the first moves to a page. */
+  private beginPages(): Map<number, Page<V>> {
+    const { single, singleValue } = this;
+    const pages = new Map<number, Page<V>>();
+    this.pages = pages;
+    this.length = 0;
+    this.set(single, singleValue as V);
+    this.single = none;
+    this.singleValue = undefined;
+    return pages;
+  }
+
   private page(number: number): Page<V> | undefined {
     const { last } = this;
     if (last !== null && last.number === number) return last;
-    const page = this.pages.get(number);
+    const page = this.pages?.get(number);
     if (page !== undefined) this.last = page;
     return page;
   }
 
-  private addPage(number: number): Page<V> {
+  private addPage(pages: Map<number, Page<V>>, number: number): Page<V> {
     const page = new Page<V>(number);
-    this.pages.set(number, page);
+    pages.set(number, page);
     this.last = page;
     const { ordered } = this;
     if (ordered === null) return page;
@@ -106,13 +155,13 @@ export class SequenceMap<V> {
   }
 
   private removePage(page: Page<V>): void {
-    this.pages.delete(page.number);
+    this.pages?.delete(page.number);
     if (this.last === page) this.last = null;
   }
 
-  private inOrder(): number[] {
-    if (this.ordered === null || this.ordered.length > 2 * this.pages.size + 64) {
-      this.ordered = [...this.pages.keys()].sort((a, b) => a - b);
+  private inOrder(pages: ReadonlyMap<number, Page<V>>): number[] {
+    if (this.ordered === null || this.ordered.length > 2 * pages.size + 64) {
+      this.ordered = [...pages.keys()].sort((a, b) => a - b);
     }
     return this.ordered;
   }

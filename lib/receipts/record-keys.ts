@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { copyBytes } from '../base/bytes.js';
 import { identityKeyBytes } from './names.js';
 
 const sequenceBytes = 8;
@@ -28,7 +29,11 @@ export function readRecordKey(key: Buffer): { publisherKey: Buffer; sequence: nu
 
 /** Key of table `recipients`: the rows of a large cohort. */
 export function recipientRowKey(publisherKey: Buffer, sequence: number, recipientKey: Buffer): Buffer {
-  return Buffer.concat([recordKey(publisherKey, sequence), recipientKey]);
+  const key = Buffer.allocUnsafe(publisherKey.length + sequenceBytes + recipientKey.length);
+  copyBytes(publisherKey, 0, publisherKey.length, key, 0);
+  writeSequence(key, highest - sequence, publisherKey.length);
+  copyBytes(recipientKey, 0, recipientKey.length, key, publisherKey.length + sequenceBytes);
+  return key;
 }
 
 /** The recipient's part of a key of table `recipients`. */

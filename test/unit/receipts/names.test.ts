@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
 import {
@@ -73,6 +74,18 @@ t.test('"Ownership is client identifier *and* user name"', async (t) => {
   t.ok(keys.every((key) => key.length === 24));
   t.ok(clientIdentityKey('a', 'b').equals(clientIdentityKey('a', 'b')));
 });
+
+t.test(
+  'keys are the first bytes of a SHA-256 over all of an identity: records of earlier versions go by them',
+  async (t) => {
+    const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 24);
+    for (const name of ['a', '', 'Grüße 🐟', 'x'.repeat(1000)]) {
+      t.equal(clientIdentityKey(name, null).toString('hex'), hashOf(`c${name}\0`));
+      t.equal(clientIdentityKey(name, 'ü').toString('hex'), hashOf(`u${name}\0ü`));
+      t.equal(groupIdentityKey(name).toString('hex'), hashOf(`g${name}`));
+    }
+  },
+);
 
 t.test('receipts live under $receipts/', async (t) => {
   t.ok(isReceiptsTopic('$receipts/~/x'));
