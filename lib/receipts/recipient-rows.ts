@@ -9,7 +9,9 @@ const lastByte = 0xff;
 
 interface ChangedRow {
   readonly recipientKey: Buffer;
-  readonly row: Row;
+  row: Row;
+  /** True if the store certainly has no row of the key. */
+  readonly isNew: boolean;
 }
 
 type RowsOf<T> = Map<TrackedRecord, Map<string, T>>;
@@ -26,6 +28,9 @@ export class RecipientRows {
   /** Rows that nobody would miss, by the message's sequence: the stored cohort says as much. */
   private readonly held = new Map<number, Map<string, ChangedRow>>();
   private pendingCount = 0;
+  /** The key asked for last, as text: most are asked for several times in a row. */
+  private lastKey: Buffer | null = null;
+  private lastText = '';
 
   constructor(store: Store) {
     this.store = store;
@@ -36,8 +41,16 @@ export class RecipientRows {
     return this.changed.size > 0;
   }
 
+  private textOf(recipientKey: Buffer): string {
+    if (recipientKey !== this.lastKey) {
+      this.lastKey = recipientKey;
+      this.lastText = recipientKey.toString('latin1');
+    }
+    return this.lastText;
+  }
+
   get(record: TrackedRecord, recipientKey: Buffer): Row | null {
-    const text = recipientKey.toString('latin1');
+    const text = this.textOf(recipientKey);
     const held = this.held.get(record.sequence)?.get(text);
     if (held !== undefined) return held.row;
     const known = this.changed.get(record)?.get(text)?.row ?? this.pending.get(record)?.get(text);
@@ -50,15 +63,18 @@ export class RecipientRows {
   /** Keeps a row in memory until it says more than that the message was sent at QoS 1 or 2. */
   hold(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     const { sequence } = record;
-    const text = recipientKey.toString('latin1');
-    const held = this.held.get(sequence);
-    if (held === undefined) this.held.set(sequence, new Map([[text, { recipientKey, row }]]));
-    else held.set(text, { recipientKey, row });
+    let held = this.held.get(sequence);
+    if (held === undefined) {
+      held = new Map();
+      this.held.set(sequence, held);
+    }
+    held.set(this.textOf(recipientKey), { recipientKey, row, isNew: true });
   }
 
   writeHeld(record: TrackedRecord, recipientKey: Buffer): void {
-    const row = this.release(record, recipientKey.toString('latin1'));
-    if (row !== null) this.put(record, recipientKey, row);
+    const text = this.textOf(recipientKey);
+    const held = this.release(record, text);
+    if (held !== null) this.changedOf(record).set(text, held);
   }
 
   /**
@@ -78,32 +94,42 @@ export class RecipientRows {
       last++;
       found += byFirstByte[last] as number;
     }
-    for (const [text, { recipientKey, row }] of held) {
+    const changed = this.changedOf(record);
+    for (const [text, row] of held) {
       if (text <= afterText || text.charCodeAt(0) > last) continue;
       held.delete(text);
-      this.put(record, recipientKey, row);
+      changed.set(text, row);
     }
     if (held.size === 0) this.held.delete(record.sequence);
     return last;
   }
 
-  put(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
-    const changed = this.changed.get(record);
-    const text = recipientKey.toString('latin1');
+  /** @param isNew true if the store certainly has no row of the key */
+  put(record: TrackedRecord, recipientKey: Buffer, row: Row, isNew = false): void {
+    const text = this.textOf(recipientKey);
     if (this.held.size > 0) {
-      const isSent = row.state === ReceiptState.sent && row.qos > 0;
-      if (isSent && this.held.get(record.sequence)?.has(text)) return;
-      this.release(record, text);
+      const held = this.held.get(record.sequence)?.get(text);
+      if (held !== undefined) {
+        held.row = row;
+        const isSent = row.state === ReceiptState.sent && row.qos > 0;
+        if (!isSent) this.writeHeld(record, recipientKey);
+        return;
+      }
     }
-    if (changed === undefined) this.changed.set(record, new Map([[text, { recipientKey, row }]]));
-    else changed.set(text, { recipientKey, row });
+    const changed = this.changedOf(record);
+    const known = changed.get(text);
+    if (known === undefined) changed.set(text, { recipientKey, row, isNew });
+    else known.row = row;
   }
 
   putChanges(): void {
     for (const [record, rows] of this.changed) {
-      for (const [text, { recipientKey, row }] of rows) {
+      for (const [text, { recipientKey, row, isNew }] of rows) {
         const key = recipientRowKey(record.publisherKey, record.sequence, recipientKey);
-        this.store.put(Table.recipients, key, encodeRow(row));
+        // An outcome stays, and so does what waits for a client that is away.
+        if (isNew)
+          this.store.putNew(Table.recipients, key, encodeRow(row), row.final || row.state === ReceiptState.queued);
+        else this.store.put(Table.recipients, key, encodeRow(row));
         if (row.final) this.drop(record, text);
         else this.keep(record, text, row);
       }
@@ -111,10 +137,21 @@ export class RecipientRows {
     this.changed.clear();
   }
 
-  private release({ sequence }: TrackedRecord, text: string): Row | null {
+  private changedOf(record: TrackedRecord): Map<string, ChangedRow> {
+    let changed = this.changed.get(record);
+    if (changed === undefined) {
+      changed = new Map();
+      this.changed.set(record, changed);
+    }
+    return changed;
+  }
+
+  private release({ sequence }: TrackedRecord, text: string): ChangedRow | null {
     const held = this.held.get(sequence);
-    const row = held?.get(text)?.row ?? null;
-    if (held?.delete(text) && held.size === 0) this.held.delete(sequence);
+    const row = held?.get(text);
+    if (held === undefined || row === undefined) return null;
+    held.delete(text);
+    if (held.size === 0) this.held.delete(sequence);
     return row;
   }
 

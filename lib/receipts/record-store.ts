@@ -180,6 +180,12 @@ export class RecordStore {
     this.recipientRows.put(record, recipientKey, row);
   }
 
+  /** Puts the first row of a recipient, with the turn's other changes. */
+  addRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
+    this.changes++;
+    this.recipientRows.put(record, recipientKey, row, true);
+  }
+
   /** Keeps a row that need not be written before there is more to say than that the message was sent. */
   holdRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     this.recipientRows.hold(record, recipientKey, row);

@@ -161,7 +161,7 @@ export class Tracker {
     if (record === null) return;
     const recipientKey = recipientKeyOf(session, group);
     if (stands) this.records.holdRow(record, recipientKey, newRow(session, group));
-    else this.records.putRow(record, recipientKey, newRow(session, group));
+    else this.records.addRow(record, recipientKey, newRow(session, group));
   }
 
   /** The stored cohort speaks for a recipient no more. */
