@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { measureOffline } from './offline.js';
+import { type Iteration, measureOffline } from './offline.js';
 import { measureOnline, type OnlineRun } from './online.js';
 
 const program = join(dirname(fileURLToPath(import.meta.url)), '../../bin/countersign.js');
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const listed = (ms: readonly number[]): string => ms.map((value) => value.toFixed(1)).join(', ');
+const listed = (iterations: readonly Iteration[], of: keyof Iteration): string =>
+  `${iterations.map((iteration) => iteration[of].toFixed(1)).join(', ')} ms`;
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
 
 function median(values: readonly number[]): number {
@@ -69,8 +70,10 @@ async function main(): Promise<void> {
     const result = await measureOffline(offline);
     print(`1 → ${offline} durable sessions without a connection, in process`);
     print(`  matched ${result.matched}; acknowledged after ${(result.acknowledgedMs / 1000).toFixed(1)} s`);
-    print(`  longest turns: ${listed(result.longestTurnsMs)} ms`);
-    print(`  in CPU time of the main thread: ${listed(result.longestTurnsCpuMs)} ms`);
+    print(`  longest turns: ${listed(result.longest, 'ms')}`);
+    print(`    of which the main thread had a CPU for ${listed(result.longest, 'cpuMs')}`);
+    print(`    and was ready, but had none, for ${listed(result.longest, 'waitedMs')}`);
+    print(`  longest turns in CPU time of the main thread: ${listed(result.longestCpu, 'cpuMs')}`);
     print(`  heap and buffers ${mebibytes(result.usedBefore)} before, ${mebibytes(result.usedPeak)} at most`);
     print(`  anonymous RSS ${mebibytes(result.rssBefore)} before, ${mebibytes(result.rssPeak)} at most`);
   }
