@@ -21,29 +21,52 @@ const isLittleEndian = endianness() === 'LE';
 /**
  * A cohort as one value: record's key and groups; the recipients' session numbers (u32); a byte of options for each;
  * then, for those that have more to remember, the names of a session that is not stored and the subscription
- * identifiers. It is written in one turn, and perhaps for the first time in the process, when nothing is compiled: so
- * the loop over all calls nothing.
+ * identifiers. It is written in parts, perhaps for the first time in the process, when nothing is compiled: so the loop
+ * over all calls nothing.
  */
-export function encodeCohort({ record, groups, targets }: Cohort): Buffer {
-  const head = new ByteWriter().optionalBytes(record).varint(groups.length);
-  for (const group of groups) head.string(group);
-  head.varint(targets.length);
-  const numbers = new Uint32Array(targets.length);
-  const options = new Uint8Array(targets.length);
-  const rest = new ByteWriter();
-  for (let at = 0; at < targets.length; at++) {
-    const { session, options: asked, subscriptionIds } = targets[at] as Target;
-    const { number } = session;
-    numbers[at] = number;
-    options[at] = (asked & optionsMask) | (subscriptionIds === null ? 0 : identifiersBit);
-    if (number >= transientSessionBase) rest.string(session.clientId).optionalString(session.userName);
-    if (subscriptionIds === null) continue;
-    rest.varint(subscriptionIds.length);
-    for (const id of subscriptionIds) rest.varint(id);
+export class CohortWriter {
+  private readonly cohort: Cohort;
+  private readonly numbers: Uint32Array;
+  private readonly options: Uint8Array;
+  private readonly rest = new ByteWriter();
+  private written = 0;
+
+  /** @param cohort whose targets stay as they are */
+  constructor(cohort: Cohort) {
+    this.cohort = cohort;
+    this.numbers = new Uint32Array(cohort.targets.length);
+    this.options = new Uint8Array(cohort.targets.length);
   }
-  const numbersBytes = Buffer.from(numbers.buffer);
-  if (isLittleEndian) numbersBytes.swap32();
-  return Buffer.concat([head.finish(), numbersBytes, options, rest.finish()]);
+
+  /** Goes on with the next recipients, `count` at most. @returns true when all are written */
+  write(count: number): boolean {
+    const { numbers, options, rest } = this;
+    const { targets } = this.cohort;
+    const end = Math.min(targets.length, this.written + count);
+    for (let at = this.written; at < end; at++) {
+      const { session, options: asked, subscriptionIds } = targets[at] as Target;
+      const { number } = session;
+      numbers[at] = number;
+      options[at] = (asked & optionsMask) | (subscriptionIds === null ? 0 : identifiersBit);
+      if (number >= transientSessionBase) rest.string(session.clientId).optionalString(session.userName);
+      if (subscriptionIds === null) continue;
+      rest.varint(subscriptionIds.length);
+      for (const id of subscriptionIds) rest.varint(id);
+    }
+    this.written = end;
+    return end === targets.length;
+  }
+
+  /** The value, once all are written. */
+  finish(): Buffer {
+    const { record, groups, targets } = this.cohort;
+    const head = new ByteWriter().optionalBytes(record).varint(groups.length);
+    for (const group of groups) head.string(group);
+    head.varint(targets.length);
+    const numbersBytes = Buffer.from(this.numbers.buffer);
+    if (isLittleEndian) numbersBytes.swap32();
+    return Buffer.concat([head.finish(), numbersBytes, this.options, this.rest.finish()]);
+  }
 }
 
 /** @param storedSession the session of a number, whether or not it has ended */

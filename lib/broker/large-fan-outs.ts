@@ -8,36 +8,21 @@ import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import { messageKey, readMessageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
-import { type Cohort, decodeCohort, encodeCohort, endedSession } from './cohort-value.js';
+import { putCohort } from './cohort-row.js';
+import { type Cohort, decodeCohort, endedSession } from './cohort-value.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
+import type { FanOutSizes } from './fan-out-sizes.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import type { Retired } from './persistence.js';
 import { grantedTargets, isEmpty, type Route } from './routes.js';
 import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
 
-/** From which size on a fan-out is divided, and how much of it may wait; tests take smaller numbers. */
-export interface FanOutSizes {
-  /** Cohorts from this size on are offered to slice by slice, so that no turn stalls the event loop. */
-  readonly largeCohortMin: number;
-  /** Offers in a slice at most. */
-  readonly sliceMax: number;
-  /** Deliveries without rows that may be open; beyond them deliveries have rows again. */
-  readonly unwrittenMax: number;
-  /** Cohorts that may stand when all have been offered the message; beyond them the oldest give way to rows. */
-  readonly standingMax: number;
-}
-
-export const fanOutSizes: FanOutSizes = {
-  largeCohortMin: 2000,
-  sliceMax: 1000,
-  unwrittenMax: 20_000,
-  standingMax: 16,
-};
-
-/** A slice ends after this time, whatever its size. */
-const sliceMs = 8;
+/** A slice ends after this time, whatever its size; what was recorded just before it counts as part of it. */
+const sliceMs = 6;
+/** But it has so much at least. */
+const leastSliceMs = 2;
 /** How long a slice waits once, where others have used up the turn. */
 const waitMs = 1;
 /** Offers in a slice where they have done so again: it goes on under any load. */
@@ -59,6 +44,8 @@ export interface LargeFanOut extends Cohort {
   readonly doubtfulUntil: number;
   /** True if the cohort and the cursor are in the store, or will be with the commit. */
   readonly durable: boolean;
+  /** True while the cohort is being written down: nothing commits before that is done. */
+  isWriting: boolean;
   /** True once they are. */
   isRecorded: boolean;
   cursor: number;
@@ -139,15 +126,16 @@ export class LargeFanOuts {
     const groups = route.groups.map(({ name }) => name);
     const message = out.message();
     const cohort = record === null ? null : this.cohorts.begin(message.sequence, record);
-    const progress = { durable: stored, isRecorded: false, cursor: 0, doubtfulUntil: 0, done: () => undefined };
-    const fanOut = { message, record, targets, groups, cohort, ...progress, ...this.endings() };
+    const progress = { isRecorded: false, cursor: 0, doubtfulUntil: 0, done: () => undefined };
+    const state = { durable: stored, isWriting: stored, ...progress, ...this.endings() };
+    const fanOut = { message, record, targets, groups, cohort, ...state };
+    this.add(fanOut);
     if (stored) {
       // The fan-out itself keeps the message until its end.
       out.references++;
-      this.context.persistence.store.put(Table.fanOuts, messageKey(message.sequence), encodeCohort(fanOut));
       this.putCursor(fanOut);
+      putCohort(this.context, fanOut, this.sizes.writtenMax, () => this.schedule());
     }
-    this.add(fanOut);
     if (this.isFull) this.context.budget.mustWait = true;
     return fanOut;
   }
@@ -196,6 +184,7 @@ export class LargeFanOuts {
       }
       const progress = {
         durable: true,
+        isWriting: false,
         isRecorded: true,
         cursor,
         doubtfulUntil: cursor + unrecordedMax * this.sizes.sliceMax,
@@ -241,7 +230,7 @@ export class LargeFanOuts {
 
   private schedule(): void {
     const [next] = this.underWay;
-    if (this.running || next === undefined) return;
+    if (this.running || next === undefined || next.isWriting) return;
     // The cohort speaks for whoever is sent the message once it is recorded itself.
     if (next.cohort !== null && !next.isRecorded) return;
     // What waits for the disk stays small; while one slice is on its way there, the next is offered.
@@ -285,9 +274,9 @@ export class LargeFanOuts {
 
   /** Offers to the next recipients; true when all have been offered. */
   private slice(fanOut: LargeFanOut, offersMax: number): boolean {
-    const { clock, sequences, persistence } = this.context;
+    const { clock, sequences, persistence, turns } = this.context;
     const { message, targets } = fanOut;
-    const until = clock.exactNow() + sliceMs;
+    const until = Math.max(turns.endedAtMs + sliceMs, clock.exactNow() + leastSliceMs);
     const first = fanOut.cursor;
     const last = Math.min(targets.length, fanOut.cursor + offersMax);
     this.out.fromMessage(message, clock.now());

@@ -6,7 +6,7 @@ import type { QoS } from '../spec/packet-types.js';
 import { messageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
 import type { Context } from './context.js';
-import type { FanOutSizes } from './large-fan-outs.js';
+import type { FanOutSizes } from './fan-out-sizes.js';
 
 /** Rows written in a turn when a cohort gives way. */
 const writeSlice = 500;

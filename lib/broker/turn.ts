@@ -104,6 +104,10 @@ export class Turns {
   /** The others of ended turns, in the order in which they are written. */
   private readonly waitingWrites: Flushable[] = [];
   private isWritingLater = false;
+  /** What the next commit waits for. */
+  private readonly holds = new Set<() => void>();
+  /** When the last turn came to its end, where it is sealed and written. */
+  endedAtMs = 0;
   private relief: (() => void)[] = [];
   /** Null unless somebody measures. */
   watch: TurnWatch | null = null;
@@ -233,8 +237,26 @@ export class Turns {
     this.begin();
   }
 
+  /**
+   * No turn is committed before `letGo`: what is to be recorded with this one takes several.
+   * @param finish does the rest at once if there is no more time, and lets go
+   */
+  hold(finish: () => void): void {
+    this.holds.add(finish);
+  }
+
+  get isHeld(): boolean {
+    return this.holds.size > 0;
+  }
+
+  letGo(finish: () => void): void {
+    this.holds.delete(finish);
+    this.begin();
+  }
+
   /** Ends the open turn now, whatever is under way: for the broker's stop. */
   sealNow(): void {
+    for (const finish of this.holds) finish();
     this.seal();
     this.flushDirty();
     for (const target of this.waitingWrites.splice(0)) target.flush();
@@ -243,7 +265,9 @@ export class Turns {
   private readonly onEnd = (): void => {
     this.scheduled = false;
     this.clock.close();
-    if (this.store.commitsInFlight < commitsInFlightMax && !this.isWorthWaiting()) this.seal();
+    this.endedAtMs = this.clock.exactNow();
+    const mayCommit = this.holds.size === 0 && this.store.commitsInFlight < commitsInFlightMax;
+    if (mayCommit && !this.isWorthWaiting()) this.seal();
     this.flushDirty();
     if (this.waitingWrites.length > 0) this.writeOn();
   };

@@ -1,8 +1,8 @@
 import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
+import { fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import type { Hooks } from '../../lib/broker/hooks.js';
-import { fanOutSizes } from '../../lib/broker/large-fan-outs.js';
 import type { ConnectPacket } from '../../lib/codec/control-packets.js';
 import {
   decodePublish,

@@ -2,7 +2,7 @@ import type { Test } from 'tap';
 import { silentLog } from '../../lib/base/log.js';
 import { systemClock } from '../../lib/base/system-clock.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
-import type { FanOutSizes } from '../../lib/broker/large-fan-outs.js';
+import type { FanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import type { Listeners } from '../../lib/net/listeners.js';
 import { Table } from '../../lib/store/store.js';
@@ -70,7 +70,14 @@ export class SlicedBroker {
 
 /** Starts such a broker; stopped when the test ends. */
 export async function startSlicedBroker(t: Test, sizes: Partial<FanOutSizes> = {}): Promise<SlicedBroker> {
-  const broker = new SlicedBroker({ largeCohortMin: 5, sliceMax: 1, unwrittenMax: 1000, standingMax: 16, ...sizes });
+  const broker = new SlicedBroker({
+    largeCohortMin: 5,
+    writtenMax: 2,
+    sliceMax: 1,
+    unwrittenMax: 1000,
+    standingMax: 16,
+    ...sizes,
+  });
   await broker.start();
   t.teardown(() => broker.stop());
   return broker;

@@ -5,7 +5,7 @@ import { CrashStore } from '../helpers/crash-store.js';
 
 /** What happens to recipients of a large cohort before they are offered the message. */
 
-const sizes = { largeCohortMin: 10, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
+const sizes = { largeCohortMin: 10, writtenMax: 1000, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
 const recipients = 14;
 const nothing = Buffer.alloc(0);
 

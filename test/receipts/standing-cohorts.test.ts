@@ -5,7 +5,7 @@ import { Table } from '../../lib/store/store.js';
 import { CoreWorld, connectPacket, FakeLink, ManualClock } from '../helpers/core-world.js';
 import { CrashStore } from '../helpers/crash-store.js';
 
-const sizes = { largeCohortMin: 10, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
+const sizes = { largeCohortMin: 10, writtenMax: 1000, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
 const recipients = 14;
 const nothing = Buffer.alloc(0);
 

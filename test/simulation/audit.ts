@@ -194,8 +194,10 @@ export class Audit {
   /** Every delivery has one state, and the tally is their sum. */
   private checkRecord({ context }: BrokerCore, { record, rows }: Whole): void {
     const { topicName, matched, counts } = record;
-    // The stored cohort speaks for recipients that have no rows yet.
-    const stands = context.persistence.store.get(Table.fanOuts, messageKey(record.sequence)) !== null;
+    // The stored cohort speaks for recipients that have no rows yet, or will with the commit that waits for it.
+    const key = messageKey(record.sequence);
+    const has = (table: Table): boolean => context.persistence.store.get(table, key) !== null;
+    const stands = has(Table.fanOuts) || (context.turns.isHeld && has(Table.fanOutCursors));
     const pending = stands ? matched - rows.length : 0;
     if (rows.length + pending !== matched || pending < 0) {
       this.verdicts.broken('every tally adds up', `${topicName}: ${rows.length} rows of ${matched}`);

@@ -1,4 +1,4 @@
-import { type FanOutSizes, fanOutSizes } from '../../lib/broker/large-fan-outs.js';
+import { type FanOutSizes, fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import type { BrokerOptions } from '../../lib/config/schema.js';
 import { Random } from '../crash/random.js';
 import type { Role } from './role.js';
@@ -95,9 +95,12 @@ function newOptions(random: Random): BrokerOptions {
 /** In half of the worlds any handful of recipients is a large cohort. */
 function newSizes(random: Random): FanOutSizes {
   if (random.chance(0.5)) return fanOutSizes;
+  const largeCohortMin = random.pick([1, 2, 3]);
+  const sliceMax = random.pick([1, 2]);
   return {
-    largeCohortMin: random.pick([1, 2, 3]),
-    sliceMax: random.pick([1, 2]),
+    largeCohortMin,
+    writtenMax: sliceMax,
+    sliceMax,
     unwrittenMax: random.pick([2, 4, 1000]),
     standingMax: random.pick([0, 1, 16]),
   };

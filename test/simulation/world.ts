@@ -1,7 +1,7 @@
 import type { Packet } from 'mqtt-packet';
 import { type Log, silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
-import { fanOutSizes } from '../../lib/broker/large-fan-outs.js';
+import { fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';

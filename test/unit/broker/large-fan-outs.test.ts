@@ -1,5 +1,5 @@
 import t from 'tap';
-import { fanOutSizes } from '../../../lib/broker/large-fan-outs.js';
+import { fanOutSizes } from '../../../lib/broker/fan-out-sizes.js';
 import { MemoryStore } from '../../../lib/store/memory-store.js';
 import { CoreWorld, ManualClock } from '../../helpers/core-world.js';
 
