@@ -202,7 +202,11 @@ Between durable sessions each broker runs as its most durable one measured; see 
 }
 
 /** What is written by hand from other measurements, by the name of its note. */
-const noteSections = { threads: 'What leaves the main thread', profiles: 'What gained most' };
+const noteSections = {
+  threads: 'What leaves the main thread',
+  profiles: 'What gained most',
+  goals: 'Goals that were missed, and where the time goes',
+};
 
 /** The report of a results file. `previous` is the page as it stands: its notes are kept. */
 export function renderReport(file: ResultsFile, previous = ''): Report {
