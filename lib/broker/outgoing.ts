@@ -39,9 +39,9 @@ export class Outgoing {
   defers = false;
   /** Those that do, as a list. */
   deferred: DeferredDelivery | null = null;
-  /** What waits in the queues of sessions that are not stored. */
+  /** What waits in the queues of sessions that are not stored, if it expires: its packet changes with time. */
   readonly sharedInMemory = new SharedDelivery();
-  /** The same as a packet, of messages that do not expire. */
+  /** What waits there if it does not: as the packet. */
   queuedFrame: QueuedFrame | null = null;
   /** The same of sessions whose queues are read from the store. */
   readonly sharedInStore = new SharedDelivery();

@@ -249,11 +249,12 @@ export class SendWindow {
     turns.publish(link, frame, firstByte, packetId, waits);
   }
 
+  /** Sends what waited as a packet. */
   private sendFrame(
     session: Session,
     link: Link,
     { sequence, qos, retain, frame, topicName, payloadBytes }: QueuedFrame,
-  ) {
+  ): void {
     const { turns, metrics, rights } = this.context;
     session.queue.removeFirst();
     session.queue.removeBytes(sequence, payloadBytes);
