@@ -1,9 +1,16 @@
 import { PassThrough } from 'node:stream';
+import { viewOf } from '../../lib/base/words.js';
 import { Metrics } from '../../lib/broker/metrics.js';
 import { Routes } from '../../lib/broker/routes.js';
 import { AckView, decodeAck, encodeAckWithProperties, simpleAckLength, writeAck } from '../../lib/codec/acks.js';
 import { FrameSplitter } from '../../lib/codec/frame-splitter.js';
-import { decodePublish, encodePublishFrame, encodeUserProperties, PublishView } from '../../lib/codec/publish.js';
+import {
+  decodePublish,
+  encodePublishFrame,
+  encodeUserProperties,
+  PublishFrame,
+  PublishView,
+} from '../../lib/codec/publish.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { PacketIds } from '../../lib/delivery/packet-ids.js';
 import { DeliveryEvent, DeliveryState, effectsOf, nextState, step } from '../../lib/delivery/table.js';
@@ -152,18 +159,38 @@ function ackWithProperties(): MicroCase {
   return { name: 'encode PUBACK with a user property', bytesMax: 1500, operations: 1, run };
 }
 
-function outbox(): MicroCase {
+/** An outbox before a kernel that takes all at once. */
+function newOutbox(): Outbox {
   const stream = new PassThrough();
   stream.resume();
-  // A kernel that takes all at once.
   stream.write = () => true;
-  const box = new Outbox(stream, new BufferPool(), new Metrics());
+  return new Outbox(stream, new BufferPool(), new Metrics());
+}
+
+function outbox(): MicroCase {
+  const box = newOutbox();
   const frame = encodePublishFrame(publishFields(topicNames[0]), true, true);
   const run = () => {
     for (let left = 100; left > 0; left--) box.publish(frame, publishFirstByte, left);
     box.flush();
   };
   return { name: 'outbox, per packet of 100', bytesMax: 8, operations: 100, run };
+}
+
+function outboxOfRuns(): MicroCase {
+  const box = newOutbox();
+  const { bytes, start, end } = encodePublishFrame(publishFields(topicNames[0]), true, true);
+  const size = end - start;
+  const chunk = Buffer.concat(Array.from({ length: 100 }, () => bytes.subarray(start, end)));
+  const view = viewOf(chunk);
+  const frames = Array.from({ length: 100 }, (_, at) => {
+    return new PublishFrame(chunk, view, at * size, (at + 1) * size, -1, chunk.length);
+  });
+  const run = () => {
+    for (const frame of frames) box.publish(frame, publishFirstByte, 0);
+    box.flush();
+  };
+  return { name: 'outbox, per packet of 100 that came in a row', bytesMax: 16, operations: 100, run };
 }
 
 function deliveryStep(): MicroCase {
@@ -227,6 +254,7 @@ export const microCases: readonly (() => MicroCase)[] = [
   ackEncoding,
   ackWithProperties,
   outbox,
+  outboxOfRuns,
   deliveryStep,
   packetIds,
   messageRecord,

@@ -275,7 +275,8 @@ export class Outgoing {
     if (this.sourceFrameStart < 0 || version5 !== this.sourceVersion5) return null;
     if (withPacketId !== this.qos > 0 || (version5 && this.receiptProperty !== null)) return null;
     const { source, sourceFrameStart, sourceEnd } = this;
-    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, withPacketId ? this.topicEnd : -1);
+    const packetIdAt = withPacketId ? this.topicEnd : -1;
+    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, packetIdAt, source.length);
   }
 
   private encode(

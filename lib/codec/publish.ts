@@ -273,14 +273,17 @@ export class PublishFrame {
   readonly view: DataView;
   readonly start: number;
   readonly end: number;
+  /** Up to here `bytes` never change: behind the frame may be others that came with it. */
+  readonly finalEnd: number;
   /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
   readonly packetIdAt: number;
 
-  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number) {
+  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number, finalEnd = end) {
     this.bytes = bytes;
     this.view = view;
     this.start = start;
     this.end = end;
+    this.finalEnd = finalEnd;
     this.packetIdAt = packetIdAt;
   }
 

@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { copyWords } from '../base/words.js';
 import type { Metrics } from '../broker/metrics.js';
 import { writeAck } from '../codec/acks.js';
 import type { PublishFrame } from '../codec/publish.js';
@@ -10,8 +9,9 @@ import {
 } from '../codec/variable-byte-integer.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
-import { type BufferPool, type OutputBuffer, outputBufferBytes } from './buffer-pool.js';
+import type { BufferPool } from './buffer-pool.js';
 import { OutboundTopicAliases } from './outbound-topic-aliases.js';
+import { type OutputBuffer, outputBufferBytes } from './output-buffer.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
 const sharedFrameBytes = 8 * 1024;
@@ -83,18 +83,14 @@ export class Outbox {
   publish(frame: PublishFrame, firstByte: number, packetId: number): void {
     // [MQTT-3.1.2-27] none for a client that takes none
     if (this.aliasMaximum > 0 && this.publishAliased(frame, firstByte, packetId)) return;
-    const { start, end, packetIdAt } = frame;
-    const size = end - start;
+    const size = frame.end - frame.start;
     this.packets++;
     if (size >= sharedFrameBytes) {
       this.publishShared(frame, firstByte, packetId);
       return;
     }
     const at = this.reserve(size);
-    const { view } = this.buffer as OutputBuffer;
-    copyWords(frame.view, start, end, view, at);
-    view.setUint8(at, firstByte);
-    if (packetIdAt >= 0) view.setUint16(at + packetIdAt - start, packetId);
+    (this.buffer as OutputBuffer).put(frame, at, firstByte, packetId);
     this.length = at + size;
   }
 
@@ -191,6 +187,8 @@ export class Outbox {
     if (this.closed || stream.destroyed || !this.hasOutput) return;
     if (stream.writableNeedDrain && !isLast) {
       this.hold(this.gatheredBytes);
+      // For as long as the socket is behind, nothing is to be kept but what it is to have.
+      this.buffer?.endRun();
       return;
     }
     this.hold(0);

@@ -1,0 +1,49 @@
+import { copyWords, viewOf } from '../base/words.js';
+import type { PublishFrame } from '../codec/publish.js';
+
+/** Size of an output buffer: a socket write of this much is as cheap per byte as a larger one. */
+export const outputBufferBytes = 16 * 1024;
+/** What is copied at once of packets that came behind each other. */
+const aheadBytes = 4096;
+
+/**
+ * Memory for output. Packets that came one behind the other, and go on so, are copied many at a time:
+ *
+ *     source:  | frame 1 | frame 2 | frame 3 | frame 4 | …     as received
+ *     bytes:   | frame 1 | frame 2   frame 3   fra               frame 1 alone, from frame 2 on as much as there is room
+ *                                  ↑ the end of the output: what lies behind it is frame 3 if that is next
+ */
+export class OutputBuffer {
+  readonly bytes: Buffer = Buffer.allocUnsafeSlow(outputBufferBytes);
+  readonly view: DataView = viewOf(this.bytes);
+  /** What was copied last; index `at` of it belongs at `at + shift` here. */
+  private source: Buffer | null = null;
+  private shift = 0;
+  /** Up to here of the source is copied. */
+  private copiedEnd = 0;
+
+  /** Puts a frame with its own first byte and packet identifier at `at`, the end of the output; it must fit. */
+  put(
+    { bytes, view, start, end, finalEnd, packetIdAt }: PublishFrame,
+    at: number,
+    firstByte: number,
+    id: number,
+  ): void {
+    const follows = bytes === this.source && start + this.shift === at;
+    if (!follows || end > this.copiedEnd) {
+      const ahead = Math.min(start + aheadBytes, finalEnd, start + outputBufferBytes - at);
+      const copyEnd = follows && ahead > end ? ahead : end;
+      copyWords(view, start, copyEnd, this.view, at);
+      this.source = bytes;
+      this.shift = at - start;
+      this.copiedEnd = copyEnd;
+    }
+    this.view.setUint8(at, firstByte);
+    if (packetIdAt >= 0) this.view.setUint16(packetIdAt + this.shift, id);
+  }
+
+  /** Lets go of what was copied last. */
+  endRun(): void {
+    this.source = null;
+  }
+}
