@@ -143,7 +143,7 @@ export class BrokerCore {
     this.storedTimers = new StoredTimers(context, this.retained);
     turns.beforeSeal = () => {
       persistence.reserveSequences(sequences.current);
-      records.putChanges();
+      records.putTurn();
     };
     store.onHealthChange = (error) => this.onStoreHealth(error);
   }

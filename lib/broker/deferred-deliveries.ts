@@ -23,8 +23,8 @@ export class DeferredDelivery implements Delivery, Settlement {
   readonly subscriptionIds: readonly number[] | null;
   readonly group: string | null = null;
   readonly reference: Buffer | null;
-  /** What a row of a session that is not stored refers to; null for stored sessions, which need the message too. */
-  readonly transientReference: Buffer | null;
+  /** Of a session that is not stored; null for stored sessions, which need the message too. */
+  readonly recipientKey: Buffer | null;
   message: Message | null = null;
   packetId = 0;
   /** As long as there is no row: then it is the row's. */
@@ -46,7 +46,7 @@ export class DeferredDelivery implements Delivery, Settlement {
     retain: boolean,
     subscriptionIds: readonly number[] | null,
     record: Buffer | null,
-    transientReference: Buffer | null,
+    recipientKey: Buffer | null,
     next: DeferredDelivery | null,
   ) {
     this.session = session;
@@ -57,7 +57,7 @@ export class DeferredDelivery implements Delivery, Settlement {
     this.retain = retain;
     this.subscriptionIds = subscriptionIds;
     this.reference = record;
-    this.transientReference = transientReference;
+    this.recipientKey = recipientKey;
     this.next = next;
   }
 
@@ -88,14 +88,14 @@ export class DeferredDelivery implements Delivery, Settlement {
   /** Takes the delivery out of what the log says of its message. */
   writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
     put(Table.deliveries, deliveryKey(this.session, this.sequence), null);
-    if (this.transientReference === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
+    if (this.recipientKey === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
   }
 
   /** The row, where there has to be one. */
   encode(): Buffer {
-    const { transientReference, sequence } = this;
-    if (transientReference === null) return encodeDelivery(this, this.state, this.packetId);
-    return encodeTransient(sequence, sequence, transientReference, null);
+    const { recipientKey, reference, sequence } = this;
+    if (recipientKey === null || reference === null) return encodeDelivery(this, this.state, this.packetId);
+    return encodeTransient(sequence, sequence, Buffer.concat([reference, recipientKey]), null);
   }
 }
 
@@ -139,7 +139,7 @@ export class DeferredMessage implements DeferredRows {
     for (let delivery: DeferredDelivery | null = first; delivery !== null; delivery = delivery.next) {
       delivery.rows = this;
       this.left++;
-      if (delivery.transientReference === null) this.needs++;
+      if (delivery.recipientKey === null) this.needs++;
       if (delivery.qos === 2) mayVanish = false;
     }
     this.mayVanish = mayVanish;
@@ -152,7 +152,7 @@ export class DeferredMessage implements DeferredRows {
   /** @returns how many deliveries need the message from now on */
   settle(delivery: DeferredDelivery): number {
     this.left--;
-    if (delivery.transientReference === null) this.needs--;
+    if (delivery.recipientKey === null) this.needs--;
     if (this.isLogged) this.store.putSettlement(this, delivery);
     return this.needs;
   }

@@ -1,7 +1,7 @@
 import type { PublishFrame } from '../codec/publish.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
-import { transientReference } from '../receipts/tracker.js';
+import { identityKeyOf } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import { QueuedFrame } from '../session/queued-frame.js';
@@ -111,7 +111,7 @@ export class Offers {
       this.refuse(session, out, carriage, Cause.tooLarge, qos);
       return;
     }
-    if (out.defers && mayDefer(carriage, session)) {
+    if (out.defers && this.mayDefer(carriage, session)) {
       this.sendDeferred(target, out, carriage, qos, link, frame);
       return;
     }
@@ -146,6 +146,13 @@ export class Offers {
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 
+  /** True for messages under their own numbers, where there is something to record. */
+  private mayDefer({ kind, sequence, group }: Carriage, session: Session): boolean {
+    if (sequence !== 0 || group !== null) return false;
+    if (session.stored) return kind !== DeliveryKind.receipt;
+    return kind === DeliveryKind.tracked && this.context.persistence.keepsTransients;
+  }
+
   /** Sends what most likely is acknowledged before it has to be a row. */
   private sendDeferred(
     target: Target,
@@ -157,7 +164,7 @@ export class Offers {
   ): void {
     const { session, subscriptionIds } = target;
     const record = carriage.reference;
-    const transient = session.stored || record === null ? null : transientReference(record, session, null);
+    const recipientKey = session.stored || record === null ? null : identityKeyOf(session);
     const retain = this.retainFlag(target, out);
     const { number } = session;
     const { sequence, deferred } = out;
@@ -169,7 +176,7 @@ export class Offers {
       retain,
       subscriptionIds,
       record,
-      transient,
+      recipientKey,
       deferred,
     );
     out.deferred = delivery;
@@ -246,8 +253,7 @@ export class Offers {
   /** A delivery of a tracked message to a session that is not stored leaves a row that only a restart reads. */
   private putTransientRow(session: Session, sequence: number, out: Outgoing, carriage: Carriage): void {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
-    const reference = transientReference(carriage.reference, session, carriage.group);
-    this.context.persistence.putTransient(session.number, sequence, out.sequence, reference, carriage.group);
+    this.context.persistence.putTransient(session, sequence, out.sequence, carriage.reference, carriage.group);
   }
 
   private facts(target: Target, out: Outgoing, carriage: Carriage, qos: QoS): DeliveryFacts {
@@ -325,10 +331,4 @@ export class Offers {
       qos,
     });
   }
-}
-
-/** True for messages under their own numbers, where there is something to record. */
-function mayDefer({ kind, sequence, group }: Carriage, session: Session): boolean {
-  if (sequence !== 0 || group !== null) return false;
-  return kind === DeliveryKind.tracked || (kind === DeliveryKind.message && session.stored);
 }

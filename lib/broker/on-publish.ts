@@ -244,7 +244,7 @@ export class OnPublish {
       const tracked = tracking.hold ? records.find(record, out.sequence) : null;
       const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };
       if (tracking.deadlineSeconds > 0 && matched > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
-      return { ...accepted, reasonCode, sequence: out.sequence, matched, hold };
+      return { reasonCode, reasonString: null, sequence: out.sequence, matched, hold, later: null };
     }
     // The embedding program is told how many there were; clients are not, and need no object per packet.
     if (publisher.byServer) return { ...accepted, matched };

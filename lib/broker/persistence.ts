@@ -2,9 +2,11 @@ import type { Message } from '../base/message.js';
 import { sequenceReserveBlock } from '../base/sequence.js';
 import { DeliveryState } from '../delivery/table.js';
 import { type Cause, causesByNumber } from '../receipts/causes.js';
+import { transientReference } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { type Session, transientSessionBase } from '../session/session.js';
 import { MessageReferences } from '../store/message-references.js';
+import { pages } from '../store/pages.js';
 import {
   type DeliveryFacts,
   decodeDelivery,
@@ -36,7 +38,7 @@ import { decodeSession, encodeSession } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
 import { DeferredMessage, encodeTransient } from './deferred-deliveries.js';
 import type { Outgoing } from './outgoing.js';
-import { allRows, RestartRows } from './restart-rows.js';
+import { RestartRows } from './restart-rows.js';
 import type { SharedDelivery } from './shared-delivery.js';
 
 /** Rows read at a time where a whole table is read. */
@@ -164,10 +166,20 @@ export class Persistence {
     this.store.put(Table.deliveries, key, encodeDelivery(delivery, state, packetId));
   }
 
-  /** Puts the row of a tracked delivery to a session that is not stored. @param reference record and recipient */
-  putTransient(session: number, sequence: number, message: number, reference: Buffer, group: string | null): void {
-    const value = encodeTransient(sequence, message, reference, group);
-    this.store.putNew(Table.deliveries, deliveryKey(session, sequence), value);
+  /** True if rows of deliveries to sessions that are not stored are kept: only a restart reads them. */
+  get keepsTransients(): boolean {
+    return this.store.outlivesProcess;
+  }
+
+  /** Puts the row of a tracked delivery to a session that is not stored. */
+  putTransient(session: Session, sequence: number, message: number, publisherKey: Buffer, group: string | null): void {
+    if (!this.keepsTransients) return;
+    const value = encodeTransient(sequence, message, transientReference(publisherKey, session, group), group);
+    this.store.putNew(Table.deliveries, deliveryKey(session.number, sequence), value);
+  }
+
+  deleteTransient(session: number, sequence: number): void {
+    if (this.keepsTransients) this.deleteDelivery(session, sequence);
   }
 
   deleteDelivery(session: number, sequence: number): void {
@@ -228,7 +240,7 @@ export class Persistence {
     }
     let all = references;
     for (let delivery = deferred; delivery !== null; delivery = delivery.next) {
-      if (delivery.transientReference === null) all++;
+      if (delivery.recipientKey === null) all++;
       this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
     if (all === 0) return;
@@ -319,7 +331,7 @@ export class Persistence {
   }
 
   *retired(): Generator<Retired> {
-    for (const { key, value } of allRows(this.store, Table.retired)) {
+    for (const { key, value } of pages(this.store, Table.retired)) {
       const { number, clientId, userName, expirySeconds } = decodeSession(readSessionKey(key), value);
       yield { number, clientId, userName, cause: causesByNumber[expirySeconds] ?? 'deleted' };
     }
@@ -327,7 +339,7 @@ export class Persistence {
 
   /** Rows that deliveries of tracked messages to sessions without expiry left behind. */
   *transientDeliveries(): Generator<{ session: number; row: StoredRow }> {
-    for (const entry of allRows(this.store, Table.deliveries, sessionKey(transientSessionBase))) {
+    for (const entry of pages(this.store, Table.deliveries, sessionKey(transientSessionBase))) {
       yield { session: readDeliveryKey(entry.key).session, row: rowOf(entry) };
     }
   }

@@ -7,11 +7,11 @@ import { ReceiptState } from '../receipts/states.js';
 import { identityKeyOf } from '../receipts/tracker.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
+import { pages } from '../store/pages.js';
 import { subscriptionKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
 import { filterMatches } from '../topic/names.js';
 import type { Context } from './context.js';
-import { allRows } from './restart-rows.js';
 
 /** Receipts a replay may have waiting in its session's queue before it rests. */
 const waitingMax = 64;
@@ -90,7 +90,7 @@ export class ReceiptReplays {
   /** Takes up what a restart interrupted. Call once all subscriptions are there, before anything is told. */
   restore(): void {
     const { storedSessions, persistence } = this.context;
-    for (const { key, value } of allRows(persistence.store, Table.replays)) {
+    for (const { key, value } of pages(persistence.store, Table.replays)) {
       const reader = new ByteReader(value);
       const subscription = storedSessions.get(key.readUInt32BE(0))?.subscriptions.get(reader.string());
       const replay = subscription === undefined ? null : this.replayOf(subscription);

@@ -1,5 +1,6 @@
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
+import { pages } from '../store/pages.js';
 import { decodeRetained, encodeRetained, type StoredRetained } from '../store/records.js';
 import { messageKey, readMessageKey, readSessionKey, sessionKey, subscriptionKey } from '../store/records-keys.js';
 import {
@@ -10,23 +11,7 @@ import {
   type StoredSession,
   type StoredSubscription,
 } from '../store/records-session.js';
-import { type Store, type StoreEntry, Table } from '../store/store.js';
-
-/** Rows read at a time where a whole table is read. */
-const pageRows = 1000;
-const noBytes = Buffer.alloc(0);
-
-/** All rows of a table from a key on, page by page; rows may be deleted meanwhile. */
-export function* allRows(store: Store, table: Table, from: Buffer = noBytes): Generator<StoreEntry> {
-  let start = from;
-  for (;;) {
-    const page = store.range(table, start, null, pageRows);
-    yield* page;
-    const last = page[page.length - 1];
-    if (last === undefined || page.length < pageRows) return;
-    start = Buffer.concat([last.key, Buffer.of(0)]);
-  }
-}
+import { type Store, Table } from '../store/store.js';
 
 /**
  * Rows that nobody but a restart reads: sessions, their subscriptions, and which topics have a retained message. What
@@ -76,18 +61,18 @@ export class RestartRows {
   }
 
   *sessions(): Generator<StoredSession> {
-    for (const { key, value } of allRows(this.store, Table.sessions)) yield decodeSession(readSessionKey(key), value);
+    for (const { key, value } of pages(this.store, Table.sessions)) yield decodeSession(readSessionKey(key), value);
   }
 
   /** Those of all sessions, by session. */
   *subscriptions(): Generator<{ session: number; subscription: StoredSubscription }> {
-    for (const { key, value } of allRows(this.store, Table.subscriptions)) {
+    for (const { key, value } of pages(this.store, Table.subscriptions)) {
       yield { session: key.readUInt32BE(0), subscription: decodeSubscription(value) };
     }
   }
 
   *retained(): Generator<StoredRetained> {
-    for (const { key, value } of allRows(this.store, Table.retainedTopics)) {
+    for (const { key, value } of pages(this.store, Table.retainedTopics)) {
       yield decodeRetained(readMessageKey(key), value);
     }
   }

@@ -67,7 +67,7 @@ export function removeRow(context: Context, session: Session, sequence: number, 
     if (detail === null) persistence.releaseMessage(sequence);
     else if (detail.kind !== DeliveryKind.receipt) persistence.releaseMessage(detail.messageSequence);
   } else if (detail !== null && detail.kind === DeliveryKind.tracked) {
-    persistence.deleteDelivery(session.number, sequence);
+    persistence.deleteTransient(session.number, sequence);
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Message } from '../base/message.js';
-import { transientReference } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -165,12 +164,6 @@ export class StandingCohorts {
   private putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
     const { persistence, tracker } = this.context;
     tracker.writeHeld(reference, messageSequence, session);
-    persistence.putTransient(
-      session.number,
-      sequence,
-      messageSequence,
-      transientReference(reference, session, null),
-      null,
-    );
+    persistence.putTransient(session, sequence, messageSequence, reference, null);
   }
 }

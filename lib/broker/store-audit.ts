@@ -2,10 +2,10 @@ import { SequenceMap } from '../base/sequence-map.js';
 import { DeliveryState } from '../delivery/table.js';
 import { DeliveryKind } from '../session/delivery.js';
 import { transientSessionBase } from '../session/session.js';
+import { pages } from '../store/pages.js';
 import { decodeDelivery, decodeNumber, decodeRetained } from '../store/records.js';
 import { messageKey, readDeliveryKey, readInboundKey, readMessageKey, readSessionKey } from '../store/records-keys.js';
 import { type Store, type StoreEntry, Table, tableNames } from '../store/store.js';
-import { allRows } from './restart-rows.js';
 import type { Damage } from './store-contents.js';
 
 /** What is known of one session's deliveries so far; rows come in the order of their sequences. */
@@ -49,7 +49,7 @@ class StoreAudit {
       [Table.references, (entry) => this.references(entry)],
     ];
     for (const [table, look] of steps) {
-      for (const entry of allRows(this.store, table)) {
+      for (const entry of pages(this.store, table)) {
         const problem = this.look(entry, look);
         if (problem !== null) this.onDamage({ table: tableNames[table], key: entry.key.toString('hex'), problem });
         yield;

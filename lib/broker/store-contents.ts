@@ -3,13 +3,13 @@ import { DeliveryState } from '../delivery/table.js';
 import { decodeRecord } from '../receipts/record.js';
 import { readRecordKey } from '../receipts/record-keys.js';
 import { DeliveryKind } from '../session/delivery.js';
+import { pages } from '../store/pages.js';
 import { decodeDelivery, decodeRetained } from '../store/records.js';
 import { messageKey, readDeliveryKey, readMessageKey, readSessionKey } from '../store/records-keys.js';
 import { decodeMessage } from '../store/records-message.js';
 import { decodeSession, decodeSubscription } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table, tableNames } from '../store/store.js';
 import { Persistence } from './persistence.js';
-import { allRows } from './restart-rows.js';
 
 /** One thing that a store holds, as plain values for JSON; payloads in base64, times in ms since the epoch. */
 export type Content = { readonly type: 'session' | 'subscription' | 'retained' | 'queued' | 'record' } & Readonly<
@@ -94,7 +94,7 @@ export function* readContents(store: Store, sink: ContentSink): Generator<void> 
     ],
   ];
   for (const [table, read] of readers) {
-    for (const entry of allRows(persistence.store, table)) {
+    for (const entry of pages(persistence.store, table)) {
       try {
         const content = read(entry);
         if (content !== null) sink.onContent(content);

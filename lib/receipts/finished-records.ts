@@ -43,6 +43,11 @@ export class FinishedRecords {
     this.listed = known;
   }
 
+  /** Those listed in the open turn. */
+  get latest(): readonly TrackedRecord[] {
+    return this.added;
+  }
+
   get hasChanges(): boolean {
     return this.added.length > 0;
   }

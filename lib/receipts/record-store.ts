@@ -1,34 +1,18 @@
-import { ByteReader, ByteWriter } from '../base/bytes.js';
 import { RecentMap } from '../base/recent-map.js';
-import { type Store, type StoreEntry, Table } from '../store/store.js';
+import { pages } from '../store/pages.js';
+import { type Store, Table } from '../store/store.js';
 import { FinishedRecords } from './finished-records.js';
-import { encodeSegment, serverSegment } from './names.js';
+import { Publishers } from './publishers.js';
 import { RecipientRows } from './recipient-rows.js';
-import {
-  decodeRecord,
-  decodeRow,
-  encodeRecord,
-  encodeRow,
-  type Owner,
-  type Row,
-  type TrackedRecord,
-} from './record.js';
+import { decodeRecord, decodeRow, encodeRecord, encodeRow, type Row, type TrackedRecord } from './record.js';
 import * as keys from './record-keys.js';
 
 /** Cohorts up to this size keep their rows in the record's own value: one row to write for most messages. */
 export const inlineRowsMax = 16;
 /** Records kept in memory between changes; the others are read when something happens to them. */
 const activeRecords = 5000;
-const pageRows = 1000;
 /** The one that is meant is among the first, as a rule. */
 const correlationRows = 16;
-
-interface Publisher {
-  readonly key: Buffer;
-  readonly owner: Owner;
-  readonly segment: string;
-  records: number;
-}
 
 /** Where the records of tracked messages are kept, found and counted. */
 export class RecordStore {
@@ -36,41 +20,39 @@ export class RecordStore {
   private readonly active = new RecentMap<number, TrackedRecord>(activeRecords);
   /** The one found last, which is asked for several times in a row. */
   private last: TrackedRecord | null = null;
-  private readonly publishers = new Map<string, Publisher>();
-  private readonly bySegment = new Map<string, Set<Publisher>>();
-  private readonly changed = new Set<Publisher>();
+  private readonly publishers: Publishers;
   private readonly recipientRows: RecipientRows;
   private readonly finished: FinishedRecords;
-  private readonly changedRecords = new Set<TrackedRecord>();
+  /** By sequence. */
+  private readonly changedRecords = new Map<number, TrackedRecord>();
   /** Changes made so far: more than before means that something is to be recorded. */
   changes = 0;
-  private count = 0;
 
   constructor(store: Store) {
     this.store = store;
     this.recipientRows = new RecipientRows(store);
-    this.loadPublishers();
-    this.finished = new FinishedRecords(store, this.count);
+    this.publishers = new Publishers(store);
+    this.finished = new FinishedRecords(store, this.size);
   }
 
   /** Records of all publishers. */
   get size(): number {
-    return this.count;
+    return this.publishers.records;
   }
 
   /** Records of one publisher. */
   sizeOf(publisherKey: Buffer): number {
-    return this.publishers.get(publisherKey.toString('latin1'))?.records ?? 0;
+    return this.publishers.recordsOf(publisherKey);
   }
 
   /** Keys of the publishers whose receipts have this segment in their topics. */
   publishersNamed(segment: string): Buffer[] {
-    return [...(this.bySegment.get(segment) ?? [])].map(({ key }) => key);
+    return this.publishers.named(segment);
   }
 
   /** Keys of all publishers with records. */
   publisherKeys(): Buffer[] {
-    return [...this.publishers.values()].map(({ key }) => key);
+    return this.publishers.keys();
   }
 
   /** Holds a record that is being opened. */
@@ -78,7 +60,7 @@ export class RecordStore {
     this.remember(record);
   }
 
-  /** Puts a record for the first time. A large cohort's rows get keys of their own. */
+  /** Takes up a record whose cohort is known. A large cohort's rows get keys of their own. */
   create(record: TrackedRecord): void {
     const { publisherKey, sequence, rows } = record;
     if (rows !== null && rows.size > inlineRowsMax) {
@@ -89,27 +71,50 @@ export class RecordStore {
       record.rows = null;
     }
     record.opening = false;
-    this.store.putNew(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
+    this.save(record);
     if (record.requested === 'processed') this.putAnswerKeys(record);
-    this.addPublisher(record);
+    this.publishers.add(publisherKey, record.owner);
   }
 
   /** Puts a record that has changed, with the turn's other changes. */
   save(record: TrackedRecord): void {
     this.changes++;
-    this.changedRecords.add(record);
+    this.changedRecords.set(record.sequence, record);
   }
 
-  /** Puts what has changed: once a turn, however often it did, and before anything is read that may have changed. */
-  putChanges(): void {
-    this.putCounts();
-    for (const record of this.changedRecords) {
-      const { publisherKey, sequence } = record;
-      this.store.put(Table.records, keys.recordKey(publisherKey, sequence), encodeRecord(record));
-    }
-    this.changedRecords.clear();
+  /** Puts what the turn's commit is to hold, once however often it has changed. */
+  putTurn(): void {
+    this.publishers.putChanges();
+    if (this.store.outlivesProcess) this.putRecords();
+    else this.putFinished();
     this.recipientRows.putChanges();
     this.finished.putChanges();
+  }
+
+  /** Puts everything that has changed, before anything is read that may have. */
+  private putChanges(): void {
+    this.putRecords();
+    this.recipientRows.putChanges();
+    this.finished.putChanges();
+  }
+
+  private putRecords(): void {
+    for (const record of this.changedRecords.values()) this.putRecord(record);
+    this.changedRecords.clear();
+  }
+
+  /** A store that dies with the process need not have a record to which more may happen while it is in memory. */
+  private putFinished(): void {
+    for (const record of this.finished.latest) {
+      if (this.changedRecords.delete(record.sequence)) this.putRecord(record);
+    }
+  }
+
+  private putRecord(record: TrackedRecord): void {
+    const key = keys.recordKey(record.publisherKey, record.sequence);
+    if (record.stored) this.store.put(Table.records, key, encodeRecord(record));
+    else this.store.putNew(Table.records, key, encodeRecord(record));
+    record.stored = true;
   }
 
   /** Notes that receipts of a message were left out for some subscriber. */
@@ -129,12 +134,11 @@ export class RecordStore {
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
     const { last } = this;
     if (last !== null && last.sequence === sequence && last.publisherKey === publisherKey) return last;
-    const active = this.active.get(sequence);
-    if (active !== undefined && (active.publisherKey === publisherKey || active.publisherKey.equals(publisherKey))) {
-      this.last = active;
-      return active;
+    const known = this.active.get(sequence) ?? this.changedRecords.get(sequence);
+    if (known !== undefined && (known.publisherKey === publisherKey || known.publisherKey.equals(publisherKey))) {
+      this.last = known;
+      return known;
     }
-    if (this.hasChanges) this.putChanges();
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
     if (value === null) return null;
     const record = decodeRecord(Buffer.from(publisherKey), sequence, value);
@@ -159,7 +163,7 @@ export class RecordStore {
   *awaitedByCorrelation(publisherKey: Buffer, correlationData: Buffer, after: number): Generator<TrackedRecord> {
     const prefix = keys.answerPrefix(publisherKey, correlationData);
     const start = keys.afterKey(keys.answerByCorrelationKey(publisherKey, correlationData, after));
-    for (const { key } of this.pages(Table.answers, prefix, start, correlationRows)) {
+    for (const { key } of pages(this.store, Table.answers, start, keys.afterPrefix(prefix), correlationRows)) {
       const record = this.find(publisherKey, keys.sequenceOfAnswerKey(key));
       if (record?.correlationData?.equals(correlationData)) yield record;
     }
@@ -217,6 +221,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
   sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
+    this.putRecords();
     const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
     const end = keys.recordKey(publisherKey, since);
     const entries = this.store.range(Table.records, start, end, limit);
@@ -225,6 +230,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
   oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
+    this.putRecords();
     const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
     const entries = this.store.rangeReverse(Table.records, start, end, limit);
@@ -261,7 +267,8 @@ export class RecordStore {
 
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
   tidyFinished(limit: number): boolean {
-    return this.finished.tidy(this.count, limit, (publisherKey, sequence) => {
+    return this.finished.tidy(this.size, limit, (publisherKey, sequence) => {
+      if (this.changedRecords.has(sequence)) return true;
       return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
     });
   }
@@ -269,7 +276,6 @@ export class RecordStore {
   /** Deletes a record and everything that leads to it; false if rows are left for a further call. */
   remove(record: TrackedRecord, rowsLimit: number): boolean {
     const { publisherKey, sequence, correlationData } = record;
-    if (this.hasChanges) this.putChanges();
     if (record.rows === null) {
       const rows = this.rowsAfter(record, null, rowsLimit);
       for (const { recipientKey } of rows) {
@@ -277,6 +283,7 @@ export class RecordStore {
       }
       if (rows.length === rowsLimit) return false;
     }
+    this.changedRecords.delete(sequence);
     this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
     if (record.requested === 'processed') {
       this.store.delete(Table.answers, keys.answerBySequenceKey(sequence));
@@ -285,7 +292,7 @@ export class RecordStore {
       }
     }
     this.release(record);
-    this.removePublisher(publisherKey);
+    this.publishers.remove(publisherKey);
     return true;
   }
 
@@ -297,80 +304,8 @@ export class RecordStore {
     this.store.putNew(Table.answers, key, publisherKey);
   }
 
-  private addPublisher(record: TrackedRecord): void {
-    const text = record.publisherKey.toString('latin1');
-    let publisher = this.publishers.get(text);
-    if (publisher === undefined) {
-      publisher = this.registerPublisher(record.publisherKey, record.owner, 0);
-    }
-    publisher.records++;
-    this.count++;
-    this.changed.add(publisher);
-  }
-
-  private removePublisher(publisherKey: Buffer): void {
-    const publisher = this.publishers.get(publisherKey.toString('latin1'));
-    if (publisher === undefined) return;
-    publisher.records--;
-    this.count--;
-    if (publisher.records > 0) {
-      this.changed.add(publisher);
-      return;
-    }
-    this.changed.delete(publisher);
-    this.store.delete(Table.publishers, publisherKey);
-    this.publishers.delete(publisherKey.toString('latin1'));
-    const named = this.bySegment.get(publisher.segment);
-    named?.delete(publisher);
-    if (named?.size === 0) this.bySegment.delete(publisher.segment);
-  }
-
-  private registerPublisher(key: Buffer, owner: Owner, records: number): Publisher {
-    const segment = owner.byServer ? serverSegment : encodeSegment(owner.clientId);
-    const publisher = { key, owner, segment, records };
-    this.publishers.set(key.toString('latin1'), publisher);
-    const named = this.bySegment.get(segment) ?? new Set();
-    this.bySegment.set(segment, named.add(publisher));
-    return publisher;
-  }
-
   private get hasChanges(): boolean {
     return this.changedRecords.size > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
-  }
-
-  private putCounts(): void {
-    if (this.changed.size === 0) return;
-    for (const publisher of this.changed) this.putPublisher(publisher);
-    this.changed.clear();
-  }
-
-  private putPublisher({ key, owner, records }: Publisher): void {
-    const value = new ByteWriter()
-      .u8(owner.byServer ? 1 : 0)
-      .string(owner.clientId)
-      .optionalString(owner.userName);
-    this.store.put(Table.publishers, key, value.varint(records).finish());
-  }
-
-  private loadPublishers(): void {
-    for (const { key, value } of this.pages(Table.publishers, Buffer.alloc(0))) {
-      const reader = new ByteReader(value);
-      const byServer = reader.u8() === 1;
-      const owner = { byServer, clientId: reader.string(), userName: reader.optionalString() };
-      const { records } = this.registerPublisher(Buffer.from(key), owner, reader.varint());
-      this.count += records;
-    }
-  }
-
-  private *pages(table: Table, prefix: Buffer, from = prefix, rows = pageRows): Generator<StoreEntry> {
-    const end = keys.afterPrefix(prefix);
-    for (let start = from; ; ) {
-      const page = this.store.range(table, start, end, rows);
-      yield* page;
-      const last = page[page.length - 1];
-      if (last === undefined || page.length < rows) return;
-      start = keys.afterKey(last.key);
-    }
   }
 
   /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */

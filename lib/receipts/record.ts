@@ -89,8 +89,10 @@ export interface TrackedRecord extends Facts {
   groups: string[];
   /** Rows by recipient; null if they have keys of their own in table `recipients`. */
   rows: InlineRows | null;
-  /** True while the message is being fanned out and the record is not in the store. */
+  /** True while the message is being fanned out. */
   opening: boolean;
+  /** True once the store has it, if perhaps not as it is now. */
+  stored: boolean;
 }
 
 /** Reused: `finish` copies what was written. */
@@ -193,6 +195,7 @@ export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buff
     groups,
     rows,
     opening: false,
+    stored: true,
   };
 }
 

@@ -118,6 +118,7 @@ export class Tracker {
       groups: [],
       rows: new InlineRows(),
       opening: true,
+      stored: false,
     });
     this.openingReceipts = [];
   }

@@ -85,6 +85,7 @@ const record: fc.Arbitrary<TrackedRecord> = fc
         }),
       ),
       opening: fc.constant(false),
+      stored: fc.constant(true),
     },
     { noNullPrototype: true },
   )
