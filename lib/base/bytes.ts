@@ -1,5 +1,6 @@
 /** Up to this a number is worked on in the 32 bits of integer arithmetic. */
 const int31Max = 0x7fffffff;
+const int28 = 0x10000000;
 /** Up to this length a loop copies part of a buffer quicker than a call, which needs an object for the part. */
 const partBytesMax = 32;
 /** The same of looking at a text, or writing it, character by character. */
@@ -52,14 +53,29 @@ export function writeUtf8(text: string, bytes: number, target: Buffer, at: numbe
   }
 }
 
-/** Appends fields to a growing buffer, for values packed by hand. */
+/** Memory that a writer takes at once, unless told otherwise. */
+const writerBytes = 128;
+
+/**
+ * Appends fields to a growing buffer, for values packed by hand. Values that are finished one after another lie behind
+ * each other in the same memory.
+ */
 export class ByteWriter {
-  private buffer = Buffer.allocUnsafe(128);
-  private length = 0;
+  private buffer: Buffer;
+  private readonly chunkBytes: number;
+  /** Where the value at hand begins, and ends so far. */
+  private start = 0;
+  private at = 0;
+
+  /** @param chunkBytes memory taken at once: more for a writer of many values, each of which keeps all of it */
+  constructor(chunkBytes = writerBytes) {
+    this.chunkBytes = chunkBytes;
+    this.buffer = Buffer.allocUnsafe(chunkBytes);
+  }
 
   u8(value: number): this {
-    this.reserve(1);
-    this.buffer[this.length++] = value;
+    if (this.at === this.buffer.length) this.grow(1);
+    this.buffer[this.at++] = value;
     return this;
   }
 
@@ -67,19 +83,24 @@ export class ByteWriter {
   varint(value: number): this {
     this.reserve(8);
     const { buffer } = this;
-    let at = this.length;
-    let rest = value;
-    while (rest > int31Max) {
-      buffer[at++] = (rest % 128) | 0x80;
-      rest = Math.floor(rest / 128);
+    let { at } = this;
+    let low = value | 0;
+    if (value > int31Max) {
+      // Divided once, into two numbers that integer arithmetic can work on.
+      const high = Math.floor(value / int28);
+      low = value - high * int28;
+      for (let left = 4; left > 0; left--) {
+        buffer[at++] = (low & 0x7f) | 0x80;
+        low >>>= 7;
+      }
+      low = high;
     }
-    let low = rest | 0;
     while (low > 0x7f) {
       buffer[at++] = (low & 0x7f) | 0x80;
       low >>>= 7;
     }
     buffer[at++] = low;
-    this.length = at;
+    this.at = at;
     return this;
   }
 
@@ -87,8 +108,8 @@ export class ByteWriter {
   raw(bytes: Buffer): this {
     const { length } = bytes;
     this.reserve(length);
-    copyBytes(bytes, 0, length, this.buffer, this.length);
-    this.length += length;
+    copyBytes(bytes, 0, length, this.buffer, this.at);
+    this.at += length;
     return this;
   }
 
@@ -100,8 +121,8 @@ export class ByteWriter {
     const length = utf8Length(text);
     this.varint(length);
     this.reserve(length);
-    writeUtf8(text, length, this.buffer, this.length);
-    this.length += length;
+    writeUtf8(text, length, this.buffer, this.at);
+    this.at += length;
     return this;
   }
 
@@ -113,19 +134,25 @@ export class ByteWriter {
     return bytes === null ? this.u8(0) : this.u8(1).bytes(bytes);
   }
 
-  /** A copy of what was written; the writer starts anew. */
+  /** What was written, for good; the writer starts anew. */
   finish(): Buffer {
-    const result = Buffer.allocUnsafe(this.length);
-    this.buffer.copy(result, 0, 0, this.length);
-    this.length = 0;
-    return result;
+    const { start, at } = this;
+    this.start = at;
+    return this.buffer.subarray(start, at);
   }
 
   private reserve(count: number): void {
-    if (this.length + count <= this.buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.buffer.length * 2, this.length + count));
-    larger.set(this.buffer.subarray(0, this.length));
-    this.buffer = larger;
+    if (this.at + count > this.buffer.length) this.grow(count);
+  }
+
+  /** Goes on in other memory. */
+  private grow(count: number): void {
+    const { buffer, start, at } = this;
+    const written = at - start;
+    this.buffer = Buffer.allocUnsafe(Math.max(this.chunkBytes, 2 * written + count));
+    this.buffer.set(buffer.subarray(start, at));
+    this.start = 0;
+    this.at = written;
   }
 }
 

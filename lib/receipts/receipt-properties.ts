@@ -1,10 +1,10 @@
+import { writeUtf8 } from '../base/bytes.js';
 import { encodeUserProperties } from '../codec/publish.js';
 import { receiptIdLength } from './receipt-id.js';
 
 const idProperty = encodeUserProperties([['receipt-id', ' '.repeat(receiptIdLength)]]);
 const idAt = idProperty.length - receiptIdLength;
 const matchedProperty = encodeUserProperties([['receipt-matched', '']]);
-const digitsMax = 10;
 
 /** User property `receipt-id` in wire form. */
 export function encodeReceiptId(id: string): Buffer {
@@ -15,13 +15,14 @@ export function encodeReceiptId(id: string): Buffer {
 
 /** User properties `receipt-id` and `receipt-matched` in wire form: what the publisher is answered with. */
 export function encodeReceiptAnswer(id: string, matched: number): Buffer {
-  const bytes = Buffer.allocUnsafe(idProperty.length + matchedProperty.length + digitsMax);
-  const at = writeId(bytes, id);
-  bytes.set(matchedProperty, at);
-  const end = at + matchedProperty.length;
-  const digits = bytes.write(String(matched), end, 'latin1');
-  bytes[end - 1] = digits;
-  return bytes.subarray(0, end + digits);
+  const digits = String(matched);
+  const { length } = digits;
+  const end = idProperty.length + matchedProperty.length;
+  const bytes = Buffer.allocUnsafe(end + length);
+  bytes.set(matchedProperty, writeId(bytes, id));
+  bytes[end - 1] = length;
+  writeUtf8(digits, length, bytes, end);
+  return bytes;
 }
 
 function writeId(bytes: Buffer, id: string): number {

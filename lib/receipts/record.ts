@@ -95,8 +95,9 @@ export interface TrackedRecord extends Facts {
   stored: boolean;
 }
 
-/** Reused: `finish` copies what was written. */
-const shared = new ByteWriter();
+/** What the values of records share. */
+const sharedBytes = 8 * 1024;
+const shared = new ByteWriter(sharedBytes);
 
 const requestedByNumber: readonly Requested[] = ['delivered', 'processed'];
 
