@@ -210,25 +210,8 @@ export class OnPublish {
   }
 
   private distribute(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking | null): Answer {
-    const { settings, tracker, records, routes, persistence } = this.context;
-    let record: Buffer | null = null;
-    if (tracking !== null) {
-      out.tracked = true;
-      out.receiptProperty = tracker.receiptProperty(out.sequence);
-      const { qos } = out;
-      const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
-      const correlationData = readCorrelationData(out.forwardedProperties());
-      const kept = correlationData === null ? null : Buffer.from(correlationData);
-      record = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);
-      tracker.begin(
-        out.sequence,
-        publisher,
-        record,
-        { topicName, qos, correlationData: kept },
-        tracking.requested,
-        tracking.deadlineSeconds,
-      );
-    }
+    const { settings, routes, persistence } = this.context;
+    const record = tracking === null ? null : this.beginTracking(out, session, publisher, tracking);
     if (out.retain) this.retained.store(out);
     const route = routes.route(out.topicName);
     if (this.largeFanOuts.takes(out.topicName, route, session)) {
@@ -237,18 +220,43 @@ export class OnPublish {
     out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
     if (out.references > 0 || out.deferred !== null) persistence.putFannedOut(out);
-    if (record !== null && tracking !== null) {
-      tracker.accept(record, out.sequence);
-      const empty = matched === 0 && (tracking.asked || settings.noMatchingSubscribers);
-      const reasonCode = empty ? ReasonCode.noMatchingSubscribers : ReasonCode.success;
-      const tracked = tracking.hold ? records.find(record, out.sequence) : null;
-      const hold = tracked === null ? null : { record: tracked, deadlineSeconds: tracking.deadlineSeconds };
-      if (tracking.deadlineSeconds > 0 && matched > 0) this.armDeadline(record, out.sequence, tracking.deadlineSeconds);
-      return { reasonCode, reasonString: null, sequence: out.sequence, matched, hold, later: null };
-    }
+    if (record !== null && tracking !== null) return this.acceptTracked(out, record, tracking, matched);
     // The embedding program is told how many there were; clients are not, and need no object per packet.
     if (publisher.byServer) return { ...accepted, matched };
     return matched === 0 && settings.noMatchingSubscribers ? unmatched : accepted;
+  }
+
+  /** @returns the publisher's key, which goes with every delivery of the message */
+  private beginTracking(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking): Buffer {
+    const { tracker } = this.context;
+    out.tracked = true;
+    out.receiptProperty = tracker.receiptProperty(out.sequence);
+    const { qos, sequence } = out;
+    const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
+    const correlationData = readCorrelationData(out.forwardedProperties());
+    const kept = correlationData === null ? null : Buffer.from(correlationData);
+    const publisherKey = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);
+    const message = { topicName, qos, correlationData: kept };
+    tracker.begin(sequence, publisher, publisherKey, message, tracking.requested, tracking.deadlineSeconds);
+    return publisherKey;
+  }
+
+  /** The message has been offered to everyone: the record is complete. */
+  private acceptTracked(
+    out: Outgoing,
+    record: Buffer,
+    { asked, hold, deadlineSeconds }: Tracking,
+    matched: number,
+  ): Answer {
+    const { settings, tracker, records } = this.context;
+    const { sequence } = out;
+    tracker.accept(record, sequence);
+    const empty = matched === 0 && (asked || settings.noMatchingSubscribers);
+    const reasonCode = empty ? ReasonCode.noMatchingSubscribers : ReasonCode.success;
+    const tracked = hold ? records.find(record, sequence) : null;
+    if (deadlineSeconds > 0 && matched > 0) this.armDeadline(record, sequence, deadlineSeconds);
+    const held = tracked === null ? null : { record: tracked, deadlineSeconds };
+    return { reasonCode, reasonString: null, sequence, matched, hold: held, later: null };
   }
 
   /** The same for a cohort that is too large for one turn: the answer follows its last slice. */
