@@ -43,11 +43,6 @@ export class FinishedRecords {
     this.listed = known;
   }
 
-  /** Those listed in the open turn. */
-  get latest(): readonly TrackedRecord[] {
-    return this.added;
-  }
-
   get hasChanges(): boolean {
     return this.added.length > 0;
   }

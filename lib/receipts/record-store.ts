@@ -11,6 +11,8 @@ import * as keys from './record-keys.js';
 export const inlineRowsMax = 16;
 /** Records kept in memory between changes; the others are read when something happens to them. */
 const activeRecords = 5000;
+/** Records that have changed and are not put yet, at most. */
+const changedRecordsMax = 5000;
 /** The one that is meant is among the first, as a rule. */
 const correlationRows = 16;
 
@@ -25,6 +27,8 @@ export class RecordStore {
   private readonly finished: FinishedRecords;
   /** By sequence. */
   private readonly changedRecords = new Map<number, TrackedRecord>();
+  /** Those of them that have their final tallies, where only these are put at the end of the turn. */
+  private readonly finishedRecords: TrackedRecord[] = [];
   /** Changes made so far: more than before means that something is to be recorded. */
   changes = 0;
 
@@ -71,7 +75,9 @@ export class RecordStore {
       record.rows = null;
     }
     record.opening = false;
-    this.save(record);
+    // Input pauses by what has been put and waits for the store.
+    if (this.store.outlivesProcess) this.putRecord(record);
+    else this.save(record);
     if (record.requested === 'processed') this.putAnswerKeys(record);
     this.publishers.add(publisherKey, record.owner);
   }
@@ -80,6 +86,7 @@ export class RecordStore {
   save(record: TrackedRecord): void {
     this.changes++;
     this.changedRecords.set(record.sequence, record);
+    if (this.changedRecords.size > changedRecordsMax) this.putChanges();
   }
 
   /** Puts what the turn's commit is to hold, once however often it has changed. */
@@ -101,13 +108,15 @@ export class RecordStore {
   private putRecords(): void {
     for (const record of this.changedRecords.values()) this.putRecord(record);
     this.changedRecords.clear();
+    this.finishedRecords.length = 0;
   }
 
   /** A store that dies with the process need not have a record to which more may happen while it is in memory. */
   private putFinished(): void {
-    for (const record of this.finished.latest) {
+    for (const record of this.finishedRecords) {
       if (this.changedRecords.delete(record.sequence)) this.putRecord(record);
     }
+    this.finishedRecords.length = 0;
   }
 
   private putRecord(record: TrackedRecord): void {
@@ -129,6 +138,7 @@ export class RecordStore {
   finish(record: TrackedRecord): void {
     this.changes++;
     this.finished.add(record);
+    if (!this.store.outlivesProcess) this.finishedRecords.push(record);
   }
 
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
@@ -141,6 +151,8 @@ export class RecordStore {
     }
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
     if (value === null) return null;
+    // Rows that wait do so under the object that was let go.
+    this.recipientRows.putChanges();
     const record = decodeRecord(Buffer.from(publisherKey), sequence, value);
     this.remember(record);
     return record;
@@ -221,7 +233,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
   sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
-    this.putRecords();
+    if (this.changedRecords.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
     const end = keys.recordKey(publisherKey, since);
     const entries = this.store.range(Table.records, start, end, limit);
@@ -230,7 +242,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
   oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
-    this.putRecords();
+    if (this.changedRecords.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
     const entries = this.store.rangeReverse(Table.records, start, end, limit);

@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import type { Row, TrackedRecord } from './record.js';
 import { ReceiptState } from './states.js';
 
@@ -14,6 +15,7 @@ function entryBytes(to: string): number {
 
 /** Counts a delivery under its outcome, and lists it if it failed and there is room. */
 export function countOutcome({ counts, failures }: TrackedRecord, row: Row): void {
+  assert(counts.pending > 0, 'a delivery has one outcome');
   counts.pending--;
   if (row.state === ReceiptState.delivered) counts.delivered++;
   else if (row.state === ReceiptState.processed) counts.processed++;
