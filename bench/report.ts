@@ -203,7 +203,7 @@ Between durable sessions each broker runs as its most durable one measured; see 
 
 /** What is written by hand from other measurements, by the name of its note. */
 const noteSections = {
-  since: 'Since these tables were measured',
+  earlier: 'The run before, on another machine, and what changed since',
   threads: 'What leaves the main thread',
   profiles: 'What gained most',
   goals: 'Goals that were missed, and where the time goes',
