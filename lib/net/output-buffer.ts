@@ -9,8 +9,8 @@ const aheadBytes = 4096;
 /**
  * Memory for output. Packets that came one behind the other, and go on so, are copied many at a time:
  *
- *     source:  | frame 1 | frame 2 | frame 3 | frame 4 | …     as received
- *     bytes:   | frame 1 | frame 2   frame 3   fra               frame 1 alone, from frame 2 on as much as there is room
+ *     source:  | frame 1 | frame 2 | frame 3 | frame 4 | …   as received
+ *     bytes:   | frame 1 | frame 2   frame 3   fra             frame 1 alone, from frame 2 on more than that one
  *                                  ↑ the end of the output: what lies behind it is frame 3 if that is next
  */
 export class OutputBuffer {
