@@ -120,11 +120,15 @@ export class LoadConnection implements FrameSink {
       if (this.observer !== null) this.observer(publisher, sequence);
     }
     if (qos === 1) this.acknowledge(0x40, packetId);
-    else if (qos === 2) this.acknowledge(0x50, packetId);
+    else if (qos === 2) {
+      this.traffic.unreleased++;
+      this.acknowledge(0x50, packetId);
+    }
   }
 
   onAck(packetType: number, packetId: number, reasonCode: number): void {
     if (packetType === packetTypes.pubrel) {
+      this.traffic.unreleased--;
       this.acknowledge(0x70, packetId);
       return;
     }

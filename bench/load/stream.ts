@@ -110,13 +110,14 @@ export function setLimit(traffic: Traffic, limit: number): void {
   }
 }
 
-/** Stops the senders and waits until all that is owed has come, or nothing comes any more. */
+/** Stops the senders and waits until all that is owed has come and is released, or nothing comes any more. */
 export async function drain({ traffic, subscribers }: Stream, receivers: number): Promise<Findings> {
   for (const sender of traffic.senders) sender.limit = sender.sent;
   const total = (count: (sender: Sender) => number) => traffic.senders.reduce((sum, sender) => sum + count(sender), 0);
   const sent = total((sender) => sender.sent);
   const acked = traffic.senders.some((sender) => sender.plan.qos > 0) ? sent : 0;
-  const isSettled = () => traffic.delivered >= sent * receivers && total((sender) => sender.acked) >= acked;
+  const isSettled = () =>
+    traffic.delivered >= sent * receivers && traffic.unreleased === 0 && total((sender) => sender.acked) >= acked;
   const isDone = await traffic.when(isSettled, idleSecondsMax);
   // What comes after all was delivered can only be doubled.
   await sleep(50);

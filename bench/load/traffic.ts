@@ -17,6 +17,8 @@ interface Watch {
 export class Traffic {
   delivered = 0;
   acked = 0;
+  /** Messages at QoS 2 that came to a subscriber and that the broker has not released yet (PUBREL). */
+  unreleased = 0;
   refused = 0;
   /** Receipts and tallies that publishers got. */
   receipts = 0;
@@ -61,7 +63,7 @@ export class Traffic {
       let moved = -1;
       let movedAtMs = performance.now();
       const timer = setInterval(() => {
-        const total = this.delivered + this.acked;
+        const total = this.delivered + this.acked - this.unreleased;
         if (total !== moved) movedAtMs = performance.now();
         moved = total;
         if (performance.now() - movedAtMs > idleSeconds * 1000) this.settle(isDone());

@@ -93,6 +93,17 @@ for (const place of ['in memory', 'on the disk']) {
   }
 }
 
+t.test('sessions at QoS 2 that took their messages have finished them, however slow the disk', async (t) => {
+  const { broker, port } = await startBroker(t, { data: await temporaryDirectory(t), host: '127.0.0.1' });
+  const { store } = (broker as unknown as { readonly core: BrokerCore }).core.context.persistence;
+  const commit = store.commit.bind(store);
+  store.commit = (done) => commit(() => setTimeout(done, 100));
+  const result = await generate(t, { scenario: 'offline', protocol: 5, qos: 2, port, count: 100, warmupSeconds: 0 });
+  await settled(broker);
+  t.match(result, sound);
+  t.match(held(broker), { connections: 0, deliveries: 0, messages: 0 });
+});
+
 t.test('without seconds there is no warm-up', async (t) => {
   const { broker, port } = await startBroker(t, { host: '127.0.0.1' });
   const result = await generate(t, { scenario: 'offline', qos: 1, port, count, warmupSeconds: 0 });
