@@ -4,13 +4,8 @@ import { Metrics } from '../../lib/broker/metrics.js';
 import { Routes } from '../../lib/broker/routes.js';
 import { AckView, decodeAck, encodeAckWithProperties, simpleAckLength, writeAck } from '../../lib/codec/acks.js';
 import { FrameSplitter } from '../../lib/codec/frame-splitter.js';
-import {
-  decodePublish,
-  encodePublishFrame,
-  encodeUserProperties,
-  PublishFrame,
-  PublishView,
-} from '../../lib/codec/publish.js';
+import { decodePublish, encodeUserProperties, PublishView } from '../../lib/codec/publish.js';
+import { encodePublishFrame, PublishFrame } from '../../lib/codec/publish-frame.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { PacketIds } from '../../lib/delivery/packet-ids.js';
 import { DeliveryEvent, DeliveryState, effectsOf, nextState, step } from '../../lib/delivery/table.js';
@@ -44,14 +39,22 @@ const publishFirstByte = 0x32;
 const topicNames = Array.from({ length: topicCount }, (_, at) => `site/${at % 10}/device/${at}/temperature`);
 
 function publishFields(topicName: string) {
+  const topic = Buffer.from(topicName);
+  const payload = Buffer.alloc(64, 1);
   return {
-    topic: Buffer.from(topicName),
+    topic,
+    topicStart: 0,
+    topicEnd: topic.length,
     properties: Buffer.alloc(0),
+    propertiesStart: 0,
+    propertiesEnd: 0,
     messageExpirySeconds: -1,
     subscriptionIds: null,
     extraUserProperties: null,
     topicAlias: 0,
-    payload: Buffer.alloc(64, 1),
+    payload,
+    payloadStart: 0,
+    payloadEnd: payload.length,
   };
 }
 
@@ -218,6 +221,8 @@ function messageRecord(): MicroCase {
     topicName: topicNames[0],
     payload: Buffer.alloc(64),
     properties: Buffer.alloc(0),
+    propertiesStart: 0,
+    propertiesEnd: 0,
     qos: 1,
     retain: false,
     expiryAtMs: 0,

@@ -86,7 +86,7 @@ export class BrokerCore {
     const sequences = new SequenceSource(clock, persistence.sequenceFloor);
     const records = new RecordStore(store);
     const tracker = new Tracker(records, clock, settings.nodeNumber, {
-      emit: (record, reference, row) => this.receipts.emit(record, reference, row),
+      emit: (record, kind, state, recipientKey, row) => this.receipts.emit(record, kind, state, recipientKey, row),
       finished: (record) => {
         this.holds.resolve(record);
         this.onTrackedFinished?.(clock.now() - record.acceptedAtMs);

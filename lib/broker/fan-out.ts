@@ -17,6 +17,8 @@ function trackedCarriage(record: Buffer): Carriage {
 export class FanOut {
   private readonly context: Context;
   private readonly offers: Offers;
+  /** Of the last tracked message: the next one of its publisher is carried alike. */
+  private tracked: Carriage | null = null;
 
   constructor(context: Context, offers: Offers) {
     this.context = context;
@@ -30,7 +32,7 @@ export class FanOut {
    * @returns how many recipients it was offered to: the cohort
    */
   publish(out: Outgoing, route: Route, publisher: Session | null, record: Buffer | null): number {
-    const carriage = record === null ? plainCarriage : trackedCarriage(record);
+    const carriage = record === null ? plainCarriage : this.carriageOf(record);
     let matched = 0;
     for (const target of route.targets) {
       const granted = target.session === publisher ? target.own : target; // [MQTT-3.8.3-3]
@@ -49,6 +51,11 @@ export class FanOut {
     budget.offers(route.targets.length, out.payloadLength);
     if (record !== null) budget.tracked(route.targets.length + route.groups.length);
     return matched;
+  }
+
+  private carriageOf(record: Buffer): Carriage {
+    if (this.tracked?.reference !== record) this.tracked = trackedCarriage(record);
+    return this.tracked;
   }
 
   /** Offers the message to one member of a group; a tracked one that nobody can take is dropped. */

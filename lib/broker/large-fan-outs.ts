@@ -280,7 +280,7 @@ export class LargeFanOuts {
     const first = fanOut.cursor;
     const last = Math.min(targets.length, fanOut.cursor + offersMax);
     this.out.fromMessage(message, clock.now());
-    if (fanOut.record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
+    if (fanOut.record !== null) this.out.appendReceiptId(this.context.tracker.idBytes(message.sequence));
     const { record: reference } = fanOut;
     const kind = reference === null ? DeliveryKind.message : DeliveryKind.tracked;
     const cohort = this.cohorts.hasRoom(this.sizes.sliceMax) ? fanOut.cohort : null;
@@ -361,7 +361,7 @@ export class LargeFanOuts {
     const { persistence } = this.context;
     const { message, record, groups } = fanOut;
     this.out.fromMessage(message, this.context.clock.now());
-    if (record !== null) this.out.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
+    if (record !== null) this.out.appendReceiptId(this.context.tracker.idBytes(message.sequence));
     for (const group of groups) this.offerToGroup(fanOut, group);
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     if (fanOut.durable) {

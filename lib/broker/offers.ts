@@ -1,7 +1,7 @@
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } from '../delivery/table.js';
 import { Cause, reasonOfCause } from '../receipts/causes.js';
-import { identityKeyOf } from '../receipts/tracker.js';
+import { identityKeyOf } from '../receipts/identities.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import type { Link } from '../session/link.js';
 import { QueuedFrame } from '../session/queued-frame.js';

@@ -1,12 +1,12 @@
 import { ProtocolError } from '../base/errors.js';
 import type { Message } from '../base/message.js';
 import { encodeAckWithProperties } from '../codec/acks.js';
-import { type PublishView, readCorrelationData } from '../codec/publish.js';
+import type { PublishView } from '../codec/publish.js';
+import { identityKeyOf, ownerOf } from '../receipts/identities.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import { encodeReceiptAnswer } from '../receipts/receipt-properties.js';
 import type { Owner, TrackedRecord } from '../receipts/record.js';
 import { recordKey } from '../receipts/record-keys.js';
-import { identityKeyOf } from '../receipts/tracker.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -195,8 +195,7 @@ export class OnPublish {
     const { out } = this;
     out.fromView(view, link.version === 5, topicName, session.clientId, clock.now(), sequences.next());
     if (link.mountPoint !== null) out.renamed();
-    const { clientId, userName } = session;
-    const answer = this.distribute(out, session, { clientId, userName, byServer: false }, tracking);
+    const answer = this.distribute(out, session, ownerOf(session), tracking);
     // How many there are is told to those who may see receipts only.
     const isSilent = tracking !== null && !tracking.asked && receiptAccess(this.context, session) === 'none';
     return isSilent ? { ...answer, sequence: 0 } : answer;
@@ -230,14 +229,19 @@ export class OnPublish {
   private beginTracking(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking): Buffer {
     const { tracker } = this.context;
     out.tracked = true;
-    out.receiptProperty = tracker.receiptProperty(out.sequence);
+    out.appendReceiptId(tracker.idBytes(out.sequence));
     const { qos, sequence } = out;
     const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
-    const correlationData = readCorrelationData(out.forwardedProperties());
-    const kept = correlationData === null ? null : Buffer.from(correlationData);
+    const correlationData = out.correlationData();
     const publisherKey = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);
-    const message = { topicName, qos, correlationData: kept };
-    tracker.begin(sequence, publisher, publisherKey, message, tracking.requested, tracking.deadlineSeconds);
+    tracker.begin(
+      sequence,
+      publisher,
+      publisherKey,
+      { topicName, qos, correlationData },
+      tracking.requested,
+      tracking.deadlineSeconds,
+    );
     return publisherKey;
   }
 
@@ -335,7 +339,7 @@ export class OnPublish {
   private answerProperties(link: Link, packetType: number, packetId: number, answer: Answer): Buffer | null {
     if (!link.problemInformation || (answer.sequence === 0 && answer.reasonString === null)) return null;
     const { reasonCode, reasonString, sequence, matched } = answer;
-    const userProperties = sequence === 0 ? null : encodeReceiptAnswer(this.context.tracker.id(sequence), matched);
+    const userProperties = sequence === 0 ? null : encodeReceiptAnswer(this.context.tracker.idBytes(sequence), matched);
     const encoded = encodeAckWithProperties(packetType, packetId, reasonCode, reasonString, userProperties);
     return link.maximumPacketSize > 0 && encoded.length > link.maximumPacketSize ? null : encoded;
   }

@@ -1,10 +1,10 @@
 import { RecentMap } from '../base/recent-map.js';
 import { type PublishView, readCorrelationData, readUserProperties } from '../codec/publish.js';
+import { identityKeyOf } from '../receipts/identities.js';
 import { ackTopic, groupIdentityKey } from '../receipts/names.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
 import { hasVerdict, type TrackedRecord } from '../receipts/record.js';
 import { answerPrefix } from '../receipts/record-keys.js';
-import { identityKeyOf } from '../receipts/tracker.js';
 import type { ApplicationVerdict } from '../receipts/verdicts.js';
 import type { Session } from '../session/session.js';
 import type { Context } from './context.js';

@@ -2,8 +2,10 @@ import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { copyWords, viewOf } from '../base/words.js';
 import { frameSlab } from '../codec/frame-slab.js';
-import { encodePublishFrame, forwardableProperties, PublishFrame, type PublishView } from '../codec/publish.js';
-import { encodeTextPublishFrame } from '../codec/publish-text.js';
+import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
+import { encodePublishFrame, PublishFrame } from '../codec/publish-frame.js';
+import type { ReceiptPacket } from '../receipts/receipt-message.js';
+import { receiptIdPropertyBytes, writeReceiptIdProperty } from '../receipts/receipt-properties.js';
 import type { QueuedFrame } from '../session/queued-frame.js';
 import type { QoS } from '../spec/packet-types.js';
 import { encodeMessage, encodeReceivedMessage, MessageRow } from '../store/records-message.js';
@@ -56,12 +58,12 @@ export class Outgoing {
   private rewritten = false;
   private view: PublishView | null = null;
   private properties: Buffer | null = null;
-  private topicBytes: Buffer | null = null;
+  /** Memory for `receiptProperty`. */
+  private receiptBytes: Buffer | null = null;
   /** The name encoded last: what comes out of a queue often has the same topic as what came before. */
   private encodedName = '';
   private encodedBytes = noBytes;
   private kept: Message | null = null;
-  private text: string | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
   private bare: (PublishFrame | null)[] = [null, null];
   /** The publisher's own bytes, copied. */
@@ -147,14 +149,25 @@ export class Outgoing {
     this.expirySeconds = expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((expiryAtMs - now) / 1000));
   }
 
-  /** Takes a message of the broker's own, at QoS 2, whose payload is text. @param properties in wire form */
-  fromText(topicName: string, text: string, properties: Buffer, retain: boolean, sequence: number): void {
-    this.reset(topicName, 2, retain, '', sequence);
-    this.text = text;
+  /** Takes a receipt or tally, at QoS 2. Its topic name is in its bytes only, which must stay as they are. */
+  fromReceipt({ bytes, topicEnd, end, properties, retain }: ReceiptPacket, sequence: number): void {
+    this.reset('', 2, retain, '', sequence);
+    this.source = bytes;
     this.sourceFrameStart = -1;
+    this.sourceEnd = end;
+    this.topicStart = 0;
+    this.topicEnd = topicEnd;
+    this.payloadStart = topicEnd;
     this.properties = properties;
     this.expiryAtMs = 0;
     this.expirySeconds = -1;
+  }
+
+  /** Recipients are told the id by which receipts name the message. @param id in ASCII; copied */
+  appendReceiptId(id: Buffer): void {
+    this.receiptBytes ??= Buffer.allocUnsafe(receiptIdPropertyBytes);
+    writeReceiptIdProperty(id, this.receiptBytes);
+    this.receiptProperty = this.receiptBytes;
   }
 
   private reset(topicName: string, qos: QoS, retain: boolean, publisherId: string, sequence: number): void {
@@ -174,9 +187,7 @@ export class Outgoing {
     this.sharedInStore.hold(null);
     this.view = null;
     this.properties = null;
-    this.topicBytes = null;
     this.kept = null;
-    this.text = null;
     this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
     this.bare[0] = this.bare[1] = null;
     this.copied = null;
@@ -186,12 +197,7 @@ export class Outgoing {
 
   /** Length of the payload in bytes. */
   get payloadLength(): number {
-    if (this.text !== null) return Buffer.byteLength(this.text);
     return this.kept === null ? this.sourceEnd - this.payloadStart : this.kept.payload.length;
-  }
-
-  private get payload(): Buffer {
-    return this.kept === null ? this.source.subarray(this.payloadStart, this.sourceEnd) : this.kept.payload;
   }
 
   /** Forwarded properties in wire form. */
@@ -200,15 +206,21 @@ export class Outgoing {
     return this.properties;
   }
 
+  /** Correlation Data, a copy; null if there is none. */
+  correlationData(): Buffer | null {
+    const { view } = this;
+    if (view === null) return readCorrelationData(this.forwardedProperties());
+    const { correlationDataStart, correlationDataEnd } = view;
+    return correlationDataStart === -1 ? null : copyOf(this.source, correlationDataStart, correlationDataEnd);
+  }
+
   /** The message as an object of its own, made at first need; bytes are copied out of the receive buffer. */
   message(): Message {
     if (this.kept !== null) return this.kept;
-    const payload =
-      this.text === null ? copyOf(this.source, this.payloadStart, this.sourceEnd) : Buffer.from(this.text);
     this.kept = {
       sequence: this.sequence,
       topicName: this.topicName,
-      payload,
+      payload: copyOf(this.source, this.payloadStart, this.sourceEnd),
       properties: this.forwardedProperties().length === 0 ? noBytes : Buffer.from(this.forwardedProperties()),
       qos: this.qos,
       retain: this.retain,
@@ -221,7 +233,7 @@ export class Outgoing {
 
   /** The message's row in the store. */
   row(): Buffer {
-    if (this.kept !== null || this.text !== null || this.topicEnd === this.topicStart) {
+    if (this.kept !== null || this.topicEnd === this.topicStart) {
       return encodeMessage(this.message());
     }
     const { source, topicStart, topicEnd, payloadStart, sourceEnd } = this;
@@ -285,24 +297,27 @@ export class Outgoing {
     subscriptionIds: readonly number[] | null,
     withReceipt: boolean,
   ): PublishFrame {
-    if (this.text !== null) {
-      const { topicName, text } = this;
-      const properties = this.forwardedProperties();
-      return encodeTextPublishFrame({ topicName, properties, subscriptionIds, text }, version5, withPacketId);
-    }
-    this.topicBytes ??=
-      this.kept === null && this.topicEnd > this.topicStart
-        ? this.source.subarray(this.topicStart, this.topicEnd)
-        : this.encodedTopic();
+    const { kept, source } = this;
+    const isTopicThere = kept === null && this.topicEnd > this.topicStart;
+    const topic = isTopicThere ? source : this.encodedTopic();
+    const { view } = this;
+    const arePropertiesThere = this.properties === null && view !== null && !this.rewritten;
+    const properties = arePropertiesThere ? source : this.forwardedProperties();
     return encodePublishFrame(
       {
-        topic: this.topicBytes,
-        properties: this.forwardedProperties(),
+        topic,
+        topicStart: isTopicThere ? this.topicStart : 0,
+        topicEnd: isTopicThere ? this.topicEnd : topic.length,
+        properties,
+        propertiesStart: arePropertiesThere ? view.propertiesStart : 0,
+        propertiesEnd: arePropertiesThere ? view.propertiesEnd : properties.length,
         messageExpirySeconds: this.expirySeconds,
         subscriptionIds,
         extraUserProperties: withReceipt ? this.receiptProperty : null,
         topicAlias: 0,
-        payload: this.payload,
+        payload: kept === null ? source : kept.payload,
+        payloadStart: kept === null ? this.payloadStart : 0,
+        payloadEnd: kept === null ? this.sourceEnd : kept.payload.length,
       },
       version5,
       withPacketId,

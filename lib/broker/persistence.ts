@@ -2,7 +2,7 @@ import type { Message } from '../base/message.js';
 import { sequenceReserveBlock } from '../base/sequence.js';
 import { DeliveryState } from '../delivery/table.js';
 import { type Cause, causesByNumber } from '../receipts/causes.js';
-import { transientReference } from '../receipts/tracker.js';
+import { transientReference } from '../receipts/identities.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import { type Session, transientSessionBase } from '../session/session.js';
 import { MessageReferences } from '../store/message-references.js';

@@ -1,12 +1,13 @@
 import { publisherSegment, recipientSegment } from '../receipts/receipt-message.js';
 import type { Row, TrackedRecord } from '../receipts/record.js';
 import { encodeReference, ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
+import type { ReceiptState } from '../receipts/states.js';
 import { DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
-import { DerivedTarget, type Subscription } from '../session/subscription.js';
+import { DerivedTarget, type Subscription, type Target } from '../session/subscription.js';
 import { countLevels, filterMatches, parseSharedFilter } from '../topic/names.js';
 import type { Context } from './context.js';
-import type { Offers } from './offers.js';
+import type { Carriage, Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, ownReceiptsPrefix, receiptAccess } from './receipt-access.js';
 import type { ReceiptReplays } from './receipt-replays.js';
@@ -22,6 +23,8 @@ interface OwnSubscription {
   readonly subscription: Subscription;
   readonly tallies: Share;
   readonly receipts: Share;
+  /** Where what only this one matches goes. */
+  readonly target: Target;
 }
 
 /** How many of the tallies, or of the receipts, a filter matches. */
@@ -77,12 +80,20 @@ export class ReceiptDelivery {
     else this.own.set(session, left);
   }
 
-  /** Queues a receipt for every session subscribed to it. */
-  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
-    const { owner } = record;
-    if (owner.byServer) this.server.emit(record, reference, row);
-    else this.emitToPublisher(record, reference, row);
-    if (this.watchers.size > 0) this.emitToWatchers(record, reference, this.restOf(record, row));
+  /** Queues a receipt for every session subscribed to it. @see TrackerPort.emit */
+  emit(
+    record: TrackedRecord,
+    kind: ReceiptKind,
+    state: ReceiptState,
+    recipientKey: Buffer | null,
+    row: Row | null,
+  ): void {
+    if (record.owner.byServer) this.server.emit(record, kind, state, row);
+    else if (this.own.size > 0) this.emitToPublisher(record, kind, state, recipientKey, row);
+    if (this.watchers.size > 0) {
+      const reference = referenceTo(record, kind, state, recipientKey, false);
+      this.emitToWatchers(record, reference, this.restOf(record, row));
+    }
   }
 
   /** Topic levels behind the publisher's. */
@@ -90,7 +101,13 @@ export class ReceiptDelivery {
     return `${this.context.tracker.id(record.sequence)}${row === null ? '' : `/${recipientSegment(row)}`}`;
   }
 
-  private emitToPublisher(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
+  private emitToPublisher(
+    record: TrackedRecord,
+    kind: ReceiptKind,
+    state: ReceiptState,
+    recipientKey: Buffer | null,
+    row: Row | null,
+  ): void {
     const { owner } = record;
     const session = this.context.sessions.get(owner.clientId);
     // Ownership is client identifier and user name. [receipts contract, "Who may subscribe"]
@@ -100,29 +117,35 @@ export class ReceiptDelivery {
     const access = receiptAccess(this.context, session);
     const sees = access === 'own' || access === 'all';
     let topicName = '';
+    let first: OwnSubscription | null = null;
     let matching: Subscription[] | null = null;
-    for (const { subscription, tallies, receipts } of own) {
-      const matches = row === null ? tallies : receipts;
+    for (const each of own) {
+      const matches = row === null ? each.tallies : each.receipts;
       if (matches === 'none') continue;
+      const { subscription } = each;
       const { topicFilter } = subscription;
       if (matches === 'some') {
         if (topicName === '') topicName = ownReceiptsPrefix + this.restOf(record, row);
         if (!filterMatches(topicFilter, topicName)) continue;
       }
       if (!sees && !mayReadReceipts(access, topicFilter)) continue;
-      if (this.replays.size > 0 && this.replays.covers(subscription, reference)) continue;
-      if (matching === null) matching = [subscription];
+      if (this.replays.size > 0 && this.replays.covers(subscription, record.sequence, recipientKey)) continue;
+      if (first === null) first = each;
+      else if (matching === null) matching = [first.subscription, subscription];
       else matching.push(subscription);
     }
-    if (matching === null) return;
-    this.offer(session, matching, access === 'tally' ? { ...reference, brief: true } : reference);
+    if (first === null) return;
+    const target = matching === null ? first.target : receiptTarget(session, matching);
+    this.offer(target, null, referenceTo(record, kind, state, recipientKey, access === 'tally'));
   }
 
   private emitToWatchers(record: TrackedRecord, reference: ReceiptReference, rest: string): void {
     const { targets, groups } = this.watchers.match(`$receipts/${publisherSegment(record.owner)}/${rest}`);
     const foreign = { ...reference, foreign: true };
     for (const { session, subscriptions } of targets) {
-      const live = subscriptions.filter((subscription) => !this.replays.covers(subscription, reference));
+      const live = subscriptions.filter(
+        (subscription) => !this.replays.covers(subscription, reference.sequence, reference.recipientKey),
+      );
       if (live.length > 0) this.send(session, live, foreign);
     }
     for (const group of groups) {
@@ -142,25 +165,34 @@ export class ReceiptDelivery {
     if (subscriptions.length === 0) return;
     const isOwn = subscriptions.every(({ topicFilter }) => topicFilter.startsWith(ownReceiptsPrefix));
     const brief = isOwn && receiptAccess(this.context, session) === 'tally';
-    this.offer(session, subscriptions, brief ? { ...reference, brief } : reference);
+    const target = receiptTarget(session, subscriptions);
+    this.offer(target, groupOf(subscriptions), brief ? { ...reference, brief } : reference);
   }
 
-  /** Offers one receipt packet to one session. */
-  private offer(session: Session, subscriptions: readonly Subscription[], reference: ReceiptReference): void {
+  /** Offers one receipt packet to one session. @param group the shared subscription that it comes through, or null */
+  private offer(target: Target, group: string | null, reference: ReceiptReference): void {
+    const { session, qos } = target;
     const { tracker, metrics, sequences } = this.context;
     if (this.collapses(session, reference)) return;
     const packet = tracker.render(reference, false, session.link?.maximumPacketSize ?? 0);
     if (packet === null) return;
     metrics.receiptsSent++;
-    const { qos, subscriptionIds } = targetOf(session, subscriptions);
-    const target = new DerivedTarget(session, qos, true, subscriptionIds);
-    // At QoS 0 it is sent now or never: nothing refers to it later.
-    const kind = DeliveryKind.receipt;
+    if (qos === 0) {
+      // It is sent now or never: nothing refers to it later.
+      this.out.fromReceipt(packet, 0);
+      this.offers.offer(target, this.out, unreferenced);
+      return;
+    }
     const sequence = sequences.next();
-    this.out.fromText(packet.topicName, packet.text, packet.properties, packet.retain, sequence);
-    const bytes = qos === 0 ? null : encodeReference(reference);
-    const group = groupOf(subscriptions);
-    this.offers.offer(target, this.out, { kind, sequence, reference: bytes, group, cohort: null });
+    this.out.fromReceipt(packet, sequence);
+    const bytes = encodeReference(reference);
+    this.offers.offer(target, this.out, {
+      kind: DeliveryKind.receipt,
+      sequence,
+      reference: bytes,
+      group,
+      cohort: null,
+    });
   }
 
   /** False if the subscriber has lost the right to what it subscribed to. */
@@ -185,14 +217,34 @@ export class ReceiptDelivery {
   }
 }
 
+/** A receipt that is sent at QoS 0. */
+const unreferenced: Carriage = { kind: DeliveryKind.receipt, sequence: 0, reference: null, group: null, cohort: null };
+
+function referenceTo(
+  { publisherKey, sequence }: TrackedRecord,
+  kind: ReceiptKind,
+  state: ReceiptState,
+  recipientKey: Buffer | null,
+  brief: boolean,
+): ReceiptReference {
+  return { kind, replay: false, publisherKey, sequence, state, recipientKey, foreign: false, brief };
+}
+
+/** Receipts have RETAIN as they are: it tells a replay. */
+function receiptTarget(session: Session, subscriptions: readonly Subscription[]): Target {
+  const { qos, subscriptionIds } = targetOf(session, subscriptions);
+  return new DerivedTarget(session, qos, true, subscriptionIds);
+}
+
 function ownSubscription(subscription: Subscription): OwnSubscription {
+  const target = receiptTarget(subscription.session, [subscription]);
   const rest = subscription.topicFilter.slice(ownReceiptsPrefix.length);
-  if (rest === '#' || rest === '+/#') return { subscription, tallies: 'all', receipts: 'all' };
-  if (rest === '+') return { subscription, tallies: 'all', receipts: 'none' };
-  if (rest === '+/+') return { subscription, tallies: 'none', receipts: 'all' };
-  if (rest.endsWith('#')) return { subscription, tallies: 'some', receipts: 'some' };
+  if (rest === '#' || rest === '+/#') return { subscription, target, tallies: 'all', receipts: 'all' };
+  if (rest === '+') return { subscription, target, tallies: 'all', receipts: 'none' };
+  if (rest === '+/+') return { subscription, target, tallies: 'none', receipts: 'all' };
+  if (rest.endsWith('#')) return { subscription, target, tallies: 'some', receipts: 'some' };
   const isOfReceipts = countLevels(subscription.topicFilter) > tallyLevels;
-  return { subscription, tallies: isOfReceipts ? 'none' : 'some', receipts: isOfReceipts ? 'some' : 'none' };
+  return { subscription, target, tallies: isOfReceipts ? 'none' : 'some', receipts: isOfReceipts ? 'some' : 'none' };
 }
 
 /** The shared subscription a receipt comes through. */

@@ -1,10 +1,10 @@
 import { ByteReader, ByteWriter } from '../base/bytes.js';
+import { identityKeyOf } from '../receipts/identities.js';
 import { parseReceiptId } from '../receipts/receipt-id.js';
 import { recipientSegment } from '../receipts/receipt-message.js';
 import type { TrackedRecord } from '../receipts/record.js';
 import { ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
 import { ReceiptState } from '../receipts/states.js';
-import { identityKeyOf } from '../receipts/tracker.js';
 import type { Session } from '../session/session.js';
 import type { Subscription } from '../session/subscription.js';
 import { pages } from '../store/pages.js';
@@ -115,8 +115,8 @@ export class ReceiptReplays {
     if (this.drop(subscription)) this.forgetPosition(subscription);
   }
 
-  /** True if a replay of this subscription will tell what the reference tells. */
-  covers(subscription: Subscription, { sequence, recipientKey }: ReceiptReference): boolean {
+  /** True if a replay of this subscription will tell of this delivery. @param recipientKey null for tallies */
+  covers(subscription: Subscription, sequence: number, recipientKey: Buffer | null): boolean {
     const replay = this.bySession.get(subscription.session)?.get(subscription);
     if (replay === undefined || sequence <= replay.done) return false;
     if (replay.single !== null && replay.single !== sequence) return false;

@@ -1,5 +1,5 @@
 import type { Message } from '../base/message.js';
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import {
   DeliveryEvent,
   DeliveryState,
@@ -273,7 +273,7 @@ export class SendWindow {
   private prepare(message: Message, delivery: Delivery): void {
     this.out.fromMessage(message, this.context.clock.now());
     if (delivery.kind === DeliveryKind.tracked) {
-      this.out.receiptProperty = this.context.tracker.receiptProperty(delivery.messageSequence);
+      this.out.appendReceiptId(this.context.tracker.idBytes(delivery.messageSequence));
     }
   }
 

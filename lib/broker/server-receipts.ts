@@ -1,9 +1,10 @@
 import { CountersignError } from '../base/errors.js';
 import type { Receipt, Tally } from '../receipts/packets.js';
-import { receiptBody } from '../receipts/receipt-text.js';
+import { receiptBody } from '../receipts/receipt-message.js';
 import type { Row, TrackedRecord } from '../receipts/record.js';
-import type { ReceiptReference } from '../receipts/reference.js';
+import type { ReceiptKind } from '../receipts/reference.js';
 import type { Requested } from '../receipts/request.js';
+import type { ReceiptState } from '../receipts/states.js';
 import { ReceiptStream } from '../receipts/tracked-message.js';
 import type { Context } from './context.js';
 
@@ -46,10 +47,10 @@ export class ServerReceipts {
   }
 
   /** A record of the embedding program's changed. Those of an earlier process are followed by nobody. */
-  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void {
+  emit(record: TrackedRecord, kind: ReceiptKind, state: ReceiptState, row: Row | null): void {
     const stream = this.followed.get(record.sequence);
     if (stream === undefined) return;
-    const { turns } = this.context;
+    const { turns, tracker } = this.context;
     if (this.turn !== turns.number) {
       this.turn = turns.number;
       const batch: Told[] = [];
@@ -57,7 +58,9 @@ export class ServerReceipts {
       turns.afterCommit(() => this.handOver(batch));
     }
     // The row goes on changing, so what it says now is written down now.
-    const packet: Receipt | Tally = JSON.parse(receiptBody(reference, stream.id, record, row));
+    const packet: Receipt | Tally = JSON.parse(
+      receiptBody({ kind, state, brief: false }, tracker.idBytes(record.sequence), record, row),
+    );
     this.pending.push({ sequence: record.sequence, stream, packet });
   }
 

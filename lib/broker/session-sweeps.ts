@@ -212,7 +212,7 @@ export class SessionSweeps {
     this.moved.fromMessage(message, clock.now());
     const record = delivery.kind === DeliveryKind.tracked ? delivery.reference : null;
     if (record !== null && this.isAnswered(record, message.sequence, delivery.group)) return false;
-    if (record !== null) this.moved.receiptProperty = this.context.tracker.receiptProperty(message.sequence);
+    if (record !== null) this.moved.appendReceiptId(this.context.tracker.idBytes(message.sequence));
     this.context.budget.offers(1, message.payload.length);
     if (!this.fanOut.offerToOneOf(delivery.group, this.moved, record, session.clientId)) return false;
     if (this.moved.references > 0) {

@@ -26,9 +26,15 @@ export interface RefusedRequest {
   readonly discard: boolean;
 }
 
+/** The last request that no rule changed, and what came of it: the next one is most likely the same. */
+let lastRequest: ReceiptRequest = noRequest;
+let lastTracking: Tracking | null = null;
+
 /** The publisher's request beside the rules of the configuration: its own wins unless a rule is forced. */
 export function applyRules(context: Context, request: ReceiptRequest, topicName: string): Tracking | null | string {
-  const rule = context.settings.tracking.find(({ filter }) => filterMatches(filter, topicName));
+  const { tracking } = context.settings;
+  const rule = tracking.length === 0 ? undefined : tracking.find(({ filter }) => filterMatches(filter, topicName));
+  if (rule === undefined && request === lastRequest) return lastTracking;
   const { receipt, deadlineSeconds, hold } = request;
   const requested = rule !== undefined && (rule.force || receipt === null) ? rule.receipt : receipt;
   if (requested === null || requested === 'none') {
@@ -39,7 +45,12 @@ export function applyRules(context: Context, request: ReceiptRequest, topicName:
   }
   // Who wants to be told of what a rule tracks asks as well: what is refused to it must not pass for an answer.
   const asked = (receipt !== null && receipt !== 'none') || deadlineSeconds > 0 || hold;
-  return { requested, deadlineSeconds, hold, asked };
+  const decided = { requested, deadlineSeconds, hold, asked };
+  if (rule === undefined) {
+    lastRequest = request;
+    lastTracking = decided;
+  }
+  return decided;
 }
 
 /** What to track of a PUBLISH, null for nothing, or what is wrong with its request. */

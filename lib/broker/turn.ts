@@ -1,10 +1,11 @@
 import type { Wakeup } from '../base/clock.js';
 import { pingresp } from '../codec/ping.js';
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
 import type { Store } from '../store/store.js';
 import type { TurnClock } from './turn-clock.js';
+import { numberMask, Operation, operationShift, TurnOutput } from './turn-output.js';
 
 /** Commits under way before further turns are gathered into one. */
 const commitsInFlightMax = 2;
@@ -22,42 +23,6 @@ const writesMs = 5;
 const largeCommit = 6000;
 /** The same from which on connections stop reading. */
 const congestedCommit = 100_000;
-
-const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3 } as const;
-type Operation = (typeof Operation)[keyof typeof Operation];
-
-/** What one turn releases once its commit is done, in order. Parallel arrays, reused: no object per packet. */
-class Released {
-  readonly operations: Operation[] = [];
-  readonly links: (Link | null)[] = [];
-  readonly contents: (PublishFrame | Buffer | (() => void) | null)[] = [];
-  readonly numbers: number[] = [];
-
-  add(operation: Operation, link: Link | null, content: PublishFrame | Buffer | (() => void) | null, n: number): void {
-    this.operations.push(operation);
-    this.links.push(link);
-    this.contents.push(content);
-    this.numbers.push(n);
-  }
-
-  /** True if PUBACK or PUBREC is among it. */
-  answersPublishers(): boolean {
-    const { operations, numbers } = this;
-    for (let at = 0; at < operations.length; at++) {
-      const packetType = (numbers[at] as number) >>> 24;
-      const isAnswer = packetType === PacketType.puback || packetType === PacketType.pubrec;
-      if (isAnswer && operations[at] === Operation.ack) return true;
-    }
-    return false;
-  }
-
-  clear(): void {
-    this.operations.length = 0;
-    this.links.length = 0;
-    this.contents.length = 0;
-    this.numbers.length = 0;
-  }
-}
 
 /** Anything that gathers output during a turn and writes it at its end. */
 export interface Flushable {
@@ -87,7 +52,7 @@ export interface TurnWatch {
 export class Turns {
   private readonly clock: TurnClock;
   private readonly store: Store;
-  private open = new Released();
+  private open = new TurnOutput();
   private openNumber = 1;
   private releasedNumber = 0;
   private scheduled = false;
@@ -95,7 +60,7 @@ export class Turns {
   private isWaitOver = false;
   private waitsToSkip = 0;
   private skippedWaits = 0;
-  private readonly spare: Released[] = [];
+  private readonly spare: TurnOutput[] = [];
   private readonly dirty: Flushable[] = [];
   /** Where in `dirty` the targets begin of whoever works. */
   private workerFrom = 0;
@@ -312,21 +277,22 @@ export class Turns {
     this.wait = null;
     this.isWaitOver = false;
     this.beforeSeal();
-    if (this.store.uncommitted === 0 && this.open.operations.length === 0) return;
+    if (this.store.uncommitted === 0 && this.open.length === 0) return;
     const number = this.openNumber++;
     this.watch?.sealed(number);
     const released = this.open;
-    this.open = this.spare.pop() ?? new Released();
+    this.open = this.spare.pop() ?? new TurnOutput();
     this.store.commit(() => this.release(number, released));
   }
 
-  private release(number: number, released: Released): void {
+  private release(number: number, released: TurnOutput): void {
     this.releasedNumber = number;
-    const { operations, links, contents, numbers } = released;
-    for (let at = 0; at < operations.length; at++) {
+    const { links, contents, notes } = released;
+    for (let at = 0; at < notes.length; at++) {
       const link = links[at] as Link;
-      const n = numbers[at] as number;
-      switch (operations[at]) {
+      const note = notes[at] as number;
+      const n = note & numberMask;
+      switch (note >>> operationShift) {
         case Operation.publish:
           if (!link.closed) link.sendPublish(contents[at] as PublishFrame, n >>> 16, n & 0xffff);
           break;

@@ -1,13 +1,11 @@
 import { assert } from '../base/assert.js';
-import { copyBytes } from '../base/bytes.js';
 import { ProtocolError } from '../base/errors.js';
 import { uint16Max } from '../spec/limits.js';
 import type { ProtocolVersion, QoS } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import { ReasonCode } from '../spec/reason-codes.js';
-import { frameSlab } from './frame-slab.js';
 import * as block from './property-block.js';
-import { readVariableByteInteger, variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
+import { readVariableByteInteger, variableByteIntegerSize } from './variable-byte-integer.js';
 import { malformed, violation } from './violations.js';
 
 /**
@@ -250,132 +248,6 @@ export function readResponseTopic(properties: Buffer): string | null {
   return properties.toString('utf8', at + 3, block.fieldEnd(properties, at + 1, properties.length));
 }
 
-/** What an outbound PUBLISH says, apart from first byte and packet identifier. */
-export interface PublishFields {
-  /** UTF-8 bytes; empty only with an alias. */
-  topic: Buffer;
-  /** Forwarded properties in wire form, without length. */
-  properties: Buffer;
-  /** What remains, or -1 for none. */
-  messageExpirySeconds: number;
-  subscriptionIds: readonly number[] | null;
-  /** User properties in wire form that come after `properties`. */
-  extraUserProperties: Buffer | null;
-  /** 0 for none. */
-  topicAlias: number;
-  payload: Buffer;
-}
-
-/** An encoded PUBLISH, `bytes[start, end)`, whose first byte and packet identifier are patched where it is copied. */
-export class PublishFrame {
-  readonly bytes: Buffer;
-  /** `bytes` by words. */
-  readonly view: DataView;
-  readonly start: number;
-  readonly end: number;
-  /** Up to here `bytes` never change: behind the frame may be others that came with it. */
-  readonly finalEnd: number;
-  /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
-  readonly packetIdAt: number;
-
-  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number, finalEnd = end) {
-    this.bytes = bytes;
-    this.view = view;
-    this.start = start;
-    this.end = end;
-    this.finalEnd = finalEnd;
-    this.packetIdAt = packetIdAt;
-  }
-
-  /** Size of the packet in bytes, fixed header included. */
-  get length(): number {
-    return this.end - this.start;
-  }
-}
-
-/**
- * Encodes a PUBLISH with first byte 0x30 and packet identifier 0, to be patched. Properties stand in this order:
- * expiry, alias, Subscription Identifiers, `properties`, extra user properties. For 3.x all of them are left out.
- * @see MQTT 5 §3.3
- */
-export function encodePublishFrame(fields: PublishFields, version5: boolean, withPacketId: boolean): PublishFrame {
-  const { topic, payload } = fields;
-  assert(topic.length <= uint16Max, 'a topic name fits its length');
-  const propertiesSize = version5 ? sizeOfProperties(fields) : 0;
-  const remaining =
-    2 +
-    topic.length +
-    (withPacketId ? 2 : 0) +
-    (version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0) +
-    payload.length;
-  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
-  const { bytes } = frameSlab;
-  bytes[start] = 0x30;
-  let position = writeVariableByteInteger(bytes, start + 1, remaining);
-  position = writeUint16(bytes, position, topic.length);
-  copyBytes(topic, 0, topic.length, bytes, position);
-  position += topic.length;
-  const packetIdAt = withPacketId ? position : -1;
-  if (withPacketId) position = writeUint16(bytes, position, 0);
-  if (version5) {
-    position = writeVariableByteInteger(bytes, position, propertiesSize);
-    if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
-  }
-  copyBytes(payload, 0, payload.length, bytes, position);
-  return new PublishFrame(bytes, frameSlab.view, start, position + payload.length, packetIdAt);
-}
-
-/** Bytes of Subscription Identifiers in wire form. */
-export function sizeOfIdentifiers(subscriptionIds: readonly number[] | null): number {
-  let size = 0;
-  if (subscriptionIds === null) return size;
-  for (let index = 0; index < subscriptionIds.length; index++) {
-    size += 1 + variableByteIntegerSize(subscriptionIds[index]);
-  }
-  return size;
-}
-
-/** @returns the position behind them */
-export function writeIdentifiers(target: Buffer, offset: number, subscriptionIds: readonly number[] | null): number {
-  let position = offset;
-  if (subscriptionIds === null) return position;
-  for (let index = 0; index < subscriptionIds.length; index++) {
-    target[position] = PropertyId.subscriptionIdentifier;
-    position = writeVariableByteInteger(target, position + 1, subscriptionIds[index]);
-  }
-  return position;
-}
-
-function sizeOfProperties(fields: PublishFields): number {
-  let size = fields.properties.length;
-  if (fields.messageExpirySeconds >= 0) size += 5;
-  if (fields.topicAlias > 0) size += 3;
-  size += sizeOfIdentifiers(fields.subscriptionIds);
-  return fields.extraUserProperties === null ? size : size + fields.extraUserProperties.length;
-}
-
-function writeProperties(target: Buffer, offset: number, fields: PublishFields): number {
-  let position = offset;
-  if (fields.messageExpirySeconds >= 0) {
-    target[position] = PropertyId.messageExpiryInterval;
-    position = target.writeUInt32BE(fields.messageExpirySeconds, position + 1);
-  }
-  if (fields.topicAlias > 0) {
-    target[position] = PropertyId.topicAlias;
-    position = writeUint16(target, position + 1, fields.topicAlias);
-  }
-  position = writeIdentifiers(target, position, fields.subscriptionIds);
-  position += fields.properties.copy(target, position);
-  return fields.extraUserProperties === null ? position : position + fields.extraUserProperties.copy(target, position);
-}
-
-/** @returns the position behind it */
-export function writeUint16(target: Buffer, offset: number, value: number): number {
-  target[offset] = value >>> 8;
-  target[offset + 1] = value;
-  return offset + 2;
-}
-
 /** Encodes user properties in their order, in wire form without length. @see MQTT 5 §3.3.2.3.7 */
 export function encodeUserProperties(pairs: readonly (readonly [string, string])[]): Buffer {
   let size = 0;
@@ -392,6 +264,6 @@ export function encodeUserProperties(pairs: readonly (readonly [string, string])
 function writeString(target: Buffer, offset: number, text: string): number {
   const length = target.write(text, offset + 2, 'utf8');
   assert(length <= uint16Max, 'a string fits its length');
-  writeUint16(target, offset, length);
+  target.writeUInt16BE(length, offset);
   return offset + 2 + length;
 }

@@ -8,7 +8,7 @@ import type { ConnectPacket } from '../codec/control-packets.js';
 import { decodeDisconnect, encodeDisconnect } from '../codec/disconnect.js';
 import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq } from '../codec/ping.js';
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
 import type { Link } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Metrics } from '../broker/metrics.js';
 import { writeAck } from '../codec/acks.js';
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import {
   readVariableByteInteger,
   variableByteIntegerSize,

@@ -1,5 +1,5 @@
 import { copyWords, viewOf } from '../base/words.js';
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 
 /** Size of an output buffer: a socket write of this much is as cheap per byte as a larger one. */
 export const outputBufferBytes = 16 * 1024;

@@ -55,14 +55,16 @@ export class FinishedRecords {
 
   putChanges(): void {
     for (let from = 0; from < this.added.length; from += rowRecordsMax) {
-      const records = this.added.slice(from, from + rowRecordsMax);
+      const records = this.added.length <= rowRecordsMax ? this.added : this.added.slice(from, from + rowRecordsMax);
       const [first] = records;
       if (first === undefined) break;
       const value = Buffer.allocUnsafe(records.length * finishedEntryBytes);
       let finalAtMs = 0;
-      for (const [at, { publisherKey, sequence, finalAtMs: ownMs }] of records.entries()) {
-        writeFinishedEntry(value, at * finishedEntryBytes, publisherKey, sequence);
-        finalAtMs = Math.max(finalAtMs, ownMs);
+      let at = 0;
+      for (const record of records) {
+        writeFinishedEntry(value, at, record.publisherKey, record.sequence);
+        at += finishedEntryBytes;
+        if (record.finalAtMs > finalAtMs) finalAtMs = record.finalAtMs;
       }
       this.store.putNew(Table.finished, finishedKey(finalAtMs, first.sequence), value);
     }

@@ -9,7 +9,10 @@ export const receiptsPrefix = '$receipts/';
 const segmentBytesMax = 512;
 /** Names up to this length stay below `segmentBytesMax` in UTF-8. */
 const plainCharactersMax = segmentBytesMax / 4;
-const special = /[%/+#]|^[$~]/;
+const percentSign = 0x25;
+const slash = 0x2f;
+const plus = 0x2b;
+const hash = 0x23;
 const keptBytes = 400;
 /** Bytes of an identity's hash: too many for anyone to find two names with the same. */
 export const identityKeyBytes = 12;
@@ -28,8 +31,18 @@ function percent(character: string): string {
  * two clients share a segment and none looks like `~` or `$server`. Long ones are cut and marked with a hash.
  */
 export function encodeSegment(name: string): string {
-  if (name.length <= plainCharactersMax && !special.test(name)) return name;
+  if (isPlain(name)) return name;
   return cutSegment(escapeLevel(name).replace(/^[$~]/, percent), name);
+}
+
+/** True for a name that is short and has nothing to encode: nearly every one. */
+function isPlain(name: string): boolean {
+  if (name.length > plainCharactersMax || name.startsWith('$') || name.startsWith('~')) return false;
+  for (let at = 0; at < name.length; at++) {
+    const code = name.charCodeAt(at);
+    if (code === percentSign || code === slash || code === plus || code === hash) return false;
+  }
+  return true;
 }
 
 /**
@@ -49,8 +62,7 @@ function cutSegment(encoded: string, name: string): string {
   if (bytes.length <= segmentBytesMax) return encoded;
   let end = keptBytes;
   while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--;
-  const hash = sha256(name).digest('hex').slice(0, 32);
-  return `${bytes.toString('utf8', 0, end)}%~${hash}`;
+  return `${bytes.toString('utf8', 0, end)}%~${sha256(name).digest('hex').slice(0, 32)}`;
 }
 
 /** Name of the embedding program among publishers. */

@@ -1,26 +1,37 @@
 /** Crockford's base 32: no I, L, O, U; sorts like the numbers it stands for. */
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const alphabetBytes = Buffer.from(alphabet);
 const sequenceCharacters = 11;
 const nodeCharacters = 2;
 
 /** Characters of a receipt id: 11 of the message's sequence, 2 of the node's number. */
 export const receiptIdLength = sequenceCharacters + nodeCharacters;
 
-/** Two characters for each ten bits. */
-const pairs = Array.from({ length: 1024 }, (_, value) => `${alphabet[value >> 5]}${alphabet[value & 31]}`);
-const high25 = 2 ** 30;
+const lowCharacters = 6;
+const low30 = 2 ** 30;
+const scratch = Buffer.alloc(receiptIdLength);
 
-/** Eleven characters: 25 bits as one and two pairs, then 30 bits as three pairs. */
-function encodeSequence(sequence: number): string {
-  const high = Math.floor(sequence / high25);
-  const low = sequence % high25;
-  const head = (alphabet[high >>> 20] as string) + pairs[(high >>> 10) & 1023] + pairs[high & 1023];
-  return head + pairs[low >>> 20] + pairs[(low >>> 10) & 1023] + pairs[low & 1023];
+/** Writes the last `count` digits of a number below 2^30 in base 32. */
+function writeDigits(value: number, count: number, target: Buffer, at: number): void {
+  let left = value;
+  for (let index = at + count - 1; index >= at; index--) {
+    target[index] = alphabetBytes[left & 31] as number;
+    left >>>= 5;
+  }
 }
 
-/** The id by which receipts name a message: sortable by time of acceptance, unique in the deployment. */
+/** Writes the id by which receipts name a message: sortable by time of acceptance, unique in the deployment. */
+export function writeReceiptId(sequence: number, nodeNumber: number, target: Buffer, at: number): void {
+  const high = Math.floor(sequence / low30);
+  writeDigits(high, sequenceCharacters - lowCharacters, target, at);
+  writeDigits(sequence - high * low30, lowCharacters, target, at + sequenceCharacters - lowCharacters);
+  writeDigits(nodeNumber, nodeCharacters, target, at + sequenceCharacters);
+}
+
+/** The same as text. */
 export function receiptId(sequence: number, nodeNumber: number): string {
-  return encodeSequence(sequence) + pairs[nodeNumber];
+  writeReceiptId(sequence, nodeNumber, scratch, 0);
+  return scratch.toString('latin1');
 }
 
 /** The sequence and node in a receipt id, or null if it is none. */

@@ -1,4 +1,5 @@
 import { RecentMap } from '../base/recent-map.js';
+import { SequenceMap } from '../base/sequence-map.js';
 import { pages } from '../store/pages.js';
 import { type Store, Table } from '../store/store.js';
 import { FinishedRecords } from './finished-records.js';
@@ -19,15 +20,16 @@ const correlationRows = 16;
 /** Where the records of tracked messages are kept, found and counted. */
 export class RecordStore {
   private readonly store: Store;
-  private readonly active = new RecentMap<number, TrackedRecord>(activeRecords);
+  /** By sequence; none is forgotten while it is changed. */
+  private readonly active = new RecentMap<number, TrackedRecord>(activeRecords, () => new SequenceMap());
   /** The one found last, which is asked for several times in a row. */
   private last: TrackedRecord | null = null;
   private readonly publishers: Publishers;
   private readonly recipientRows: RecipientRows;
   private readonly finished: FinishedRecords;
-  /** By sequence. */
-  private readonly changedRecords = new Map<number, TrackedRecord>();
-  /** Those of them that have their final tallies, where only these are put at the end of the turn. */
+  /** Records that have changed; some have been put since. */
+  private changedRecords: TrackedRecord[] = [];
+  /** Those that have had their final tallies in this turn. */
   private readonly finishedRecords: TrackedRecord[] = [];
   /** Changes made so far: more than before means that something is to be recorded. */
   changes = 0;
@@ -85,8 +87,15 @@ export class RecordStore {
   /** Puts a record that has changed, with the turn's other changes. */
   save(record: TrackedRecord): void {
     this.changes++;
-    this.changedRecords.set(record.sequence, record);
-    if (this.changedRecords.size > changedRecordsMax) this.putChanges();
+    if (record.changed) return;
+    record.changed = true;
+    this.changedRecords.push(record);
+    if (this.changedRecords.length > 2 * changedRecordsMax) this.tidyChanged();
+  }
+
+  private tidyChanged(): void {
+    this.changedRecords = this.changedRecords.filter(({ changed }) => changed);
+    if (this.changedRecords.length > changedRecordsMax) this.putChanges();
   }
 
   /** Puts what the turn's commit is to hold, once however often it has changed. */
@@ -106,16 +115,20 @@ export class RecordStore {
   }
 
   private putRecords(): void {
-    for (const record of this.changedRecords.values()) this.putRecord(record);
-    this.changedRecords.clear();
-    this.finishedRecords.length = 0;
+    for (const record of this.changedRecords) if (record.changed) this.putRecord(record);
+    this.changedRecords.length = 0;
+    this.releaseFinished();
   }
 
   /** A store that dies with the process need not have a record to which more may happen while it is in memory. */
   private putFinished(): void {
-    for (const record of this.finishedRecords) {
-      if (this.changedRecords.delete(record.sequence)) this.putRecord(record);
-    }
+    for (const record of this.finishedRecords) if (record.changed) this.putRecord(record);
+    this.releaseFinished();
+  }
+
+  /** Hardly anything will happen to them any more, and the store has them. */
+  private releaseFinished(): void {
+    for (const record of this.finishedRecords) this.release(record);
     this.finishedRecords.length = 0;
   }
 
@@ -124,6 +137,7 @@ export class RecordStore {
     if (record.stored) this.store.put(Table.records, key, encodeRecord(record));
     else this.store.putNew(Table.records, key, encodeRecord(record));
     record.stored = true;
+    record.changed = false;
   }
 
   /** Notes that receipts of a message were left out for some subscriber. */
@@ -138,13 +152,13 @@ export class RecordStore {
   finish(record: TrackedRecord): void {
     this.changes++;
     this.finished.add(record);
-    if (!this.store.outlivesProcess) this.finishedRecords.push(record);
+    this.finishedRecords.push(record);
   }
 
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
     const { last } = this;
     if (last !== null && last.sequence === sequence && last.publisherKey === publisherKey) return last;
-    const known = this.active.get(sequence) ?? this.changedRecords.get(sequence);
+    const known = this.active.get(sequence);
     if (known !== undefined && (known.publisherKey === publisherKey || known.publisherKey.equals(publisherKey))) {
       this.last = known;
       return known;
@@ -158,8 +172,7 @@ export class RecordStore {
     return record;
   }
 
-  /** Lets go of a record that hardly anything will happen to any more; the store has it. */
-  release(record: TrackedRecord): void {
+  private release(record: TrackedRecord): void {
     if (this.last === record) this.last = null;
     this.active.delete(record.sequence);
     this.recipientRows.forget(record);
@@ -233,7 +246,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
   sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
-    if (this.changedRecords.size > 0) this.putChanges();
+    if (this.changedRecords.length > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
     const end = keys.recordKey(publisherKey, since);
     const entries = this.store.range(Table.records, start, end, limit);
@@ -242,7 +255,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
   oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
-    if (this.changedRecords.size > 0) this.putChanges();
+    if (this.changedRecords.length > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
     const entries = this.store.rangeReverse(Table.records, start, end, limit);
@@ -280,7 +293,7 @@ export class RecordStore {
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
   tidyFinished(limit: number): boolean {
     return this.finished.tidy(this.size, limit, (publisherKey, sequence) => {
-      if (this.changedRecords.has(sequence)) return true;
+      if (this.active.get(sequence)?.changed) return true;
       return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
     });
   }
@@ -295,7 +308,7 @@ export class RecordStore {
       }
       if (rows.length === rowsLimit) return false;
     }
-    this.changedRecords.delete(sequence);
+    record.changed = false;
     this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
     if (record.requested === 'processed') {
       this.store.delete(Table.answers, keys.answerBySequenceKey(sequence));
@@ -317,7 +330,7 @@ export class RecordStore {
   }
 
   private get hasChanges(): boolean {
-    return this.changedRecords.size > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
+    return this.changedRecords.length > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
   }
 
   /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */

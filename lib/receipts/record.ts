@@ -84,13 +84,15 @@ export interface TrackedRecord extends Facts {
   finalAtMs: number;
   /** True if receipts of this message were left out because too many waited. */
   collapsed: boolean;
-  failures: Failure[];
+  failures: readonly Failure[];
   /** Full names of the shared groups in the cohort. */
-  groups: string[];
+  groups: readonly string[];
   /** Rows by recipient; null if they have keys of their own in table `recipients`. */
   rows: InlineRows | null;
   /** True while the message is being fanned out. */
   opening: boolean;
+  /** True while the store is still to be given what has changed. */
+  changed: boolean;
   /** True once the store has it, if perhaps not as it is now. */
   stored: boolean;
 }
@@ -98,6 +100,10 @@ export interface TrackedRecord extends Facts {
 /** What the values of records share. */
 const sharedBytes = 8 * 1024;
 const shared = new ByteWriter(sharedBytes);
+
+/** Of most records: nothing failed, and no group was among the recipients. */
+export const noFailures: readonly Failure[] = [];
+export const noGroups: readonly string[] = [];
 
 const requestedByNumber: readonly Requested[] = ['delivered', 'processed'];
 
@@ -125,7 +131,7 @@ export function encodeRecord(record: TrackedRecord): Buffer {
   const flags = (owner.byServer ? 1 : 0) | (record.collapsed ? 2 : 0) | (record.overdue ? 4 : 0) | (rows ? 8 : 0);
   const writer = shared
     .u8(flags)
-    .u8(requestedByNumber.indexOf(record.requested) | (record.qos << 4))
+    .u8((record.requested === 'processed' ? 1 : 0) | (record.qos << 4))
     .string(owner.clientId)
     .optionalString(owner.userName)
     .string(record.topicName)
@@ -147,7 +153,7 @@ export function encodeRecord(record: TrackedRecord): Buffer {
   for (const group of record.groups) writer.string(group);
   if (rows !== null) {
     writer.varint(rows.size);
-    for (let at = 0; at < rows.size; at++) writeRow(writer.raw(rows.keys[at] as Buffer), rows.rows[at] as Row);
+    rows.forEach(writeRecipientRow);
   }
   return writer.finish();
 }
@@ -196,6 +202,7 @@ export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buff
     groups,
     rows,
     opening: false,
+    changed: false,
     stored: true,
   };
 }
@@ -206,6 +213,10 @@ function readRows(reader: ByteReader): InlineRows {
     rows.set(Buffer.from(reader.raw(identityKeyBytes)), readRow(reader));
   }
   return rows;
+}
+
+function writeRecipientRow(recipientKey: Buffer, row: Row): void {
+  writeRow(shared.raw(recipientKey), row);
 }
 
 function writeRow(writer: ByteWriter, row: Row): void {

@@ -14,7 +14,8 @@ function entryBytes(to: string): number {
 }
 
 /** Counts a delivery under its outcome, and lists it if it failed and there is room. */
-export function countOutcome({ counts, failures }: TrackedRecord, row: Row): void {
+export function countOutcome(record: TrackedRecord, row: Row): void {
+  const { counts, failures } = record;
   assert(counts.pending > 0, 'a delivery has one outcome');
   counts.pending--;
   if (row.state === ReceiptState.delivered) counts.delivered++;
@@ -25,6 +26,7 @@ export function countOutcome({ counts, failures }: TrackedRecord, row: Row): voi
     if (failures.length >= failuresMax) return;
     const listed = failures.reduce((bytes, { to }) => bytes + entryBytes(to), 0);
     if (listed + entryBytes(row.to) > failureBytesMax) return;
-    failures.push({ to: row.to, state: row.state, reasonCode: row.reasonCode, cause: row.cause });
+    const { to, state, reasonCode, cause } = row;
+    record.failures = [...failures, { to, state, reasonCode, cause }];
   }
 }

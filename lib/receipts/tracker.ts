@@ -3,13 +3,13 @@ import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { Cause } from './causes.js';
+import { identityKeyOf, recipientKeyOf } from './identities.js';
 import { InlineRows } from './inline-rows.js';
-import { clientIdentityKey, groupIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
+import { clientIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
 import { newRow } from './new-row.js';
-import { receiptId } from './receipt-id.js';
+import { receiptId, receiptIdLength, writeReceiptId } from './receipt-id.js';
 import { type ReceiptPacket, receiptPacket } from './receipt-message.js';
-import { encodeReceiptId } from './receipt-properties.js';
-import { hasVerdict, noCounts, type Owner, type Row, type TrackedRecord } from './record.js';
+import { hasVerdict, noCounts, noFailures, noGroups, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
@@ -17,32 +17,12 @@ import { isFailure, ReceiptState, stateOfOutcome } from './states.js';
 import { countOutcome } from './tally-counts.js';
 import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
 
-/** The recipient's or publisher's key of a session, computed once. */
-export function identityKeyOf(session: Session): Buffer {
-  session.identityKey ??= clientIdentityKey(session.clientId, session.userName);
-  return session.identityKey;
+/** A receipt that follows the first tally of its message. */
+interface OpeningReceipt {
+  readonly state: ReceiptState;
+  readonly recipientKey: Buffer;
+  readonly row: Row;
 }
-
-function recipientKeyOf(session: Session | null, group: string | null): Buffer {
-  return group === null && session !== null ? identityKeyOf(session) : groupIdentityKey(group ?? '');
-}
-
-/** What the row of a tracked delivery to a session that is not stored refers to: record and recipient. */
-export function transientReference(publisherKey: Buffer, session: Session, group: string | null): Buffer {
-  return Buffer.concat([publisherKey, recipientKeyOf(session, group)]);
-}
-
-function referenceTo(
-  { publisherKey, sequence }: TrackedRecord,
-  kind: ReceiptKind,
-  state: ReceiptState,
-  recipientKey: Buffer | null,
-): ReceiptReference {
-  return { kind, replay: false, publisherKey, sequence, state, recipientKey, foreign: false, brief: false };
-}
-
-/** What `update` did to a row: whether a receipt tells it, or that nothing changed. */
-type Change = 'told' | 'silent' | 'none';
 
 /**
  * Changes the records of tracked messages: who was to get each, what became of it, and the counts. Every change is put
@@ -53,11 +33,11 @@ export class Tracker {
   private readonly clock: Clock;
   private readonly nodeNumber: number;
   private readonly port: TrackerPort;
-  /** The id asked for last: one message's is asked for many times in a row. */
-  private idSequence = -1;
-  private idText = '';
+  /** The id asked for last, in ASCII: one message's is asked for many times in a row. */
+  private readonly lastId = Buffer.alloc(receiptIdLength);
+  private lastIdSequence = -1;
   /** Receipts of the message being fanned out: they follow its first tally. */
-  private openingReceipts: { reference: ReceiptReference; row: Row }[] = [];
+  private openingReceipts: OpeningReceipt[] = [];
 
   constructor(records: RecordStore, clock: Clock, nodeNumber: number, port: TrackerPort) {
     this.records = records;
@@ -68,16 +48,16 @@ export class Tracker {
 
   /** The id by which receipts name a message. */
   id(sequence: number): string {
-    if (sequence !== this.idSequence) {
-      this.idSequence = sequence;
-      this.idText = receiptId(sequence, this.nodeNumber);
-    }
-    return this.idText;
+    return receiptId(sequence, this.nodeNumber);
   }
 
-  /** The user property that the broker appends for recipients, in wire form. */
-  receiptProperty(sequence: number): Buffer {
-    return encodeReceiptId(this.id(sequence));
+  /** The same in ASCII; the memory is used again for the next. */
+  idBytes(sequence: number): Buffer {
+    if (sequence !== this.lastIdSequence) {
+      this.lastIdSequence = sequence;
+      writeReceiptId(sequence, this.nodeNumber, this.lastId, 0);
+    }
+    return this.lastId;
   }
 
   /** The key under which a publisher's records are kept. */
@@ -114,13 +94,14 @@ export class Tracker {
       overdueAtMs: 0,
       finalAtMs: 0,
       collapsed: false,
-      failures: [],
-      groups: [],
+      failures: noFailures,
+      groups: noGroups,
       rows: new InlineRows(),
       opening: true,
+      changed: false,
       stored: false,
     });
-    this.openingReceipts = [];
+    if (this.openingReceipts.length > 0) this.openingReceipts = [];
   }
 
   /** A recipient joins the cohort. @param session null for a shared group without a member that can take it */
@@ -128,7 +109,7 @@ export class Tracker {
     const record = this.records.find(publisherKey, sequence);
     if (record === null || !record.opening || record.rows === null) return;
     record.rows.set(recipientKeyOf(session, group), newRow(session, group));
-    if (group !== null) record.groups.push(group);
+    if (group !== null) record.groups = [...record.groups, group];
     record.counts.pending++;
   }
 
@@ -141,10 +122,10 @@ export class Tracker {
     if (record === null) return;
     record.matched = matched;
     record.counts.pending = matched;
-    record.groups.push(...groups);
+    record.groups = groups;
     record.rows = null;
     this.records.create(record);
-    this.port.emit(record, referenceTo(record, ReceiptKind.firstTally, ReceiptState.accepted, null), null);
+    this.tellTally(record, ReceiptKind.firstTally);
   }
 
   /**
@@ -195,13 +176,11 @@ export class Tracker {
     const record = this.records.find(publisherKey, sequence);
     if (record === null || record.rows === null) return 0;
     record.matched = record.rows.size;
-    const receipts = this.openingReceipts;
-    this.openingReceipts = [];
     const isFinal = record.counts.pending === 0;
     if (isFinal) record.finalAtMs = this.clock.now();
     this.records.create(record);
-    this.port.emit(record, referenceTo(record, ReceiptKind.firstTally, ReceiptState.accepted, null), null);
-    for (const { reference, row } of receipts) this.port.emit(record, reference, row);
+    this.tellTally(record, ReceiptKind.firstTally);
+    if (this.openingReceipts.length > 0) this.tellOpening(record);
     if (isFinal) this.finish(record, record.matched > 0);
     return record.matched;
   }
@@ -215,28 +194,38 @@ export class Tracker {
     qos: QoS,
     offline: boolean,
   ): void {
-    this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now) => {
-      row.to = session.clientId;
-      row.userName = session.userName;
-      if (row.state !== ReceiptState.accepted) return 'silent';
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return;
+    const recipientKey = recipientKeyOf(session, group);
+    const row = this.pendingRow(record, recipientKey);
+    if (row === null) return;
+    const now = this.clock.now();
+    row.to = session.clientId;
+    row.userName = session.userName;
+    const isNew = row.state === ReceiptState.accepted;
+    if (isNew) {
       row.state = ReceiptState.queued;
       row.queuedAtMs = now;
       row.qos = qos;
-      return offline ? 'told' : 'silent';
-    });
+    }
+    this.changed(record, recipientKey, row, now, isNew && offline);
   }
 
   /** A delivery at QoS 1 or 2 was handed to the recipient's connection. */
   sent(publisherKey: Buffer, sequence: number, session: Session, group: string | null, qos: QoS): void {
-    this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now) => {
-      row.to = session.clientId;
-      row.userName = session.userName;
-      row.canAnswer = session.version === 5;
-      row.qos = qos;
-      if (row.sentAtMs === 0) row.sentAtMs = now;
-      if (row.state < ReceiptState.sent) row.state = ReceiptState.sent;
-      return 'silent';
-    });
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return;
+    const recipientKey = recipientKeyOf(session, group);
+    const row = this.pendingRow(record, recipientKey);
+    if (row === null) return;
+    const now = this.clock.now();
+    row.to = session.clientId;
+    row.userName = session.userName;
+    row.canAnswer = session.version === 5;
+    row.qos = qos;
+    if (row.sentAtMs === 0) row.sentAtMs = now;
+    if (row.state < ReceiptState.sent) row.state = ReceiptState.sent;
+    this.changed(record, recipientKey, row, now, false);
   }
 
   /** The delivery table came to an outcome. @param session null for a group without members */
@@ -247,40 +236,43 @@ export class Tracker {
     group: string | null,
     verdict: Verdict,
   ): void {
-    this.change(publisherKey, sequence, recipientKeyOf(session, group), (row, now, record) => {
-      const state = stateOfOutcome[verdict.outcome];
-      // The end of a session, or a late error, changes nothing once the recipient has the message.
-      if (row.state === ReceiptState.delivered || (row.state === ReceiptState.sent && row.qos === 0)) return 'none';
-      if (session !== null) {
-        row.to = session.clientId;
-        row.userName = session.userName;
-      }
-      if (state === ReceiptState.sent) {
-        row.sentAtMs = now;
-        row.canAnswer = session?.version === 5;
-      }
-      if (state === ReceiptState.delivered) row.deliveredAtMs = now;
-      if (verdict.qos !== undefined) row.qos = verdict.qos;
-      row.state = state;
-      row.reasonCode = verdict.reasonCode;
-      row.cause = verdict.cause;
-      row.reasonString = verdict.reasonString;
-      const awaited = record.requested === 'processed' && row.canAnswer;
-      row.final = isFailure(state) || !awaited;
-      return 'told';
-    });
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return;
+    const recipientKey = recipientKeyOf(session, group);
+    const row = this.pendingRow(record, recipientKey);
+    // The end of a session, or a late error, changes nothing once the recipient has the message.
+    if (row === null || hasMessage(row)) return;
+    const now = this.clock.now();
+    const state = stateOfOutcome[verdict.outcome];
+    if (session !== null) {
+      row.to = session.clientId;
+      row.userName = session.userName;
+    }
+    if (state === ReceiptState.sent) {
+      row.sentAtMs = now;
+      row.canAnswer = session?.version === 5;
+    }
+    if (state === ReceiptState.delivered) row.deliveredAtMs = now;
+    if (verdict.qos !== undefined) row.qos = verdict.qos;
+    row.state = state;
+    row.reasonCode = verdict.reasonCode;
+    row.cause = verdict.cause;
+    row.reasonString = verdict.reasonString;
+    row.final = isFailure(state) || record.requested !== 'processed' || !row.canAnswer;
+    this.changed(record, recipientKey, row, now, true);
   }
 
   /** A delivery to a session that was not stored is lost with the process that knew it. */
   lose(reference: Buffer, sequence: number, cause: Cause): void {
+    const record = this.records.find(reference.subarray(0, identityKeyBytes), sequence);
+    if (record === null) return;
     const recipientKey = reference.subarray(identityKeyBytes);
-    this.change(reference.subarray(0, identityKeyBytes), sequence, recipientKey, (row) => {
-      if (row.state === ReceiptState.delivered || (row.state === ReceiptState.sent && row.qos === 0)) return 'none';
-      row.state = ReceiptState.lost;
-      row.cause = cause;
-      row.final = true;
-      return 'told';
-    });
+    const row = this.pendingRow(record, recipientKey);
+    if (row === null || hasMessage(row)) return;
+    row.state = ReceiptState.lost;
+    row.cause = cause;
+    row.final = true;
+    this.changed(record, recipientKey, row, this.clock.now(), true);
   }
 
   /**
@@ -292,22 +284,14 @@ export class Tracker {
     if (row === null) return false;
     if (row.final) return hasVerdict(row);
     if (record.requested !== 'processed' || !row.canAnswer || row.sentAtMs === 0) return false;
-    this.change(
-      record.publisherKey,
-      record.sequence,
-      recipientKey,
-      () => {
-        row.state = verdict.ok ? ReceiptState.processed : ReceiptState.rejected;
-        row.reasonCode = verdict.ok ? ReasonCode.success : ReasonCode.implementationSpecificError;
-        row.cause = verdict.ok ? null : Cause.application;
-        row.reasonString = null;
-        row.answer = verdict.answer;
-        row.answerCut = verdict.answerCut;
-        row.final = true;
-        return 'told';
-      },
-      row,
-    );
+    row.state = verdict.ok ? ReceiptState.processed : ReceiptState.rejected;
+    row.reasonCode = verdict.ok ? ReasonCode.success : ReasonCode.implementationSpecificError;
+    row.cause = verdict.ok ? null : Cause.application;
+    row.reasonString = null;
+    row.answer = verdict.answer;
+    row.answerCut = verdict.answerCut;
+    row.final = true;
+    this.changed(record, recipientKey, row, this.clock.now(), true);
     return true;
   }
 
@@ -318,7 +302,7 @@ export class Tracker {
     record.overdue = { ...record.counts };
     record.overdueAtMs = this.clock.now();
     this.records.save(record);
-    this.port.emit(record, referenceTo(record, ReceiptKind.overdueTally, ReceiptState.accepted, null), null);
+    this.tellTally(record, ReceiptKind.overdueTally);
     return record;
   }
 
@@ -327,19 +311,18 @@ export class Tracker {
    * @param after recipient key to go on behind, null to begin
    * @returns the key to go on behind, null when all are done
    */
-  giveUp(record: TrackedRecord, after: Buffer | null, limit: number): Buffer | null {
+  giveUp({ publisherKey, sequence }: TrackedRecord, after: Buffer | null, limit: number): Buffer | null {
+    const record = this.records.find(publisherKey, sequence);
+    if (record === null) return null;
     const rows = this.records.rowsAfter(record, after, limit);
-    for (const { recipientKey, row } of rows) {
-      if (row.final) continue;
-      this.change(record.publisherKey, record.sequence, recipientKey, (pending) => {
-        const reached = pending.state === ReceiptState.delivered || pending.sentAtMs > 0;
-        const answered = pending.state === ReceiptState.delivered || (pending.qos === 0 && reached);
-        pending.state = ReceiptState.lost;
-        pending.cause = answered ? Cause.unanswered : Cause.gaveUp;
-        pending.reasonCode = 0;
-        pending.final = true;
-        return 'told';
-      });
+    for (const { recipientKey } of rows) {
+      const row = this.pendingRow(record, recipientKey);
+      if (row === null) continue;
+      row.cause = hasMessage(row) ? Cause.unanswered : Cause.gaveUp;
+      row.state = ReceiptState.lost;
+      row.reasonCode = 0;
+      row.final = true;
+      this.changed(record, recipientKey, row, this.clock.now(), true);
     }
     return rows.length < limit ? null : (rows[rows.length - 1]?.recipientKey ?? null);
   }
@@ -353,48 +336,61 @@ export class Tracker {
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
     if (reference.recipientKey !== null && row === null) return null;
-    return receiptPacket(reference, this.id(reference.sequence), record, row, wasSent, maximumBytes);
+    return receiptPacket(reference, this.idBytes(reference.sequence), record, row, wasSent, maximumBytes);
   }
 
-  /** One place changes rows, counts them and tells of it. */
-  private change(
-    publisherKey: Buffer,
-    sequence: number,
-    recipientKey: Buffer,
-    update: (row: Row, now: number, record: TrackedRecord) => Change,
-    known: Row | null = null,
-  ): void {
-    const record = this.records.find(publisherKey, sequence);
-    if (record === null) return;
-    const row = known ?? this.records.row(record, recipientKey);
-    // Once a delivery has its outcome, nothing changes it. [receipts contract, "States"]
-    if (row === null || row.final) return;
-    const now = this.clock.now();
-    const change = update(row, now, record);
-    if (change === 'none') return;
-    if (row.final) {
+  /** The row of a delivery without its outcome: once there is one, nothing changes it. [receipts contract, "States"] */
+  private pendingRow(record: TrackedRecord, recipientKey: Buffer): Row | null {
+    const row = this.records.row(record, recipientKey);
+    return row === null || row.final ? null : row;
+  }
+
+  /**
+   * The one place where a row that has changed is counted, saved and told.
+   * @param row as `pendingRow` gave it; final if it has its outcome now
+   */
+  private changed(record: TrackedRecord, recipientKey: Buffer, row: Row, now: number, isTold: boolean): void {
+    const isFinal = row.final;
+    if (isFinal) {
       row.endedAtMs = now;
       countOutcome(record, row);
     }
+    const isLast = isFinal && !record.opening && record.counts.pending === 0;
     if (!record.opening) {
-      this.records.putRow(record, recipientKey, row);
-      if (row.final && record.counts.pending === 0) record.finalAtMs = now;
-      if (record.rows !== null || row.final) this.records.save(record);
+      if (record.rows === null) this.records.putRow(record, recipientKey, row);
+      if (isLast) record.finalAtMs = now;
+      if (record.rows !== null || isFinal) this.records.save(record);
     }
-    if (change === 'told') this.tell(record, recipientKey, row);
-    if (row.final && !record.opening && record.counts.pending === 0) this.finish(record, true);
+    if (isTold) this.tell(record, recipientKey, row);
+    if (isLast) this.finish(record, true);
   }
 
   private tell(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
-    const reference = referenceTo(record, ReceiptKind.delivery, row.state, recipientKey);
-    if (record.opening) this.openingReceipts.push({ reference, row });
-    else this.port.emit(record, reference, row);
+    const { state } = row;
+    if (record.opening) this.openingReceipts.push({ state, recipientKey, row });
+    else this.port.emit(record, ReceiptKind.delivery, state, recipientKey, row);
+  }
+
+  private tellOpening(record: TrackedRecord): void {
+    const receipts = this.openingReceipts;
+    this.openingReceipts = [];
+    for (const { state, recipientKey, row } of receipts) {
+      this.port.emit(record, ReceiptKind.delivery, state, recipientKey, row);
+    }
+  }
+
+  private tellTally(record: TrackedRecord, kind: ReceiptKind): void {
+    this.port.emit(record, kind, ReceiptState.accepted, null, null);
   }
 
   private finish(record: TrackedRecord, tell: boolean): void {
     this.records.finish(record);
-    if (tell) this.port.emit(record, referenceTo(record, ReceiptKind.finalTally, ReceiptState.accepted, null), null);
+    if (tell) this.tellTally(record, ReceiptKind.finalTally);
     this.port.finished(record);
-    this.records.release(record);
   }
+}
+
+/** True if the recipient has the message: then only its application can say more. */
+function hasMessage({ state, qos }: Row): boolean {
+  return state === ReceiptState.delivered || (state === ReceiptState.sent && qos === 0);
 }

@@ -2,7 +2,8 @@ import type { Outcome } from '../delivery/table.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { Cause } from './causes.js';
 import type { Row, TrackedRecord } from './record.js';
-import type { ReceiptReference } from './reference.js';
+import type { ReceiptKind } from './reference.js';
+import type { ReceiptState } from './states.js';
 
 /** What the delivery table decided about a tracked delivery. */
 export interface Verdict {
@@ -23,8 +24,18 @@ export interface ApplicationVerdict {
 
 /** What the tracker tells the broker. Called in the turn that changes the record. */
 export interface TrackerPort {
-  /** A receipt for every session subscribed to it. @param row null for tallies */
-  emit(record: TrackedRecord, reference: ReceiptReference, row: Row | null): void;
+  /**
+   * A receipt or tally for every session subscribed to it.
+   * @param state that it tells; of tallies `accepted`
+   * @param recipientKey null for tallies, as `row`
+   */
+  emit(
+    record: TrackedRecord,
+    kind: ReceiptKind,
+    state: ReceiptState,
+    recipientKey: Buffer | null,
+    row: Row | null,
+  ): void;
   /** The record has its final tally. */
   finished(record: TrackedRecord): void;
 }

@@ -1,4 +1,4 @@
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 

@@ -1,4 +1,4 @@
-import type { PublishFrame } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { QoS } from '../spec/packet-types.js';
 import { type Delivery, DeliveryKind } from './delivery.js';
 

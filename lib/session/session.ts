@@ -86,6 +86,8 @@ export class Session {
   ended = false;
   /** Identity in receipt records, computed at first use. */
   identityKey: Buffer | null = null;
+  /** Who the records of its messages belong to; made at first need. */
+  owner: { readonly clientId: string; readonly userName: string | null; readonly byServer: boolean } | null = null;
 
   /** What the client may do with topics, as far as it was asked: bits of `lib/broker/rights`, and how old they are. */
   rights: Map<string, number> | null = null;

@@ -4,17 +4,13 @@ import { BrokerCore } from '../../lib/broker/broker-core.js';
 import { fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import type { Hooks } from '../../lib/broker/hooks.js';
 import type { ConnectPacket } from '../../lib/codec/control-packets.js';
-import {
-  decodePublish,
-  encodePublishFrame,
-  encodeUserProperties,
-  type PublishFrame,
-  PublishView,
-} from '../../lib/codec/publish.js';
+import { decodePublish, encodeUserProperties, PublishView } from '../../lib/codec/publish.js';
+import { encodePublishFrame, type PublishFrame } from '../../lib/codec/publish-frame.js';
 import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
 import type { Link } from '../../lib/session/link.js';
 import type { Session } from '../../lib/session/session.js';
 import type { Store } from '../../lib/store/store.js';
+import { wholeOf } from './publish-fields.js';
 
 /** A clock that only the test moves, and turns that only the test ends. */
 export class ManualClock implements Clock {
@@ -176,13 +172,11 @@ export class CoreWorld {
     expirySeconds = -1,
   ): void {
     const fields = {
-      topic: Buffer.from(topicName),
-      properties: encodeUserProperties(userProperties),
+      ...wholeOf(Buffer.from(topicName), encodeUserProperties(userProperties), Buffer.from('now')),
       messageExpirySeconds: expirySeconds,
       subscriptionIds: null,
       extraUserProperties: null,
       topicAlias: 0,
-      payload: Buffer.from('now'),
     };
     const { bytes, start, end, packetIdAt } = encodePublishFrame(fields, true, true);
     bytes[start] = 0x32;

@@ -31,8 +31,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'receipt outside the transaction of its change',
     file: 'broker/receipt-delivery.js',
-    find: 'this.emitToPublisher(record, reference, row);',
-    replace: 'this.context.turns.afterCommit(() => this.emitToPublisher(record, reference, row));',
+    find: 'this.emitToPublisher(record, kind, state, recipientKey, row);',
+    replace: 'this.context.turns.afterCommit(() => this.emitToPublisher(record, kind, state, recipientKey, row));',
   },
   {
     name: 'cached routes outlive an unsubscription',
@@ -73,14 +73,14 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'final tally twice',
     file: 'receipts/tracker.js',
-    find: 'if (tell)\n            this.port.emit(',
-    replace: 'for (let times = 0; times < 2; times++) this.port.emit(',
+    find: 'if (tell)\n            this.tellTally(',
+    replace: 'for (let times = 0; times < 2; times++) this.tellTally(',
   },
   {
     name: 'an outcome overwritten by a later one',
     file: 'receipts/tracker.js',
-    find: 'if (row === null || row.final)\n            return;\n        const now',
-    replace: 'if (row === null)\n            return;\n        const now',
+    find: 'row === null || row.final ? null : row',
+    replace: 'row',
   },
   {
     name: 'will published after a goodbye',
@@ -133,8 +133,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'live receipts beside the replay that will tell them',
     file: 'broker/receipt-replays.js',
-    find: 'covers(subscription, { sequence, recipientKey }) {',
-    replace: 'covers(subscription, { sequence, recipientKey }) { return false;',
+    find: 'covers(subscription, sequence, recipientKey) {',
+    replace: 'covers(subscription, sequence, recipientKey) { return false;',
   },
   {
     name: 'a replay begun anew by a restart',

@@ -1,4 +1,5 @@
-import { decodePublish, type PublishFrame, PublishView } from '../../lib/codec/publish.js';
+import { decodePublish, PublishView } from '../../lib/codec/publish.js';
+import type { PublishFrame } from '../../lib/codec/publish-frame.js';
 import type { ConnectionParts } from '../../lib/net/connection-parts.js';
 import type { Link } from '../../lib/session/link.js';
 import { connectPacket } from '../helpers/core-world.js';

@@ -5,7 +5,9 @@ import { encodeConnack } from '../../../lib/codec/connack.js';
 import { encodeDisconnect } from '../../../lib/codec/disconnect.js';
 import { pingresp } from '../../../lib/codec/ping.js';
 import * as publish from '../../../lib/codec/publish.js';
+import * as publishFrame from '../../../lib/codec/publish-frame.js';
 import { encodeSuback, encodeUnsuback } from '../../../lib/codec/subscribe.js';
+import { wholeOf } from '../../helpers/publish-fields.js';
 import { bytes, field, packet, properties, userProperty } from './bytes.js';
 import { oraclePacket } from './oracle.js';
 import { withReason } from './with-reason.js';
@@ -181,15 +183,13 @@ t.test('[MQTT-3.15.2-2] [MQTT-3.15.2-3] AUTH above the Maximum Packet Size has n
 });
 
 t.test('[MQTT-3.3.2-18] [MQTT-3.3.4-4] an outbound PUBLISH has its properties in a fixed order', async (t) => {
-  const frame = publish.encodePublishFrame(
+  const frame = publishFrame.encodePublishFrame(
     {
-      topic: Buffer.from('t'),
-      properties: bytes('01 01', userProperty('a', '1')),
+      ...wholeOf(Buffer.from('t'), bytes('01 01', userProperty('a', '1')), bytes('ff')),
       messageExpirySeconds: 0,
       subscriptionIds: [5, 300, 5],
       extraUserProperties: userProperty('a', '2'),
       topicAlias: 2,
-      payload: bytes('ff'),
     },
     true,
     true,
@@ -202,7 +202,7 @@ t.test('[MQTT-3.3.2-18] [MQTT-3.3.4-4] an outbound PUBLISH has its properties in
 
 t.test('a frame may lie in a received chunk', async (t) => {
   const chunk = Buffer.alloc(100);
-  const frame = new publish.PublishFrame(chunk, viewOf(chunk), 10, 30, -1);
+  const frame = new publishFrame.PublishFrame(chunk, viewOf(chunk), 10, 30, -1);
   t.strictSame([frame.length, frame.packetIdAt], [20, -1]);
 });
 

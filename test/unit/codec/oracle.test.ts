@@ -4,7 +4,9 @@ import t from 'tap';
 import { encodeAckWithProperties, writeAck } from '../../../lib/codec/acks.js';
 import * as publish from '../../../lib/codec/publish.js';
 import { encodeUserProperties } from '../../../lib/codec/publish.js';
+import * as publishFrame from '../../../lib/codec/publish-frame.js';
 import { PacketType, type ProtocolVersion } from '../../../lib/spec/packet-types.js';
+import { wholeOf } from '../../helpers/publish-fields.js';
 import { describe } from './describe-packet.js';
 import { oraclePacket } from './oracle.js';
 
@@ -89,15 +91,13 @@ t.test('PUBLISH as we write it is read by mqtt-packet as it was meant', async ()
   fc.assert(
     fc.property(input, (input) => {
       const extra = input.extra?.map(([name, value]) => [`x${name}`, value] as const) ?? null;
-      const frame = publish.encodePublishFrame(
+      const frame = publishFrame.encodePublishFrame(
         {
-          topic: Buffer.from(input.topic),
-          properties: publish.encodeUserProperties(input.pairs),
+          ...wholeOf(Buffer.from(input.topic), publish.encodeUserProperties(input.pairs), input.payload),
           messageExpirySeconds: input.messageExpirySeconds,
           subscriptionIds: input.subscriptionIds,
           extraUserProperties: extra === null ? null : publish.encodeUserProperties(extra),
           topicAlias: input.topicAlias,
-          payload: input.payload,
         },
         input.version === 5,
         input.withPacketId,

@@ -1,8 +1,9 @@
 import t from 'tap';
 import { encodeAckWithProperties, writeAck } from '../../../lib/codec/acks.js';
-import * as publish from '../../../lib/codec/publish.js';
 import { encodeUserProperties } from '../../../lib/codec/publish.js';
+import * as publishFrame from '../../../lib/codec/publish-frame.js';
 import { PacketType } from '../../../lib/spec/packet-types.js';
+import { wholeOf } from '../../helpers/publish-fields.js';
 import { comparable, describe, describeStream } from './describe-packet.js';
 import { oracle } from './oracle.js';
 import type { Vector } from './vector.js';
@@ -10,16 +11,18 @@ import { vectors } from './vectors.js';
 
 /** Encodes what a PUBLISH vector says, in our order of properties. */
 function encodePublish({ packet, version }: Vector): Buffer {
-  const fields: publish.PublishFields = {
-    topic: Buffer.from(packet.topicName as string),
-    properties: Buffer.from(packet.forwardable as string, 'hex'),
+  const fields: publishFrame.PublishFields = {
+    ...wholeOf(
+      Buffer.from(packet.topicName as string),
+      Buffer.from(packet.forwardable as string, 'hex'),
+      Buffer.from(packet.payload as string, 'hex'),
+    ),
     messageExpirySeconds: packet.messageExpirySeconds as number,
     subscriptionIds: null,
     extraUserProperties: null,
     topicAlias: packet.topicAlias as number,
-    payload: Buffer.from(packet.payload as string, 'hex'),
   };
-  const frame = publish.encodePublishFrame(fields, version === 5, packet.qos !== 0);
+  const frame = publishFrame.encodePublishFrame(fields, version === 5, packet.qos !== 0);
   const bytes = Buffer.from(frame.bytes.subarray(frame.start, frame.end));
   bytes[0] |= (packet.dup ? 8 : 0) | ((packet.qos as number) << 1) | (packet.retain ? 1 : 0);
   if (frame.packetIdAt !== -1) bytes.writeUInt16BE(packet.packetId as number, frame.packetIdAt - frame.start);

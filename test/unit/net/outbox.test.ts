@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { viewOf } from '../../../lib/base/words.js';
 import { Metrics } from '../../../lib/broker/metrics.js';
-import { PublishFrame } from '../../../lib/codec/publish.js';
+import { PublishFrame } from '../../../lib/codec/publish-frame.js';
 import { BufferPool } from '../../../lib/net/buffer-pool.js';
 import { Outbox } from '../../../lib/net/outbox.js';
 import { outputBufferBytes } from '../../../lib/net/output-buffer.js';

@@ -1,11 +1,12 @@
 import t from 'tap';
 import { SequenceSource } from '../../../lib/base/sequence.js';
 import { Outcome } from '../../../lib/delivery/table.js';
+import { identityKeyOf } from '../../../lib/receipts/identities.js';
 import { clientIdentityKey } from '../../../lib/receipts/names.js';
 import { recordKey } from '../../../lib/receipts/record-keys.js';
 import { inlineRowsMax, RecordStore } from '../../../lib/receipts/record-store.js';
 import type { Requested } from '../../../lib/receipts/request.js';
-import { identityKeyOf, Tracker } from '../../../lib/receipts/tracker.js';
+import { Tracker } from '../../../lib/receipts/tracker.js';
 import { Session } from '../../../lib/session/session.js';
 import { MemoryStore } from '../../../lib/store/memory-store.js';
 import { Table } from '../../../lib/store/store.js';

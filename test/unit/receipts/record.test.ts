@@ -1,95 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { causesByNumber } from '../../../lib/receipts/causes.js';
-import { InlineRows } from '../../../lib/receipts/inline-rows.js';
-import {
-  type Counts,
-  decodeRecord,
-  decodeRow,
-  encodeRecord,
-  encodeRow,
-  type Row,
-  type TrackedRecord,
-} from '../../../lib/receipts/record.js';
+import { decodeRecord, decodeRow, encodeRecord, encodeRow } from '../../../lib/receipts/record.js';
 import { decodeReference, encodeReference, ReceiptKind } from '../../../lib/receipts/reference.js';
-import { ReceiptState, stateNames } from '../../../lib/receipts/states.js';
-
-/** `fc.record` with objects like those of literals. */
-function plain<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
-  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
-}
-
-const text = fc.string({ maxLength: 30 });
-const time = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 2 ** 47 }));
-const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
-const key = fc.uint8Array({ minLength: 12, maxLength: 12 }).map((array) => Buffer.from(array));
-const state = fc.constantFrom(...Object.values(ReceiptState));
-const cause = fc.option(fc.constantFrom(...causesByNumber));
-const qos = fc.constantFrom(0, 1, 2) as fc.Arbitrary<0 | 1 | 2>;
-const reasonCode = fc.nat(255);
-const sequence = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
-
-const row: fc.Arbitrary<Row> = plain({
-  to: text,
-  userName: fc.option(text),
-  group: fc.option(text),
-  state,
-  final: fc.boolean(),
-  qos,
-  canAnswer: fc.boolean(),
-  queuedAtMs: time,
-  sentAtMs: time,
-  deliveredAtMs: time,
-  endedAtMs: time,
-  reasonCode,
-  cause,
-  reasonString: fc.option(text),
-  answer: fc.option(bytes),
-  answerCut: fc.boolean(),
-});
-
-const number = fc.nat(200_000);
-const counts: fc.Arbitrary<Counts> = plain({
-  processed: number,
-  delivered: number,
-  sent: number,
-  failed: number,
-  pending: number,
-});
-
-const record: fc.Arbitrary<TrackedRecord> = fc
-  .record(
-    {
-      sequence,
-      publisherKey: key,
-      owner: plain({ clientId: text, userName: fc.option(text), byServer: fc.boolean() }),
-      topicName: text,
-      correlationData: fc.option(bytes),
-      requested: fc.constantFrom('delivered' as const, 'processed' as const),
-      qos,
-      acceptedAtMs: time,
-      deadlineAtMs: time,
-      matched: number,
-      counts,
-      overdue: fc.option(counts),
-      overdueAtMs: time,
-      finalAtMs: time,
-      collapsed: fc.boolean(),
-      failures: fc.array(plain({ to: text, state, reasonCode, cause }), { maxLength: 5 }),
-      groups: fc.array(text, { maxLength: 3 }),
-      rows: fc.option(
-        fc.array(fc.tuple(key, row), { maxLength: 5 }).map((list) => {
-          const rows = new InlineRows();
-          for (const [recipient, value] of list) rows.set(recipient, value);
-          return rows;
-        }),
-      ),
-      opening: fc.constant(false),
-      stored: fc.constant(true),
-    },
-    { noNullPrototype: true },
-  )
-  .map((whole) => ({ ...whole, overdueAtMs: whole.overdue === null ? 0 : whole.overdueAtMs }));
+import { stateNames } from '../../../lib/receipts/states.js';
+import { key, plain, record, row, sequence, state } from '../../helpers/any-record.js';
 
 t.test('a record and its rows read back from the store as they were put', async (t) => {
   fc.assert(

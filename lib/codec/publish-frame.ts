@@ -1,0 +1,145 @@
+import { assert } from '../base/assert.js';
+import { copyBytes } from '../base/bytes.js';
+import { copyWords, viewOf } from '../base/words.js';
+import { uint16Max } from '../spec/limits.js';
+import { PropertyId } from '../spec/properties.js';
+import { frameSlab } from './frame-slab.js';
+import { variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
+
+/** What an outbound PUBLISH says, apart from first byte and packet identifier. */
+export interface PublishFields {
+  /** The name is `topic[topicStart, topicEnd)` in UTF-8; empty only with an alias. */
+  topic: Buffer;
+  topicStart: number;
+  topicEnd: number;
+  /** Forwarded properties are `properties[propertiesStart, propertiesEnd)` in wire form, without length. */
+  properties: Buffer;
+  propertiesStart: number;
+  propertiesEnd: number;
+  /** What remains, or -1 for none. */
+  messageExpirySeconds: number;
+  subscriptionIds: readonly number[] | null;
+  /** User properties in wire form that come after `properties`. */
+  extraUserProperties: Buffer | null;
+  /** 0 for none. */
+  topicAlias: number;
+  /** The payload is `payload[payloadStart, payloadEnd)`. */
+  payload: Buffer;
+  payloadStart: number;
+  payloadEnd: number;
+}
+
+/** An encoded PUBLISH, `bytes[start, end)`, whose first byte and packet identifier are patched where it is copied. */
+export class PublishFrame {
+  readonly bytes: Buffer;
+  /** `bytes` by words. */
+  readonly view: DataView;
+  readonly start: number;
+  readonly end: number;
+  /** Up to here `bytes` never change: behind the frame may be others that came with it. */
+  readonly finalEnd: number;
+  /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
+  readonly packetIdAt: number;
+
+  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number, finalEnd = end) {
+    this.bytes = bytes;
+    this.view = view;
+    this.start = start;
+    this.end = end;
+    this.finalEnd = finalEnd;
+    this.packetIdAt = packetIdAt;
+  }
+
+  /** Size of the packet in bytes, fixed header included. */
+  get length(): number {
+    return this.end - this.start;
+  }
+}
+
+/**
+ * Encodes a PUBLISH with first byte 0x30 and packet identifier 0, to be patched. Properties stand in this order:
+ * expiry, alias, Subscription Identifiers, `properties`, extra user properties. For 3.x all of them are left out.
+ * @see MQTT 5 §3.3
+ */
+export function encodePublishFrame(fields: PublishFields, version5: boolean, withPacketId: boolean): PublishFrame {
+  const { topic, topicStart, topicEnd, payload, payloadStart, payloadEnd } = fields;
+  const topicLength = topicEnd - topicStart;
+  assert(topicLength <= uint16Max, 'a topic name fits its length');
+  const propertiesSize = version5 ? sizeOfProperties(fields) : 0;
+  const remaining =
+    2 +
+    topicLength +
+    (withPacketId ? 2 : 0) +
+    (version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0) +
+    (payloadEnd - payloadStart);
+  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
+  const { bytes, view } = frameSlab;
+  bytes[start] = 0x30;
+  let position = writeVariableByteInteger(bytes, start + 1, remaining);
+  position = writeUint16(bytes, position, topicLength);
+  copyWords(viewOf(topic), topicStart, topicEnd, view, position);
+  position += topicLength;
+  const packetIdAt = withPacketId ? position : -1;
+  if (withPacketId) position = writeUint16(bytes, position, 0);
+  if (version5) {
+    position = writeVariableByteInteger(bytes, position, propertiesSize);
+    if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
+  }
+  copyWords(viewOf(payload), payloadStart, payloadEnd, view, position);
+  return new PublishFrame(bytes, view, start, position + payloadEnd - payloadStart, packetIdAt);
+}
+
+/** Bytes of Subscription Identifiers in wire form. */
+function sizeOfIdentifiers(subscriptionIds: readonly number[] | null): number {
+  let size = 0;
+  if (subscriptionIds === null) return size;
+  for (let index = 0; index < subscriptionIds.length; index++) {
+    size += 1 + variableByteIntegerSize(subscriptionIds[index]);
+  }
+  return size;
+}
+
+/** @returns the position behind them */
+function writeIdentifiers(target: Buffer, offset: number, subscriptionIds: readonly number[] | null): number {
+  let position = offset;
+  if (subscriptionIds === null) return position;
+  for (let index = 0; index < subscriptionIds.length; index++) {
+    target[position] = PropertyId.subscriptionIdentifier;
+    position = writeVariableByteInteger(target, position + 1, subscriptionIds[index]);
+  }
+  return position;
+}
+
+function sizeOfProperties(fields: PublishFields): number {
+  let size = fields.propertiesEnd - fields.propertiesStart;
+  if (fields.messageExpirySeconds >= 0) size += 5;
+  if (fields.topicAlias > 0) size += 3;
+  size += sizeOfIdentifiers(fields.subscriptionIds);
+  return fields.extraUserProperties === null ? size : size + fields.extraUserProperties.length;
+}
+
+function writeProperties(target: Buffer, offset: number, fields: PublishFields): number {
+  let position = offset;
+  if (fields.messageExpirySeconds >= 0) {
+    target[position] = PropertyId.messageExpiryInterval;
+    position = target.writeUInt32BE(fields.messageExpirySeconds, position + 1);
+  }
+  if (fields.topicAlias > 0) {
+    target[position] = PropertyId.topicAlias;
+    position = writeUint16(target, position + 1, fields.topicAlias);
+  }
+  position = writeIdentifiers(target, position, fields.subscriptionIds);
+  const { properties, propertiesStart, propertiesEnd, extraUserProperties } = fields;
+  copyBytes(properties, propertiesStart, propertiesEnd, target, position);
+  position += propertiesEnd - propertiesStart;
+  if (extraUserProperties === null) return position;
+  copyBytes(extraUserProperties, 0, extraUserProperties.length, target, position);
+  return position + extraUserProperties.length;
+}
+
+/** @returns the position behind it */
+function writeUint16(target: Buffer, offset: number, value: number): number {
+  target[offset] = value >>> 8;
+  target[offset + 1] = value;
+  return offset + 2;
+}

@@ -1,0 +1,109 @@
+import fc from 'fast-check';
+import t from 'tap';
+import type { Receipt, Tally } from '../../../lib/receipts/packets.js';
+import { messageOf, receiptBody, receiptPacket } from '../../../lib/receipts/receipt-message.js';
+import type { Counts, Row, TrackedRecord } from '../../../lib/receipts/record.js';
+import { ReceiptKind, type ReceiptReference } from '../../../lib/receipts/reference.js';
+import { ReceiptState, stateNames } from '../../../lib/receipts/states.js';
+import { key, record, row, sequence, state } from '../../helpers/any-record.js';
+
+const id = Buffer.from('01JD3ZK9V8Q2M');
+const recipientKey = Buffer.alloc(12, 1);
+const kind = fc.constantFrom(...Object.values(ReceiptKind));
+
+/** What a receipt says, by the contract's words. */
+function receiptOf(whole: TrackedRecord, one: Row, told: ReceiptState, brief: boolean): Receipt {
+  const isLast = told === one.state;
+  const { sentAtMs, deliveredAtMs, queuedAtMs, endedAtMs, answer } = one;
+  const times: Partial<Record<ReceiptState, number>> = {
+    [ReceiptState.queued]: queuedAtMs,
+    [ReceiptState.sent]: sentAtMs,
+    [ReceiptState.delivered]: deliveredAtMs,
+  };
+  const text = answer?.toString() ?? '';
+  const isText = answer !== null && Buffer.from(text).equals(answer);
+  const isWhole = isLast && !brief;
+  return JSON.parse(
+    JSON.stringify({
+      id: id.toString(),
+      topic: whole.topicName,
+      to: one.to,
+      state: stateNames[told],
+      qos: one.qos,
+      reason: isLast ? one.reasonCode : 0,
+      at: times[told] ?? endedAtMs,
+      sentAt: sentAtMs > 0 && told !== ReceiptState.queued ? sentAtMs : undefined,
+      deliveredAt: deliveredAtMs > 0 && told > ReceiptState.delivered ? deliveredAtMs : undefined,
+      matched: whole.matched,
+      group: one.group ?? undefined,
+      cause: (isLast && one.cause) || undefined,
+      reasonString: isWhole ? (one.reasonString ?? undefined) : undefined,
+      answer: isWhole && isText ? text : undefined,
+      answerBase64: isWhole && answer !== null && !isText ? answer.toString('base64') : undefined,
+      answerCut: isLast && (one.answerCut || (answer !== null && brief)) ? true : undefined,
+    }),
+  );
+}
+
+function tallyOf(whole: TrackedRecord, told: ReceiptKind, brief: boolean): Tally {
+  const { matched, counts, overdue, acceptedAtMs, finalAtMs } = whole;
+  const isFirst = told === ReceiptKind.firstTally;
+  const isOverdue = told === ReceiptKind.overdueTally && overdue !== null;
+  const first: Counts = { processed: 0, delivered: 0, sent: 0, failed: 0, pending: matched };
+  const { processed, delivered, sent, failed, pending } = isFirst ? first : isOverdue ? overdue : counts;
+  const at = isOverdue ? whole.overdueAtMs : pending === 0 && !isFirst ? finalAtMs : acceptedAtMs;
+  const failures = whole.failures.slice(0, failed).map(({ to, state, reasonCode, cause }) => {
+    return { to, state: stateNames[state], reason: reasonCode, cause: cause ?? undefined };
+  });
+  return JSON.parse(
+    JSON.stringify({
+      ...{ id: id.toString(), topic: whole.topicName, matched, processed, delivered, sent, failed, pending },
+      ...{ final: pending === 0, at, overdue: isOverdue || undefined },
+      collapsed: (whole.collapsed && !isFirst) || undefined,
+      failures: whole.failures.length > 0 && !brief && !isFirst ? failures : undefined,
+    }),
+  );
+}
+
+t.test('a receipt says what the row says, and nothing else', async (t) => {
+  fc.assert(
+    fc.property(record, row, state, fc.boolean(), (whole, one, told, brief) => {
+      const body = receiptBody({ kind: ReceiptKind.delivery, state: told, brief }, id, whole, one);
+      t.same(JSON.parse(body), receiptOf(whole, one, told, brief));
+      return t.passing();
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('a tally says what the record says, and nothing else', async (t) => {
+  fc.assert(
+    fc.property(record, kind, fc.boolean(), (whole, told, brief) => {
+      const body = receiptBody({ kind: told, state: ReceiptState.accepted, brief }, id, whole, null);
+      t.same(JSON.parse(body), tallyOf(whole, told, brief));
+      return t.passing();
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('a packet has its topic and body behind each other, and leaves out what would be too much', async (t) => {
+  const facts = { kind: ReceiptKind.delivery, replay: false, foreign: false, brief: false } as const;
+  fc.assert(
+    fc.property(record, row, key, sequence, fc.nat(600), (whole, one, publisherKey, sequence, maximumBytes) => {
+      const reference: ReceiptReference = { ...facts, publisherKey, sequence, state: one.state, recipientKey };
+      const packet = receiptPacket(reference, id, whole, one, false, maximumBytes);
+      t.ok(packet);
+      if (packet === null) return false;
+      const { topicName, payload } = messageOf(packet);
+      t.ok(topicName.startsWith('$receipts/~/01JD3ZK9V8Q2M/'));
+      const all = receiptBody({ ...reference, brief: false }, id, whole, one);
+      const few = receiptBody({ ...reference, brief: true }, id, whole, one);
+      const size = topicName.length + Buffer.byteLength(all) + packet.properties.length + 48;
+      const isCut = maximumBytes > 0 && Buffer.byteLength(topicName) + size - topicName.length > maximumBytes;
+      t.equal(payload.toString(), isCut ? few : all);
+      return t.passing();
+    }),
+    { numRuns: 200 },
+  );
+});
