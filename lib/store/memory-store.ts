@@ -2,6 +2,7 @@ import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
 import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
+import { PackedRows } from './packed-rows.js';
 import { deliveryKey, messageKey } from './records-keys.js';
 import { SequenceRows, sequenceTables } from './sequence-rows.js';
 import {
@@ -35,6 +36,8 @@ interface Rows {
 const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
 
 function rowsOf(table: Table): Rows {
+  // There may be millions of records, kept for a day: in the heap the collector would visit them again and again.
+  if (table === Table.records) return new PackedRows(table);
   if (sequenceTables.has(table)) return new NumberedRows(groupPrefixBytes[table] as number);
   return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
 }
@@ -42,7 +45,7 @@ function rowsOf(table: Table): Rows {
 /** Batches whose deferred rows are kept as they are. */
 const deferredBatchesMax = 8;
 
-/** Everything in the heap. `commit` calls `done` before it returns. */
+/** Everything in memory, records outside the heap. `commit` calls `done` before it returns. */
 export class MemoryStore implements Store {
   readonly durability: Durability = 'memory';
   readonly outlivesProcess: boolean;

@@ -7,9 +7,9 @@ interface LatinBuffer {
   latin1Slice(start: number, end: number): string;
 }
 
-/** The bytes of a key as text with one character a byte. */
-export function keyText(key: Buffer): string {
-  return (key as unknown as LatinBuffer).latin1Slice(0, key.length);
+/** The bytes of a key, or the first of them, as text with one character a byte. */
+export function keyText(key: Buffer, end = key.length): string {
+  return (key as unknown as LatinBuffer).latin1Slice(0, end);
 }
 
 /** One put or delete of one batch that is not yet committed. */

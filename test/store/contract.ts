@@ -191,7 +191,9 @@ export function testStoreContract(t: Test, make: () => StoreUnderTest): void {
   });
 }
 
-const walkTables = [Table.messages, Table.deliveries, Table.subscriptions, Table.timers, Table.records] as const;
+const walkTables = [
+  ...[Table.messages, Table.deliveries, Table.subscriptions, Table.timers, Table.records, Table.recipients],
+] as const;
 
 interface Step {
   readonly kind: 'put' | 'delete' | 'get' | 'range' | 'prefix' | 'count' | 'commit' | 'tick' | 'wait' | 'reopen';
@@ -228,6 +230,7 @@ const sequences = [0, 1, 31, 32, 33, 2 ** 40, Number.MAX_SAFE_INTEGER - 1];
 function keyOf(table: Table, from: Buffer): Buffer {
   const sequence = sequences[from.reduce((sum, byte) => sum + byte, 0) % sequences.length] ?? 0;
   if (table === Table.messages) return messageKey(sequence);
+  if (table === Table.records) return Buffer.concat([from.subarray(0, 4), Buffer.alloc(8), messageKey(sequence)]);
   return table === Table.deliveries ? deliveryKey(from.readUInt32BE(0), sequence) : from;
 }
 
