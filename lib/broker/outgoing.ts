@@ -3,7 +3,7 @@ import type { Message } from '../base/message.js';
 import { copyWords, viewOf } from '../base/words.js';
 import { frameSlab } from '../codec/frame-slab.js';
 import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
-import { encodePublishFrame, PublishFrame } from '../codec/publish-frame.js';
+import { encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
 import type { ReceiptPacket } from '../receipts/receipt-message.js';
 import { receiptIdPropertyBytes, writeReceiptIdProperty } from '../receipts/receipt-properties.js';
 import type { QueuedFrame } from '../session/queued-frame.js';
@@ -58,6 +58,22 @@ export class Outgoing {
   private rewritten = false;
   private view: PublishView | null = null;
   private properties: Buffer | null = null;
+  /** What `encode` encodes. */
+  private readonly fields: PublishFields = {
+    topic: noBytes,
+    topicStart: 0,
+    topicEnd: 0,
+    properties: noBytes,
+    propertiesStart: 0,
+    propertiesEnd: 0,
+    messageExpirySeconds: -1,
+    subscriptionIds: null,
+    extraUserProperties: null,
+    topicAlias: 0,
+    payload: noBytes,
+    payloadStart: 0,
+    payloadEnd: 0,
+  };
   /** Memory for `receiptProperty`. */
   private receiptBytes: Buffer | null = null;
   /** The name encoded last: what comes out of a queue often has the same topic as what came before. */
@@ -303,25 +319,20 @@ export class Outgoing {
     const { view } = this;
     const arePropertiesThere = this.properties === null && view !== null && !this.rewritten;
     const properties = arePropertiesThere ? source : this.forwardedProperties();
-    return encodePublishFrame(
-      {
-        topic,
-        topicStart: isTopicThere ? this.topicStart : 0,
-        topicEnd: isTopicThere ? this.topicEnd : topic.length,
-        properties,
-        propertiesStart: arePropertiesThere ? view.propertiesStart : 0,
-        propertiesEnd: arePropertiesThere ? view.propertiesEnd : properties.length,
-        messageExpirySeconds: this.expirySeconds,
-        subscriptionIds,
-        extraUserProperties: withReceipt ? this.receiptProperty : null,
-        topicAlias: 0,
-        payload: kept === null ? source : kept.payload,
-        payloadStart: kept === null ? this.payloadStart : 0,
-        payloadEnd: kept === null ? this.sourceEnd : kept.payload.length,
-      },
-      version5,
-      withPacketId,
-    );
+    const { fields } = this;
+    fields.topic = topic;
+    fields.topicStart = isTopicThere ? this.topicStart : 0;
+    fields.topicEnd = isTopicThere ? this.topicEnd : topic.length;
+    fields.properties = properties;
+    fields.propertiesStart = arePropertiesThere ? view.propertiesStart : 0;
+    fields.propertiesEnd = arePropertiesThere ? view.propertiesEnd : properties.length;
+    fields.messageExpirySeconds = this.expirySeconds;
+    fields.subscriptionIds = subscriptionIds;
+    fields.extraUserProperties = withReceipt ? this.receiptProperty : null;
+    fields.payload = kept === null ? source : kept.payload;
+    fields.payloadStart = kept === null ? this.payloadStart : 0;
+    fields.payloadEnd = kept === null ? this.sourceEnd : kept.payload.length;
+    return encodePublishFrame(fields, version5, withPacketId);
   }
 
   private encodedTopic(): Buffer {

@@ -59,9 +59,137 @@ export interface ReceiptPacket {
 /** What a PUBLISH has besides topic, properties and payload, at most, with some subscription identifiers. */
 const overheadBytes = 48;
 
-const writer = new Utf8Writer();
+/** Where the id is in the topic name of a receipt to its publisher. */
+const idInTopic = '$receipts/~/'.length;
+const idInBody = '{"id":"'.length;
+const beforeTime = ',"at":';
+const beforeSentTime = ',"sentAt":';
+/** Times have thirteen digits from here, September 2001, */
+const firstTimeMs = 1e12;
+/** to here, in the year 2286. */
+const endTimeMs = 1e13;
 
-function writeTopicName({ foreign }: ReceiptReference, id: Buffer, { owner }: TrackedRecord, row: Row | null): void {
+function hasThirteenDigits(timeMs: number): boolean {
+  return timeMs >= firstTimeMs && timeMs < endTimeMs;
+}
+
+/** What a packet has that the next one may have as well, and where it has what differs. */
+interface Template {
+  readonly topicName: string;
+  readonly to: string;
+  readonly qos: number;
+  readonly reasonCode: number;
+  readonly matched: number;
+  readonly topicEnd: number;
+  readonly end: number;
+  readonly timeAt: number;
+  readonly sentTimeAt: number;
+}
+
+/** Writes receipts and tallies as they are published. */
+export class ReceiptPackets {
+  private readonly writer = new Utf8Writer();
+  /** Of what is in the writer's memory, if the next packet can be made of it. */
+  private template: Template | null = null;
+
+  /**
+   * The PUBLISH a reference stands for; null if there is nothing left to tell: a tally as it was, which the final one
+   * has overtaken.
+   * @param id of the message, in ASCII
+   * @param row null for tallies
+   * @param wasSent true for a repeat of what may have arrived: then there is always a body, if need be the first
+   * tally's
+   * @param maximumBytes above it what can be left out is left out; 0 for no limit
+   */
+  packet(
+    reference: ReceiptReference,
+    id: Buffer,
+    record: TrackedRecord,
+    row: Row | null,
+    wasSent: boolean,
+    maximumBytes: number,
+  ): ReceiptPacket | null {
+    const isPlain = row !== null && isPlainReceipt(reference, record, row);
+    const { template } = this;
+    if (isPlain && template !== null && fits(template, record, row)) return this.rewritten(template, id, row);
+    const wasPending = reference.kind === ReceiptKind.currentTally && reference.state === ReceiptState.accepted;
+    const isOvertaken = wasPending && record.counts.pending === 0;
+    if (isOvertaken && !wasSent) return null;
+    const told = isOvertaken ? { ...reference, kind: ReceiptKind.firstTally } : reference;
+    const properties = receiptProperties(record.correlationData);
+    const { writer } = this;
+    writer.reset();
+    writeTopicName(writer, reference, id, record, row);
+    const topicEnd = writer.at;
+    writeReceiptBody(writer, told, id, record, row);
+    this.template = isPlain ? this.templateOf(record, row, topicEnd) : null;
+    if (maximumBytes > 0 && !told.brief && writer.at + properties.length + overheadBytes > maximumBytes) {
+      // Of a plain one nothing can be left out.
+      writer.at = topicEnd;
+      writeReceiptBody(writer, { ...told, brief: true }, id, record, row);
+    }
+    return { bytes: writer.bytes, topicEnd, end: writer.at, properties, retain: reference.replay };
+  }
+
+  /** The last packet with another id and other times. */
+  private rewritten({ topicEnd, end, timeAt, sentTimeAt }: Template, id: Buffer, row: Row): ReceiptPacket {
+    const { writer } = this;
+    writer.at = idInTopic;
+    writer.raw(id);
+    writer.at = topicEnd + idInBody;
+    writer.raw(id);
+    writer.at = timeAt;
+    writer.integer(row.deliveredAtMs);
+    writer.at = sentTimeAt;
+    writer.integer(row.sentAtMs);
+    writer.at = end;
+    return { bytes: writer.bytes, topicEnd, end, properties: plainProperties, retain: false };
+  }
+
+  private templateOf({ topicName, matched }: TrackedRecord, { to, qos, reasonCode }: Row, topicEnd: number): Template {
+    const { bytes, at: end } = this.writer;
+    // No text can have these in it: its quotation marks are escaped.
+    const timeAt = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length;
+    const sentTimeAt = bytes.indexOf(beforeSentTime, topicEnd) + beforeSentTime.length;
+    return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeAt, sentTimeAt };
+  }
+}
+
+/** True for what nearly every receipt is: its publisher is told that a client has the message, and nothing else. */
+function isPlainReceipt({ kind, state, replay, foreign, brief }: ReceiptReference, record: TrackedRecord, row: Row) {
+  return (
+    kind === ReceiptKind.delivery &&
+    state === ReceiptState.delivered &&
+    row.state === ReceiptState.delivered &&
+    !(replay || foreign || brief || row.answerCut) &&
+    record.correlationData === null &&
+    row.group === null &&
+    row.cause === null &&
+    row.reasonString === null &&
+    row.answer === null &&
+    hasThirteenDigits(row.sentAtMs) &&
+    hasThirteenDigits(row.deliveredAtMs)
+  );
+}
+
+/** True if a plain receipt differs from the last one in id and times alone. */
+function fits(template: Template, { topicName, matched }: TrackedRecord, { to, qos, reasonCode }: Row): boolean {
+  return (
+    template.to === to &&
+    template.topicName === topicName &&
+    template.qos === qos &&
+    template.reasonCode === reasonCode &&
+    template.matched === matched
+  );
+}
+
+function writeTopicName(
+  writer: Utf8Writer,
+  { foreign }: ReceiptReference,
+  id: Buffer,
+  { owner }: TrackedRecord,
+  row: Row | null,
+): void {
   writer
     .text('$receipts/')
     .text(foreign ? publisherSegment(owner) : '~')
@@ -70,43 +198,13 @@ function writeTopicName({ foreign }: ReceiptReference, id: Buffer, { owner }: Tr
   if (row !== null) writer.text('/').text(recipientSegment(row));
 }
 
-/**
- * The PUBLISH a reference stands for; null if there is nothing left to tell: a tally as it was, which the final one
- * has overtaken.
- * @param id of the message, in ASCII
- * @param row null for tallies
- * @param wasSent true for a repeat of what may have arrived: then there is always a body, if need be the first tally's
- * @param maximumBytes above it what can be left out is left out; 0 for no limit
- */
-export function receiptPacket(
-  reference: ReceiptReference,
-  id: Buffer,
-  record: TrackedRecord,
-  row: Row | null,
-  wasSent: boolean,
-  maximumBytes: number,
-): ReceiptPacket | null {
-  const wasPending = reference.kind === ReceiptKind.currentTally && reference.state === ReceiptState.accepted;
-  const isOvertaken = wasPending && record.counts.pending === 0;
-  if (isOvertaken && !wasSent) return null;
-  const told = isOvertaken ? { ...reference, kind: ReceiptKind.firstTally } : reference;
-  const properties = receiptProperties(record.correlationData);
-  writer.reset();
-  writeTopicName(reference, id, record, row);
-  const topicEnd = writer.at;
-  writeReceiptBody(writer, told, id, record, row);
-  if (maximumBytes > 0 && !told.brief && writer.at + properties.length + overheadBytes > maximumBytes) {
-    writer.at = topicEnd;
-    writeReceiptBody(writer, { ...told, brief: true }, id, record, row);
-  }
-  return { bytes: writer.bytes, topicEnd, end: writer.at, properties, retain: reference.replay };
-}
+const bodyWriter = new Utf8Writer();
 
 /** The body alone, as text. @see writeReceiptBody */
 export function receiptBody(told: Told, id: Buffer, record: TrackedRecord, row: Row | null): string {
-  writer.reset();
-  writeReceiptBody(writer, told, id, record, row);
-  return writer.bytes.toString('utf8', 0, writer.at);
+  bodyWriter.reset();
+  writeReceiptBody(bodyWriter, told, id, record, row);
+  return bodyWriter.bytes.toString('utf8', 0, bodyWriter.at);
 }
 
 /** The packet as a message. */

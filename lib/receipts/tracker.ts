@@ -8,7 +8,7 @@ import { InlineRows } from './inline-rows.js';
 import { clientIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
 import { newRow } from './new-row.js';
 import { receiptId, receiptIdLength, writeReceiptId } from './receipt-id.js';
-import { type ReceiptPacket, receiptPacket } from './receipt-message.js';
+import { type ReceiptPacket, ReceiptPackets } from './receipt-message.js';
 import { hasVerdict, noCounts, noFailures, noGroups, type Owner, type Row, type TrackedRecord } from './record.js';
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
@@ -33,6 +33,7 @@ export class Tracker {
   private readonly clock: Clock;
   private readonly nodeNumber: number;
   private readonly port: TrackerPort;
+  private readonly packets = new ReceiptPackets();
   /** The id asked for last, in ASCII: one message's is asked for many times in a row. */
   private readonly lastId = Buffer.alloc(receiptIdLength);
   private lastIdSequence = -1;
@@ -336,7 +337,7 @@ export class Tracker {
     if (record === null) return null;
     const row = reference.recipientKey === null ? null : this.records.row(record, reference.recipientKey);
     if (reference.recipientKey !== null && row === null) return null;
-    return receiptPacket(reference, this.idBytes(reference.sequence), record, row, wasSent, maximumBytes);
+    return this.packets.packet(reference, this.idBytes(reference.sequence), record, row, wasSent, maximumBytes);
   }
 
   /** The row of a delivery without its outcome: once there is one, nothing changes it. [receipts contract, "States"] */

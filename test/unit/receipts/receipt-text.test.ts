@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { Receipt, Tally } from '../../../lib/receipts/packets.js';
-import { messageOf, receiptBody, receiptPacket } from '../../../lib/receipts/receipt-message.js';
+import { messageOf, ReceiptPackets, receiptBody } from '../../../lib/receipts/receipt-message.js';
 import type { Counts, Row, TrackedRecord } from '../../../lib/receipts/record.js';
 import { ReceiptKind, type ReceiptReference } from '../../../lib/receipts/reference.js';
 import { ReceiptState, stateNames } from '../../../lib/receipts/states.js';
@@ -9,6 +9,26 @@ import { key, record, row, sequence, state } from '../../helpers/any-record.js';
 
 const id = Buffer.from('01JD3ZK9V8Q2M');
 const recipientKey = Buffer.alloc(12, 1);
+const facts = {
+  kind: ReceiptKind.delivery,
+  state: ReceiptState.delivered,
+  replay: false,
+  foreign: false,
+  brief: false,
+};
+const oddities = [
+  'replay',
+  'foreign',
+  'brief',
+  'tally',
+  'group',
+  'cause',
+  'reason',
+  'answer',
+  'cut',
+  'correlation',
+  'state',
+];
 const kind = fc.constantFrom(...Object.values(ReceiptKind));
 
 /** What a receipt says, by the contract's words. */
@@ -65,6 +85,24 @@ function tallyOf(whole: TrackedRecord, told: ReceiptKind, brief: boolean): Tally
   );
 }
 
+/** A packet that is no plain receipt, for one reason. */
+function made(odd: string, record: TrackedRecord, row: Row, base: Row) {
+  const told: Partial<ReceiptReference> = {
+    ...(['replay', 'foreign', 'brief'].includes(odd) ? { [odd]: true } : {}),
+    ...(odd === 'tally' ? { kind: ReceiptKind.finalTally, state: ReceiptState.accepted } : {}),
+    ...(odd === 'state' ? { state: ReceiptState.queued } : {}),
+  };
+  const rows: Record<string, Partial<Row>> = {
+    group: { group: '$share/g/t' },
+    cause: { cause: 'slow' },
+    reason: { reasonString: 'why' },
+    answer: { answer: base.answer ?? Buffer.from('yes') },
+    cut: { answerCut: true },
+  };
+  const changed = odd === 'correlation' ? { ...record, correlationData: Buffer.from('c') } : record;
+  return { told, rest: { record: changed, row: odd === 'tally' ? null : { ...row, ...rows[odd] } } };
+}
+
 t.test('a receipt says what the row says, and nothing else', async (t) => {
   fc.assert(
     fc.property(record, row, state, fc.boolean(), (whole, one, told, brief) => {
@@ -88,11 +126,10 @@ t.test('a tally says what the record says, and nothing else', async (t) => {
 });
 
 t.test('a packet has its topic and body behind each other, and leaves out what would be too much', async (t) => {
-  const facts = { kind: ReceiptKind.delivery, replay: false, foreign: false, brief: false } as const;
   fc.assert(
     fc.property(record, row, key, sequence, fc.nat(600), (whole, one, publisherKey, sequence, maximumBytes) => {
       const reference: ReceiptReference = { ...facts, publisherKey, sequence, state: one.state, recipientKey };
-      const packet = receiptPacket(reference, id, whole, one, false, maximumBytes);
+      const packet = new ReceiptPackets().packet(reference, id, whole, one, false, maximumBytes);
       t.ok(packet);
       if (packet === null) return false;
       const { topicName, payload } = messageOf(packet);
@@ -102,6 +139,52 @@ t.test('a packet has its topic and body behind each other, and leaves out what w
       const size = topicName.length + Buffer.byteLength(all) + packet.properties.length + 48;
       const isCut = maximumBytes > 0 && Buffer.byteLength(topicName) + size - topicName.length > maximumBytes;
       t.equal(payload.toString(), isCut ? few : all);
+      return t.passing();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test('a packet made of the one before is what it would be by itself', async (t) => {
+  const same = fc.constantFrom(0, 1);
+  const time = fc.constantFrom(0, 999_999_999_999, 1_000_000_000_000, 1_763_683_200_123, 9_999_999_999_999, 1e13);
+  const one = fc.record({
+    topic: same,
+    to: same,
+    qos: same,
+    reasonCode: same,
+    matched: same,
+    sent: time,
+    delivered: time,
+  });
+  const odd = fc.oneof(
+    { weight: 6, arbitrary: fc.constant('') },
+    { weight: 1, arbitrary: fc.constantFrom(...oddities) },
+  );
+  fc.assert(
+    fc.property(record, row, fc.array(fc.tuple(one, odd, fc.nat(1e6)), { maxLength: 12 }), (whole, base, all) => {
+      const packets = new ReceiptPackets();
+      for (const [{ topic, to, qos, reasonCode, matched, sent, delivered }, odd, number] of all) {
+        const record = { ...whole, topicName: `t/${topic},"at":`, matched, correlationData: null };
+        const { delivered: state } = ReceiptState;
+        const plain = { group: null, cause: null, reasonString: null, answer: null, answerCut: false };
+        const changed: Partial<Row> = {
+          to: `d-${to}`,
+          qos: qos as 0 | 1,
+          reasonCode,
+          sentAtMs: sent,
+          deliveredAtMs: delivered,
+        };
+        const row: Row = { ...base, ...plain, state, ...changed };
+        const { told, rest } = made(odd, record, row, base);
+        const reference = { ...facts, ...told, publisherKey: whole.publisherKey, sequence: 1, recipientKey };
+        const ownId = Buffer.from(String(number).padStart(13, '0'));
+        const next = packets.packet(reference, ownId, rest.record, rest.row, false, 0);
+        const alone = new ReceiptPackets().packet(reference, ownId, rest.record, rest.row, false, 0);
+        if (next === null || alone === null) return next === alone;
+        t.same(messageOf(next), messageOf(alone));
+        t.same(JSON.parse(messageOf(next).payload.toString()).id, ownId.toString());
+      }
       return t.passing();
     }),
     { numRuns: 200 },
