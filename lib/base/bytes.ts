@@ -5,6 +5,8 @@ const int28 = 0x10000000;
 const partBytesMax = 32;
 /** The same of looking at a text, or writing it, character by character. */
 const loopCharactersMax = 24;
+/** The same of a text that most likely is ASCII: looking and writing are one. Its length is one byte. */
+const loopStringMax = 64;
 
 /** Copies `source[start, end)` to `target[at, …)`. */
 export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
@@ -118,6 +120,21 @@ export class ByteWriter {
   }
 
   string(text: string): this {
+    const { length } = text;
+    if (length > loopStringMax) return this.encodedString(text);
+    this.reserve(length + 1);
+    const { buffer, at } = this;
+    buffer[at] = length;
+    for (let index = 0; index < length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 0x7f) return this.encodedString(text);
+      buffer[at + 1 + index] = code;
+    }
+    this.at = at + 1 + length;
+    return this;
+  }
+
+  private encodedString(text: string): this {
     const length = utf8Length(text);
     this.varint(length);
     this.reserve(length);

@@ -1,3 +1,4 @@
+import { copyBytes } from '../base/bytes.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import { pubackCodes, pubrelCodes } from './allowed-reason-codes.js';
@@ -128,6 +129,6 @@ export function encodeAckWithProperties(
     position = bytes.writeUInt16BE(reasonLength, position + 1);
     position += bytes.write(reasonString, position, 'utf8');
   }
-  pairs.copy(bytes, position);
+  copyBytes(pairs, 0, pairs.length, bytes, position);
   return bytes;
 }

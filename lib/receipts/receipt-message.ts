@@ -75,6 +75,9 @@ function hasThirteenDigits(timeMs: number): boolean {
 
 /** What a packet has that the next one may have as well, and where it has what differs. */
 interface Template {
+  /** Times in it. */
+  timeMs: number;
+  sentTimeMs: number;
   readonly topicName: string;
   readonly to: string;
   readonly qos: number;
@@ -132,26 +135,35 @@ export class ReceiptPackets {
   }
 
   /** The last packet with another id and other times. */
-  private rewritten({ topicEnd, end, timeAt, sentTimeAt }: Template, id: Buffer, row: Row): ReceiptPacket {
+  private rewritten(template: Template, id: Buffer, { deliveredAtMs, sentAtMs }: Row): ReceiptPacket {
     const { writer } = this;
+    const { topicEnd, end } = template;
     writer.at = idInTopic;
     writer.raw(id);
     writer.at = topicEnd + idInBody;
     writer.raw(id);
-    writer.at = timeAt;
-    writer.integer(row.deliveredAtMs);
-    writer.at = sentTimeAt;
-    writer.integer(row.sentAtMs);
+    // Of those that come in a turn they are the same.
+    if (deliveredAtMs !== template.timeMs) {
+      template.timeMs = deliveredAtMs;
+      writer.at = template.timeAt;
+      writer.integer(deliveredAtMs);
+    }
+    if (sentAtMs !== template.sentTimeMs) {
+      template.sentTimeMs = sentAtMs;
+      writer.at = template.sentTimeAt;
+      writer.integer(sentAtMs);
+    }
     writer.at = end;
     return { bytes: writer.bytes, topicEnd, end, properties: plainProperties, retain: false };
   }
 
-  private templateOf({ topicName, matched }: TrackedRecord, { to, qos, reasonCode }: Row, topicEnd: number): Template {
+  private templateOf({ topicName, matched }: TrackedRecord, row: Row, topicEnd: number): Template {
     const { bytes, at: end } = this.writer;
+    const { to, qos, reasonCode, deliveredAtMs: timeMs, sentAtMs: sentTimeMs } = row;
     // No text can have these in it: its quotation marks are escaped.
     const timeAt = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length;
     const sentTimeAt = bytes.indexOf(beforeSentTime, topicEnd) + beforeSentTime.length;
-    return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeAt, sentTimeAt };
+    return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeMs, timeAt, sentTimeMs, sentTimeAt };
   }
 }
 

@@ -6,7 +6,8 @@ const idAt = idProperty.length - receiptIdLength;
 const matchedProperty = encodeUserProperties([['receipt-matched', '']]);
 /** Bytes of user property `receipt-id` in wire form. */
 export const receiptIdPropertyBytes = idProperty.length;
-/** Memory for answers, by their number of digits. */
+const digitsAt = idProperty.length + matchedProperty.length;
+/** Answers by their number of digits: only id and digits differ. */
 const answers: Buffer[] = [];
 
 function write(source: Buffer, target: Buffer, at: number): number {
@@ -27,11 +28,15 @@ export function writeReceiptIdProperty(id: Buffer, target: Buffer): number {
 export function encodeReceiptAnswer(id: Buffer, matched: number): Buffer {
   const digits = String(matched);
   const { length } = digits;
-  const end = idProperty.length + matchedProperty.length;
-  answers[length] ??= Buffer.alloc(end + length);
-  const bytes = answers[length] as Buffer;
-  write(matchedProperty, bytes, writeReceiptIdProperty(id, bytes));
-  bytes[end - 1] = length;
-  for (let at = 0; at < length; at++) bytes[end + at] = digits.charCodeAt(at);
+  const bytes = answers[length] ?? newAnswer(length);
+  write(id, bytes, idAt);
+  for (let at = 0; at < length; at++) bytes[digitsAt + at] = digits.charCodeAt(at);
+  return bytes;
+}
+
+function newAnswer(digits: number): Buffer {
+  const bytes = Buffer.concat([idProperty, matchedProperty, Buffer.alloc(digits)]);
+  bytes[digitsAt - 1] = digits;
+  answers[digits] = bytes;
   return bytes;
 }
