@@ -1,6 +1,9 @@
 import { InlineRows } from '../../lib/receipts/inline-rows.js';
 import { clientIdentityKey } from '../../lib/receipts/names.js';
+import { receiptId } from '../../lib/receipts/receipt-id.js';
+import { ReceiptPackets } from '../../lib/receipts/receipt-message.js';
 import { decodeRecord, encodeRecord, noCounts, type Row, type TrackedRecord } from '../../lib/receipts/record.js';
+import { ReceiptKind, type ReceiptReference } from '../../lib/receipts/reference.js';
 import { ReceiptState } from '../../lib/receipts/states.js';
 import type { MicroCase } from './hot-path.js';
 
@@ -49,10 +52,30 @@ function decoding(recipients: number, bytesMax: number): MicroCase {
   return { name: `decode receipt record of ${recipients}`, bytesMax, operations: 1, run };
 }
 
-/** What the record of a tracked message costs each time it is written, and when a publisher asks for it later. */
+/** The receipt of a message whose only recipient has it. @param isAnother true if it has nothing from the one before */
+function receiptWriting(isAnother: boolean, bytesMax: number): MicroCase {
+  const packets = new ReceiptPackets();
+  const records = [recordOf(1), { ...recordOf(1), topicName: 'cmd/8/reboot' }];
+  const row = rowOf('device-0');
+  const { publisherKey } = records[0];
+  const facts = { replay: false, foreign: false, brief: false, recipientKey: clientIdentityKey('device-0', null) };
+  const { delivery: kind } = ReceiptKind;
+  const reference: ReceiptReference = { kind, state: ReceiptState.delivered, publisherKey, sequence, ...facts };
+  const id = Buffer.from(receiptId(sequence, 1));
+  let at = 0;
+  const run = () => {
+    at = isAnother ? 1 - at : at;
+    kept.bytes += packets.packet(reference, id, records[at], row, false, 0)?.end ?? 0;
+  };
+  return { name: isAnother ? 'write receipt' : 'write receipt like the last', bytesMax, operations: 1, run };
+}
+
+/** What the record of a tracked message costs each time it is written and told, and when a publisher asks for it later. */
 export const receiptCases: readonly (() => MicroCase)[] = [
   () => encoding(1, 400),
   () => encoding(16, 2500),
   () => decoding(1, 2500),
   () => decoding(16, 14_000),
+  () => receiptWriting(true, 400),
+  () => receiptWriting(false, 100),
 ];
