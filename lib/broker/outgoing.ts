@@ -165,7 +165,10 @@ export class Outgoing {
     this.expirySeconds = expiryAtMs === 0 ? -1 : Math.max(0, Math.ceil((expiryAtMs - now) / 1000));
   }
 
-  /** Takes a receipt or tally, at QoS 2. Its topic name is in its bytes only, which must stay as they are. */
+  /**
+   * Takes a receipt or tally, at QoS 2. Its topic name is in its bytes only, which must stay as they are: it has frames,
+   * but is no message.
+   */
   fromReceipt({ bytes, topicEnd, end, properties, retain }: ReceiptPacket, sequence: number): void {
     this.reset('', 2, retain, '', sequence);
     this.source = bytes;
@@ -225,7 +228,10 @@ export class Outgoing {
   /** Correlation Data, a copy; null if there is none. */
   correlationData(): Buffer | null {
     const { view } = this;
-    if (view === null) return readCorrelationData(this.forwardedProperties());
+    if (view === null) {
+      const found = readCorrelationData(this.forwardedProperties());
+      return found === null ? null : Buffer.from(found);
+    }
     const { correlationDataStart, correlationDataEnd } = view;
     return correlationDataStart === -1 ? null : copyOf(this.source, correlationDataStart, correlationDataEnd);
   }

@@ -20,15 +20,14 @@ const correlationRows = 16;
 /** Where the records of tracked messages are kept, found and counted. */
 export class RecordStore {
   private readonly store: Store;
-  /** By sequence; none is forgotten while it is changed. */
   private readonly active = new RecentMap<number, TrackedRecord>(activeRecords, () => new SequenceMap());
   /** The one found last, which is asked for several times in a row. */
   private last: TrackedRecord | null = null;
   private readonly publishers: Publishers;
   private readonly recipientRows: RecipientRows;
   private readonly finished: FinishedRecords;
-  /** Records that have changed; some have been put since. */
-  private changedRecords: TrackedRecord[] = [];
+  /** Records with changes that are not put yet, by sequence. */
+  private changedRecords = new SequenceMap<TrackedRecord>();
   /** Those that have had their final tallies in this turn. */
   private readonly finishedRecords: TrackedRecord[] = [];
   /** Changes made so far: more than before means that something is to be recorded. */
@@ -89,13 +88,8 @@ export class RecordStore {
     this.changes++;
     if (record.changed) return;
     record.changed = true;
-    this.changedRecords.push(record);
-    if (this.changedRecords.length > 2 * changedRecordsMax) this.tidyChanged();
-  }
-
-  private tidyChanged(): void {
-    this.changedRecords = this.changedRecords.filter(({ changed }) => changed);
-    if (this.changedRecords.length > changedRecordsMax) this.putChanges();
+    this.changedRecords.set(record.sequence, record);
+    if (this.changedRecords.size > changedRecordsMax) this.putChanges();
   }
 
   /** Puts what the turn's commit is to hold, once however often it has changed. */
@@ -115,14 +109,20 @@ export class RecordStore {
   }
 
   private putRecords(): void {
-    for (const record of this.changedRecords) if (record.changed) this.putRecord(record);
-    this.changedRecords.length = 0;
+    const { changedRecords } = this;
+    this.changedRecords = new SequenceMap();
+    changedRecords.forEach(0, Number.MAX_SAFE_INTEGER, (_sequence, record) => {
+      this.putRecord(record);
+      return true;
+    });
     this.releaseFinished();
   }
 
   /** A store that dies with the process need not have a record to which more may happen while it is in memory. */
   private putFinished(): void {
-    for (const record of this.finishedRecords) if (record.changed) this.putRecord(record);
+    for (const record of this.finishedRecords) {
+      if (this.changedRecords.delete(record.sequence)) this.putRecord(record);
+    }
     this.releaseFinished();
   }
 
@@ -158,7 +158,7 @@ export class RecordStore {
   find(publisherKey: Buffer, sequence: number): TrackedRecord | null {
     const { last } = this;
     if (last !== null && last.sequence === sequence && last.publisherKey === publisherKey) return last;
-    const known = this.active.get(sequence);
+    const known = this.active.get(sequence) ?? this.changedRecords.get(sequence);
     if (known !== undefined && (known.publisherKey === publisherKey || known.publisherKey.equals(publisherKey))) {
       this.last = known;
       return known;
@@ -174,7 +174,7 @@ export class RecordStore {
 
   private release(record: TrackedRecord): void {
     if (this.last === record) this.last = null;
-    this.active.delete(record.sequence);
+    if (this.active.get(record.sequence) === record) this.active.delete(record.sequence);
     this.recipientRows.forget(record);
   }
 
@@ -246,7 +246,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
   sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
-    if (this.changedRecords.length > 0) this.putChanges();
+    if (this.changedRecords.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
     const end = keys.recordKey(publisherKey, since);
     const entries = this.store.range(Table.records, start, end, limit);
@@ -255,7 +255,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
   oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
-    if (this.changedRecords.length > 0) this.putChanges();
+    if (this.changedRecords.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
     const entries = this.store.rangeReverse(Table.records, start, end, limit);
@@ -293,7 +293,7 @@ export class RecordStore {
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
   tidyFinished(limit: number): boolean {
     return this.finished.tidy(this.size, limit, (publisherKey, sequence) => {
-      if (this.active.get(sequence)?.changed) return true;
+      if (this.changedRecords.get(sequence) !== undefined) return true;
       return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
     });
   }
@@ -309,6 +309,7 @@ export class RecordStore {
       if (rows.length === rowsLimit) return false;
     }
     record.changed = false;
+    this.changedRecords.delete(sequence);
     this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
     if (record.requested === 'processed') {
       this.store.delete(Table.answers, keys.answerBySequenceKey(sequence));
@@ -330,7 +331,7 @@ export class RecordStore {
   }
 
   private get hasChanges(): boolean {
-    return this.changedRecords.length > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
+    return this.changedRecords.size > 0 || this.recipientRows.hasChanges || this.finished.hasChanges;
   }
 
   /** The store sees its own uncommitted puts, so a record can leave memory at any time but while it is opening. */

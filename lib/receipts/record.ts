@@ -73,6 +73,13 @@ export interface Facts {
   readonly deadlineAtMs: number;
 }
 
+/** A receipt that follows the first tally of its message. */
+export interface OpeningReceipt {
+  readonly state: ReceiptState;
+  readonly recipientKey: Buffer;
+  readonly row: Row;
+}
+
 /** A tracked message's record: facts, counts, and the rows of a small cohort. */
 export interface TrackedRecord extends Facts {
   matched: number;
@@ -91,6 +98,8 @@ export interface TrackedRecord extends Facts {
   rows: InlineRows | null;
   /** True while the message is being fanned out. */
   opening: boolean;
+  /** Receipts of that time, which follow the first tally; null while there are none. */
+  openingReceipts: OpeningReceipt[] | null;
   /** True while the store is still to be given what has changed. */
   changed: boolean;
   /** True once the store has it, if perhaps not as it is now. */
@@ -202,6 +211,7 @@ export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buff
     groups,
     rows,
     opening: false,
+    openingReceipts: null,
     changed: false,
     stored: true,
   };

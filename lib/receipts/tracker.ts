@@ -9,20 +9,22 @@ import { clientIdentityKey, identityKeyBytes, serverIdentityKey } from './names.
 import { newRow } from './new-row.js';
 import { receiptId, receiptIdLength, writeReceiptId } from './receipt-id.js';
 import { type ReceiptPacket, ReceiptPackets } from './receipt-message.js';
-import { hasVerdict, noCounts, noFailures, noGroups, type Owner, type Row, type TrackedRecord } from './record.js';
+import {
+  hasVerdict,
+  noCounts,
+  noFailures,
+  noGroups,
+  type OpeningReceipt,
+  type Owner,
+  type Row,
+  type TrackedRecord,
+} from './record.js';
 import type { RecordStore } from './record-store.js';
 import { ReceiptKind, type ReceiptReference } from './reference.js';
 import type { Requested } from './request.js';
 import { isFailure, ReceiptState, stateOfOutcome } from './states.js';
 import { countOutcome } from './tally-counts.js';
 import type { ApplicationVerdict, TrackerPort, Verdict } from './verdicts.js';
-
-/** A receipt that follows the first tally of its message. */
-interface OpeningReceipt {
-  readonly state: ReceiptState;
-  readonly recipientKey: Buffer;
-  readonly row: Row;
-}
 
 /**
  * Changes the records of tracked messages: who was to get each, what became of it, and the counts. Every change is put
@@ -37,8 +39,6 @@ export class Tracker {
   /** The id asked for last, in ASCII: one message's is asked for many times in a row. */
   private readonly lastId = Buffer.alloc(receiptIdLength);
   private lastIdSequence = -1;
-  /** Receipts of the message being fanned out: they follow its first tally. */
-  private openingReceipts: OpeningReceipt[] = [];
 
   constructor(records: RecordStore, clock: Clock, nodeNumber: number, port: TrackerPort) {
     this.records = records;
@@ -99,10 +99,10 @@ export class Tracker {
       groups: noGroups,
       rows: new InlineRows(),
       opening: true,
+      openingReceipts: null,
       changed: false,
       stored: false,
     });
-    if (this.openingReceipts.length > 0) this.openingReceipts = [];
   }
 
   /** A recipient joins the cohort. @param session null for a shared group without a member that can take it */
@@ -181,7 +181,7 @@ export class Tracker {
     if (isFinal) record.finalAtMs = this.clock.now();
     this.records.create(record);
     this.tellTally(record, ReceiptKind.firstTally);
-    if (this.openingReceipts.length > 0) this.tellOpening(record);
+    if (record.openingReceipts !== null) this.tellOpening(record, record.openingReceipts);
     if (isFinal) this.finish(record, record.matched > 0);
     return record.matched;
   }
@@ -313,12 +313,14 @@ export class Tracker {
    * @returns the key to go on behind, null when all are done
    */
   giveUp({ publisherKey, sequence }: TrackedRecord, after: Buffer | null, limit: number): Buffer | null {
-    const record = this.records.find(publisherKey, sequence);
-    if (record === null) return null;
-    const rows = this.records.rowsAfter(record, after, limit);
+    const found = this.records.find(publisherKey, sequence);
+    if (found === null) return null;
+    const rows = this.records.rowsAfter(found, after, limit);
     for (const { recipientKey } of rows) {
-      const row = this.pendingRow(record, recipientKey);
-      if (row === null) continue;
+      // Whoever is told may publish, and make another record take the place of this one in memory.
+      const record = this.records.find(publisherKey, sequence);
+      const row = record === null ? null : this.pendingRow(record, recipientKey);
+      if (record === null || row === null) continue;
       row.cause = hasMessage(row) ? Cause.unanswered : Cause.gaveUp;
       row.state = ReceiptState.lost;
       row.reasonCode = 0;
@@ -368,13 +370,16 @@ export class Tracker {
 
   private tell(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
     const { state } = row;
-    if (record.opening) this.openingReceipts.push({ state, recipientKey, row });
-    else this.port.emit(record, ReceiptKind.delivery, state, recipientKey, row);
+    if (!record.opening) {
+      this.port.emit(record, ReceiptKind.delivery, state, recipientKey, row);
+      return;
+    }
+    record.openingReceipts ??= [];
+    record.openingReceipts.push({ state, recipientKey, row });
   }
 
-  private tellOpening(record: TrackedRecord): void {
-    const receipts = this.openingReceipts;
-    this.openingReceipts = [];
+  private tellOpening(record: TrackedRecord, receipts: readonly OpeningReceipt[]): void {
+    record.openingReceipts = null;
     for (const { state, recipientKey, row } of receipts) {
       this.port.emit(record, ReceiptKind.delivery, state, recipientKey, row);
     }

@@ -58,7 +58,10 @@ export class PackedRows {
     );
   }
 
-  /** Bytes of memory that hold values, or did and are not given back; those of keys come on top, 12 to 24 a row. */
+  /**
+   * Bytes of memory that hold values, or did and are not given back; those of keys come on top: 12 to 24 a row where a
+   * prefix has many, some hundreds where it has one.
+   */
   get chunkBytes(): number {
     return this.values.chunkBytes;
   }

@@ -78,6 +78,7 @@ export const record: fc.Arbitrary<TrackedRecord> = fc
         }),
       ),
       opening: fc.constant(false),
+      openingReceipts: fc.constant(null),
       changed: fc.constant(false),
       stored: fc.constant(true),
     },
