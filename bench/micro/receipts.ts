@@ -70,7 +70,7 @@ function receiptWriting(isAnother: boolean, bytesMax: number): MicroCase {
   return { name: isAnother ? 'write receipt' : 'write receipt like the last', bytesMax, operations: 1, run };
 }
 
-/** What the record of a tracked message costs each time it is written and told, and when a publisher asks for it later. */
+/** What the record of a tracked message costs each time it is written, told, and asked for later. */
 export const receiptCases: readonly (() => MicroCase)[] = [
   () => encoding(1, 400),
   () => encoding(16, 2500),

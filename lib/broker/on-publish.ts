@@ -2,7 +2,7 @@ import { ProtocolError } from '../base/errors.js';
 import type { Message } from '../base/message.js';
 import { encodeAckWithProperties } from '../codec/acks.js';
 import type { PublishView } from '../codec/publish.js';
-import { identityKeyOf, ownerOf } from '../receipts/identities.js';
+import { identityKeyOf, ownerKeyOf, ownerOf } from '../receipts/identities.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import { encodeReceiptAnswer } from '../receipts/receipt-properties.js';
 import type { Owner, TrackedRecord } from '../receipts/record.js';
@@ -233,7 +233,7 @@ export class OnPublish {
     const { qos, sequence } = out;
     const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
     const correlationData = out.correlationData();
-    const publisherKey = session === null ? tracker.publisherKey(publisher) : identityKeyOf(session);
+    const publisherKey = session === null ? ownerKeyOf(publisher) : identityKeyOf(session);
     tracker.begin(
       sequence,
       publisher,

@@ -166,8 +166,8 @@ export class Outgoing {
   }
 
   /**
-   * Takes a receipt or tally, at QoS 2. Its topic name is in its bytes only, which must stay as they are: it has frames,
-   * but is no message.
+   * Takes a receipt or tally, at QoS 2. Its topic name is in its bytes only, which must stay as they are: it has
+   * frames, but is no message.
    */
   fromReceipt({ bytes, topicEnd, end, properties, retain }: ReceiptPacket, sequence: number): void {
     this.reset('', 2, retain, '', sequence);

@@ -1,5 +1,6 @@
 import { CountersignError } from '../base/errors.js';
 import { encodeForwardedProperties } from '../codec/forwarded-properties.js';
+import { ownerKeyOf } from '../receipts/identities.js';
 import { ackTopic, isReceiptsTopic, serverSegment } from '../receipts/names.js';
 import type { Owner } from '../receipts/record.js';
 import { parseRequest, type Requested } from '../receipts/request.js';
@@ -181,7 +182,7 @@ export class ServerPublish {
     { responseTopic }: PublishProperties,
     pairs: readonly [string, string][],
   ): Tracking | null {
-    const { settings, tracker, housekeeping, metrics } = this.context;
+    const { settings, housekeeping, metrics } = this.context;
     if (!settings.receipts.enabled) return null;
     const request = parseRequest(pairs, qos, false);
     const decided = typeof request === 'string' ? request : applyRules(this.context, request, topicName);
@@ -191,7 +192,7 @@ export class ServerPublish {
     if (responseTopic?.startsWith(`${ackTopic}/`) && responseTopic !== `${ackTopic}/${serverSegment}`) {
       throw wrong(`a response topic under ${ackTopic}/ must be ${ackTopic}/${serverSegment}`);
     }
-    if (housekeeping.makeRoom(tracker.publisherKey(server))) return decided;
+    if (housekeeping.makeRoom(ownerKeyOf(server))) return decided;
     if (decided.asked) {
       throw new CountersignError('ERR_COUNTERSIGN_STORE', 'the broker keeps no more records of tracked messages');
     }

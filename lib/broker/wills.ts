@@ -1,5 +1,6 @@
 import type { Message } from '../base/message.js';
 import { readUserProperties } from '../codec/publish.js';
+import { ownerKeyOf } from '../receipts/identities.js';
 import type { Owner } from '../receipts/record.js';
 import { parseRequest } from '../receipts/request.js';
 import type { Session, Will } from '../session/session.js';
@@ -86,7 +87,7 @@ export class Wills {
 
   /** A will's request was checked at CONNECT, but the rules may have changed; one may track it without a request. */
   private trackingOf(will: Will, owner: Owner): Tracking | null {
-    const { tracker, housekeeping, metrics, log } = this.context;
+    const { housekeeping, metrics, log } = this.context;
     const request = parseRequest(readUserProperties(will.properties, 0, will.properties.length), will.qos, true);
     const decided = typeof request === 'string' ? request : applyRules(this.context, request, will.topicName);
     if (decided === null) return null;
@@ -95,7 +96,7 @@ export class Wills {
       log.info({ client: owner.clientId, topic: will.topicName }, `receipt request refused: ${decided}`);
       return null;
     }
-    if (housekeeping.makeRoom(tracker.publisherKey(owner))) return decided;
+    if (housekeeping.makeRoom(ownerKeyOf(owner))) return decided;
     metrics.untrackedForWantOfRecords++;
     log.warn({ topic: will.topicName }, 'not tracked: the broker keeps no more records of tracked messages');
     return null;

@@ -1,5 +1,5 @@
 import type { Session } from '../session/session.js';
-import { clientIdentityKey, groupIdentityKey } from './names.js';
+import { clientIdentityKey, groupIdentityKey, serverIdentityKey } from './names.js';
 import type { Owner } from './record.js';
 
 /** The recipient's or publisher's key of a session, computed once. */
@@ -22,4 +22,9 @@ export function recipientKeyOf(session: Session | null, group: string | null): B
 /** What the row of a tracked delivery to a session that is not stored refers to: record and recipient. */
 export function transientReference(publisherKey: Buffer, session: Session, group: string | null): Buffer {
   return Buffer.concat([publisherKey, recipientKeyOf(session, group)]);
+}
+
+/** The key under which the records of an owner are kept. */
+export function ownerKeyOf({ clientId, userName, byServer }: Owner): Buffer {
+  return byServer ? serverIdentityKey : clientIdentityKey(clientId, userName);
 }

@@ -5,7 +5,7 @@ import { ReasonCode } from '../spec/reason-codes.js';
 import { Cause } from './causes.js';
 import { identityKeyOf, recipientKeyOf } from './identities.js';
 import { InlineRows } from './inline-rows.js';
-import { clientIdentityKey, identityKeyBytes, serverIdentityKey } from './names.js';
+import { identityKeyBytes } from './names.js';
 import { newRow } from './new-row.js';
 import { receiptId, receiptIdLength, writeReceiptId } from './receipt-id.js';
 import { type ReceiptPacket, ReceiptPackets } from './receipt-message.js';
@@ -59,11 +59,6 @@ export class Tracker {
       writeReceiptId(sequence, this.nodeNumber, this.lastId, 0);
     }
     return this.lastId;
-  }
-
-  /** The key under which a publisher's records are kept. */
-  publisherKey(owner: Owner): Buffer {
-    return owner.byServer ? serverIdentityKey : clientIdentityKey(owner.clientId, owner.userName);
   }
 
   /**
