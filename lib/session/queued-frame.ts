@@ -8,14 +8,8 @@ import { type Delivery, DeliveryKind } from './delivery.js';
  */
 export class QueuedFrame implements Delivery {
   readonly sequence: number;
-  readonly messageSequence: number;
-  readonly kind = DeliveryKind.message;
-  readonly message = null;
   readonly qos: QoS;
   readonly retain: boolean;
-  readonly subscriptionIds = null;
-  readonly group = null;
-  readonly reference = null;
   /** Bytes of its own: none of a buffer that is read into again. */
   readonly frame: PublishFrame;
   readonly topicName: string;
@@ -30,11 +24,36 @@ export class QueuedFrame implements Delivery {
     payloadBytes: number,
   ) {
     this.sequence = sequence;
-    this.messageSequence = sequence;
     this.qos = qos;
     this.retain = retain;
     this.frame = frame;
     this.topicName = topicName;
     this.payloadBytes = payloadBytes;
+  }
+
+  // What is the same for all of them takes no room in each: thousands wait in a queue.
+
+  get messageSequence(): number {
+    return this.sequence;
+  }
+
+  get kind(): DeliveryKind {
+    return DeliveryKind.message;
+  }
+
+  get message(): null {
+    return null;
+  }
+
+  get subscriptionIds(): null {
+    return null;
+  }
+
+  get group(): null {
+    return null;
+  }
+
+  get reference(): null {
+    return null;
   }
 }
