@@ -31,8 +31,9 @@ export class Answering {
     if (receipt !== 'processed' || typeof receiptId !== 'string' || this.open.has(receiptId)) return;
     const { random } = this.world;
     const ok = hashOf(`${receiptId} ${this.peer.setup.clientId}`) % 5 !== 0;
-    // What is published at QoS 2 is one message, however often it is sent: its correlation data names it.
-    const isUnique = packet.topic.endsWith('/2');
+    // What is published at QoS 2 is one message, however often it is sent: its correlation data names it. What is held
+    // is published at QoS 1: sent again it may be another, and a word by correlation data means the older one.
+    const isUnique = packet.topic.endsWith('/2') && !packet.topic.startsWith('hold/');
     const correlationData = isUnique && random.chance(0.5) ? (packet.properties?.correlationData ?? null) : null;
     this.open.set(receiptId, { word: { receiptId, ok, correlationData }, sent: false });
     if (random.chance(0.5)) this.say(receiptId);
