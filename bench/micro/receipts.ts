@@ -31,7 +31,7 @@ function recordOf(recipients: number): TrackedRecord {
     ...{ sequence, publisherKey, owner, topicName: 'cmd/7/reboot', correlationData: null, requested: 'delivered' },
     ...{ qos: 1, acceptedAtMs: nowMs, deadlineAtMs: 0, matched: recipients, overdue: null, overdueAtMs: 0 },
     ...{ counts: { ...noCounts(), delivered: recipients }, finalAtMs: nowMs + 2, collapsed: false, failures: [] },
-    ...{ groups: [], rows, opening: false, openingReceipts: null, changed: false, stored: true },
+    ...{ groups: [], rows, opening: false, openingReceipts: null, stored: true },
   };
 }
 

@@ -86,8 +86,6 @@ export class RecordStore {
   /** Puts a record that has changed, with the turn's other changes. */
   save(record: TrackedRecord): void {
     this.changes++;
-    if (record.changed) return;
-    record.changed = true;
     this.changedRecords.set(record.sequence, record);
     if (this.changedRecords.size > changedRecordsMax) this.putChanges();
   }
@@ -137,7 +135,6 @@ export class RecordStore {
     if (record.stored) this.store.put(Table.records, key, encodeRecord(record));
     else this.store.putNew(Table.records, key, encodeRecord(record));
     record.stored = true;
-    record.changed = false;
   }
 
   /** Notes that receipts of a message were left out for some subscriber. */
@@ -308,7 +305,6 @@ export class RecordStore {
       }
       if (rows.length === rowsLimit) return false;
     }
-    record.changed = false;
     this.changedRecords.delete(sequence);
     this.store.delete(Table.records, keys.recordKey(publisherKey, sequence));
     if (record.requested === 'processed') {

@@ -100,8 +100,6 @@ export interface TrackedRecord extends Facts {
   opening: boolean;
   /** Receipts of that time, which follow the first tally; null while there are none. */
   openingReceipts: OpeningReceipt[] | null;
-  /** True while the store is still to be given what has changed. */
-  changed: boolean;
   /** True once the store has it, if perhaps not as it is now. */
   stored: boolean;
 }
@@ -212,7 +210,6 @@ export function decodeRecord(publisherKey: Buffer, sequence: number, value: Buff
     rows,
     opening: false,
     openingReceipts: null,
-    changed: false,
     stored: true,
   };
 }

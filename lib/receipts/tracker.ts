@@ -95,7 +95,6 @@ export class Tracker {
       rows: new InlineRows(),
       opening: true,
       openingReceipts: null,
-      changed: false,
       stored: false,
     });
   }

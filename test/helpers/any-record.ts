@@ -79,7 +79,6 @@ export const record: fc.Arbitrary<TrackedRecord> = fc
       ),
       opening: fc.constant(false),
       openingReceipts: fc.constant(null),
-      changed: fc.constant(false),
       stored: fc.constant(true),
     },
     { noNullPrototype: true },
