@@ -3,8 +3,8 @@ import { DeliveryEvent, DeliveryState, nextState, Outcome, outcomeOf, step } fro
 import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { identityKeyOf } from '../receipts/identities.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
+import { QueuedFrame } from '../session/delivery-ring.js';
 import type { Link } from '../session/link.js';
-import { QueuedFrame } from '../session/queued-frame.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -238,16 +238,11 @@ export class Offers {
     const { session } = target;
     const fitting = fittingFrame(this.context, link, out, true, target.subscriptionIds);
     if (fitting === null) return;
-    const frame = out.keptFrame(fitting);
+    const frame = fitting.lasting();
     const retain = this.retainFlag(target, out);
-    let queued = out.queuedFrame;
-    if (queued === null || queued.frame !== frame || queued.qos !== qos || queued.retain !== retain) {
-      queued = new QueuedFrame(out.sequence, qos, retain, frame, out.topicName, out.payloadLength);
-      out.queuedFrame = queued;
-    }
-    this.context.metrics.queuedBytesInMemory += deliveryBytes + queued.payloadBytes;
-    session.queue.addBytes(queued.payloadBytes);
-    session.queue.append(queued, false, true);
+    const { payloadLength } = out;
+    this.context.metrics.queuedBytesInMemory += deliveryBytes + payloadLength;
+    session.queue.appendFrame(new QueuedFrame(out.sequence, qos, retain, frame, out.topicName, payloadLength));
   }
 
   /** A delivery of a tracked message to a session that is not stored leaves a row that only a restart reads. */

@@ -1,12 +1,10 @@
 import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
-import { copyWords, viewOf } from '../base/words.js';
-import { frameSlab } from '../codec/frame-slab.js';
+import { viewOf } from '../base/words.js';
 import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
 import { encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
 import type { ReceiptPacket } from '../receipts/receipt-message.js';
 import { receiptIdPropertyBytes, writeReceiptIdProperty } from '../receipts/receipt-properties.js';
-import type { QueuedFrame } from '../session/queued-frame.js';
 import type { QoS } from '../spec/packet-types.js';
 import { encodeMessage, encodeReceivedMessage, MessageRow } from '../store/records-message.js';
 import type { MountPoint } from '../topic/mount-point.js';
@@ -41,10 +39,8 @@ export class Outgoing {
   defers = false;
   /** Those that do, as a list. */
   deferred: DeferredDelivery | null = null;
-  /** What waits in the queues of sessions that are not stored, if it expires: its packet changes with time. */
+  /** What waits in the queues of sessions that are not stored, unless it waits as a packet. */
   readonly sharedInMemory = new SharedDelivery();
-  /** What waits there if it does not: as the packet. */
-  queuedFrame: QueuedFrame | null = null;
   /** The same of sessions whose queues are read from the store. */
   readonly sharedInStore = new SharedDelivery();
 
@@ -82,8 +78,6 @@ export class Outgoing {
   private kept: Message | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
   private bare: (PublishFrame | null)[] = [null, null];
-  /** The publisher's own bytes, copied. */
-  private copied: PublishFrame | null = null;
   private identifiedBy: readonly number[] | null = null;
   private readonly identified: (PublishFrame | null)[] = [null, null];
   private mounted: Outgoing | null = null;
@@ -202,14 +196,12 @@ export class Outgoing {
     this.defers = false;
     this.deferred = null;
     this.sharedInMemory.hold(null);
-    this.queuedFrame = null;
     this.sharedInStore.hold(null);
     this.view = null;
     this.properties = null;
     this.kept = null;
     this.plain[0] = this.plain[1] = this.plain[2] = this.plain[3] = null;
     this.bare[0] = this.bare[1] = null;
-    this.copied = null;
     this.identifiedBy = null;
     this.mountedAt = null;
   }
@@ -282,19 +274,6 @@ export class Outgoing {
     return this.bare[at] as PublishFrame;
   }
 
-  /** A frame of this message, to be kept: the bytes that came are copied out of the receive buffer, once for all. */
-  keptFrame(frame: PublishFrame): PublishFrame {
-    if (frame.bytes !== this.source) return frame;
-    if (this.copied === null) {
-      const { start, end, packetIdAt } = frame;
-      const at = frameSlab.take(end - start);
-      const { bytes, view } = frameSlab;
-      copyWords(frame.view, start, end, view, at);
-      this.copied = new PublishFrame(bytes, view, at, at + end - start, packetIdAt < 0 ? -1 : packetIdAt - start + at);
-    }
-    return this.copied;
-  }
-
   private identifiedFrame(withPacketId: boolean, subscriptionIds: readonly number[]): PublishFrame {
     if (this.identifiedBy !== subscriptionIds) {
       this.identifiedBy = subscriptionIds;
@@ -310,7 +289,7 @@ export class Outgoing {
     if (withPacketId !== this.qos > 0 || (version5 && this.receiptProperty !== null)) return null;
     const { source, sourceFrameStart, sourceEnd } = this;
     const packetIdAt = withPacketId ? this.topicEnd : -1;
-    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, packetIdAt, source.length);
+    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, packetIdAt, source.length, true);
   }
 
   private encode(

@@ -14,8 +14,8 @@ import { Cause, reasonOfCause } from '../receipts/causes.js';
 import { messageOf } from '../receipts/receipt-message.js';
 import { decodeReference } from '../receipts/reference.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
+import { QueuedFrame } from '../session/delivery-ring.js';
 import type { Link } from '../session/link.js';
-import { QueuedFrame } from '../session/queued-frame.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
@@ -87,15 +87,17 @@ export class SendWindow {
     if (link === null) return;
     if (session.resendIds !== null) this.resend(session, link);
     while (!link.slow && !link.closed && queueLength(this.context, session) > 0) {
+      if (session.sendQuota === 0 && session.queue.startsWithFrame) return;
       const delivery = session.queue.first() ?? this.readOn(session);
       if (delivery === null) return;
       if (delivery.qos > 0 && (session.sendQuota === 0 || !this.hasRoom(session, delivery))) return;
-      this.sendQueued(session, link, delivery);
+      if (delivery instanceof QueuedFrame) this.sendFrame(session, link, delivery);
+      else this.sendQueued(session, link, delivery);
     }
   }
 
   /** True if the bytes in flight leave room for a delivery; one whose message is gone needs none. */
-  private hasRoom(session: Session, delivery: Delivery): boolean {
+  private hasRoom(session: Session, delivery: Delivery | QueuedFrame): boolean {
     const { inflightBytes } = session;
     if (inflightBytes === null) return true;
     if (delivery instanceof QueuedFrame) return inflightBytes.hasRoom(delivery.payloadBytes);
@@ -185,10 +187,6 @@ export class SendWindow {
   private sendQueued(session: Session, link: Link, delivery: Delivery): void {
     const { context } = this;
     const { turns, persistence, tracker, metrics, clock } = context;
-    if (delivery instanceof QueuedFrame) {
-      this.sendFrame(session, link, delivery);
-      return;
-    }
     session.queue.removeFirst();
     if (!session.stored) metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
@@ -311,7 +309,7 @@ export class SendWindow {
   }
 
   /** Brings the next slice of a stored queue into memory and returns its first delivery. */
-  private readOn(session: Session): Delivery | null {
+  private readOn(session: Session): Delivery | QueuedFrame | null {
     const { queue } = session;
     if (queue.beyond === 0) return null;
     queue.fill(this.context.persistence.readQueued(session.number, queue.cursor, queueSlice));

@@ -146,6 +146,7 @@ export class SessionSweeps {
       }
     }
     if (session.queueLength > 0) {
+      metrics.droppedSessionEnded += session.queue.frameCount;
       for (const delivery of session.queue.inMemory()) {
         this.finish(session, delivery, DeliveryState.queued, cause);
         yield delivery.kind === DeliveryKind.tracked ? trackedUnits : deliveryUnits;

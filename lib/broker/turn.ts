@@ -138,7 +138,7 @@ export class Turns {
       return;
     }
     link.publishGate = this.openNumber;
-    this.open.add(Operation.publish, link, frame, (firstByte << 16) | packetId);
+    this.open.add(Operation.publish, link, frame.lasting(), (firstByte << 16) | packetId);
     this.begin();
   }
 

@@ -1,3 +1,4 @@
+import { copyOf } from '../base/bytes.js';
 import { ProtocolError } from '../base/errors.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import { malformed } from './violations.js';
@@ -6,8 +7,7 @@ import { malformed } from './violations.js';
 export interface FrameSink {
   /**
    * One whole packet: `buffer[frameStart, end)`; its body is `buffer[bodyStart, end)`. Return false to stop: the rest
-   * waits for `resume()`. Must not call the splitter. The buffer is never reused, so keeping a view is safe but keeps
-   * the whole chunk alive.
+   * waits for `resume()`. Must not call the splitter. The buffer is read into again: no view of it may be kept.
    */
   onFrame(buffer: Buffer, frameStart: number, bodyStart: number, end: number): boolean;
 }
@@ -16,16 +16,15 @@ export interface FrameSink {
 const longestHeader = 5;
 /** Room given at once to a packet whose end has not arrived. */
 const smallestStorage = 256;
-/** Parts from this size on are kept as they are, if they are at least half of the memory that this keeps. */
-const keptBytes = 16 * 1024;
+/** Parts from this size on have memory of their own until the packet is whole. */
+const pieceBytes = 16 * 1024;
 const nothing = Buffer.alloc(0);
 /** Shared by all splitters that hold nothing back. Never changed. */
 const noChunks: Buffer[] = [];
 
 /**
  * Cuts a byte stream into packets. Packets that lie whole in one chunk are passed on as they lie; only a packet that
- * crosses chunks is copied together. Large parts of it are kept as they are until it is whole, smaller ones are copied
- * into storage that grows with what has really arrived:
+ * crosses chunks is copied together, into storage that grows with what has really arrived. Chunks are good for one call:
  *
  *     chunk 1: | packet | packet | begin of packet |         → two views, the rest copied to `partial`
  *     chunk 2: | end of packet | packet |                    → completed in `partial`, one view
@@ -76,21 +75,18 @@ export class FrameSplitter {
   }
 
   /**
-   * Takes the next bytes of the stream; keeps them if stopped.
+   * Takes the next bytes of the stream; keeps a copy of them if stopped.
    * @throws ProtocolError 0x81 for an impossible header, 0x95 for a packet above the maximum (from its header alone);
    *   and whatever the sink throws
    */
   push(chunk: Buffer, sink: FrameSink): void {
     if (this.isStopped) {
-      this.hold(chunk);
-      this.waitingBytes += chunk.length;
+      this.hold(chunk, 0);
       return;
     }
     const consumed = this.consume(chunk, 0, sink);
     if (consumed < chunk.length) {
-      this.hold(chunk);
-      this.waitingOffset = consumed;
-      this.waitingBytes = chunk.length - consumed;
+      this.hold(chunk, consumed);
     }
   }
 
@@ -101,9 +97,10 @@ export class FrameSplitter {
     this.waitingBytes = 0;
   }
 
-  private hold(chunk: Buffer): void {
+  private hold(chunk: Buffer, start: number): void {
     if (this.waiting === noChunks) this.waiting = [];
-    this.waiting.push(chunk);
+    this.waiting.push(copyOf(chunk, start, chunk.length));
+    this.waitingBytes += chunk.length - start;
   }
 
   /** Goes on after a stop with what waits; may stop again. Throws like `push`. */
@@ -164,9 +161,9 @@ export class FrameSplitter {
   /** Appends `chunk[start, end)` to the packet begun; the announced size only ever limits the storage. */
   private keep(chunk: Buffer, start: number, end: number): void {
     const size = end - start;
-    if (size >= keptBytes && 2 * size >= chunk.buffer.byteLength) {
+    if (size >= pieceBytes) {
       this.endPiece();
-      this.pieces.push(chunk.subarray(start, end));
+      this.pieces.push(copyOf(chunk, start, end));
       this.partialLength += size;
       return;
     }

@@ -40,14 +40,40 @@ export class PublishFrame {
   readonly finalEnd: number;
   /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
   readonly packetIdAt: number;
+  /** The same packet in memory of its own; null while there is none. */
+  private owned: PublishFrame | null;
 
-  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number, finalEnd = end) {
+  /** @param isReceived true if `bytes` are what has come in, good until all of it is dealt with */
+  constructor(
+    bytes: Buffer,
+    view: DataView,
+    start: number,
+    end: number,
+    packetIdAt: number,
+    finalEnd = end,
+    isReceived = false,
+  ) {
     this.bytes = bytes;
     this.view = view;
     this.start = start;
     this.end = end;
     this.finalEnd = finalEnd;
     this.packetIdAt = packetIdAt;
+    this.owned = isReceived ? null : this;
+  }
+
+  /** What stays when the next bytes come in: this one or, of a packet as received, a copy, the same for all. */
+  lasting(): PublishFrame {
+    this.owned ??= this.copied();
+    return this.owned;
+  }
+
+  private copied(): PublishFrame {
+    const size = this.end - this.start;
+    const at = frameSlab.take(size);
+    const { bytes, view } = frameSlab;
+    copyWords(this.view, this.start, this.end, view, at);
+    return new PublishFrame(bytes, view, at, at + size, this.packetIdAt < 0 ? -1 : this.packetIdAt - this.start + at);
   }
 
   /** Size of the packet in bytes, fixed header included. */

@@ -96,7 +96,7 @@ export class Outbox {
 
   /** The head is copied and patched, the rest of the frame is shared. */
   private publishShared(frame: PublishFrame, firstByte: number, packetId: number): void {
-    const { bytes, start, end, packetIdAt } = frame;
+    const { bytes, start, end, packetIdAt } = frame.lasting();
     const headEnd = packetIdAt >= 0 ? packetIdAt + 2 : start + 1;
     const head = Buffer.from(bytes.subarray(start, headEnd));
     head[0] = firstByte;
@@ -144,7 +144,8 @@ export class Outbox {
     if (target === null) this.length = at + bytes.copy(buffer, at, restAt, end);
     else {
       this.append(target);
-      this.append(bytes.subarray(restAt, end));
+      const lasting = frame.lasting();
+      this.append(lasting.bytes.subarray(lasting.end - (end - restAt), lasting.end));
     }
     return true;
   }

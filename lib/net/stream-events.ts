@@ -1,7 +1,9 @@
 import type { Duplex } from 'node:stream';
+import { shareReads } from './shared-reads.js';
 
 /** Takes the events of one stream. An error is none of them: the close follows. */
 export interface StreamSink {
+  /** Bytes have come; they are good for this call. */
   onData(chunk: Buffer): void;
   /** The stream takes more. */
   onDrain(): void;
@@ -21,6 +23,11 @@ interface OwnedStream extends Duplex {
 
 function onData(this: OwnedStream, chunk: Buffer): void {
   this[sinkKey].onData(chunk);
+}
+
+function onRead(this: OwnedStream, count: number, memory: Buffer): boolean {
+  this[sinkKey].onData(memory.subarray(0, count));
+  return true;
 }
 
 function onDrain(this: OwnedStream): void {
@@ -43,7 +50,7 @@ function onError(): void {
 export function listenTo(stream: Duplex, sink: StreamSink): void {
   const owned = stream as OwnedStream;
   owned[sinkKey] = sink;
-  owned.on('data', onData);
+  if (!shareReads(stream, onRead)) owned.on('data', onData);
   owned.on('drain', onDrain);
   owned.on('error', onError);
   owned.on('close', onClose);

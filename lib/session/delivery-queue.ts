@@ -1,4 +1,5 @@
 import { type Delivery, deliveryBytes } from './delivery.js';
+import { DeliveryRing, type QueuedFrame } from './delivery-ring.js';
 
 /** Deliveries kept in memory per queue before the rest of it lives in the store alone. */
 const mirrorMax = 64;
@@ -12,8 +13,7 @@ const mirrorMax = 64;
  * A session that is not stored has items only. Limits are the caller's.
  */
 export class DeliveryQueue {
-  private items: Delivery[] = [];
-  private head = 0;
+  private readonly items = new DeliveryRing();
   /** Rows in the store behind the items. */
   private beyondCount = 0;
   /** Sequence of the last delivery taken into `items`; rows beyond it follow. */
@@ -60,7 +60,7 @@ export class DeliveryQueue {
   }
 
   get length(): number {
-    return this.items.length - this.head + this.beyondCount;
+    return this.items.length + this.beyondCount;
   }
 
   /** What the queue of a session that is not stored takes, as `memoryBytesOf` counts it. */
@@ -81,7 +81,7 @@ export class DeliveryQueue {
    * @param wanted true if the session is connected and will soon take it
    */
   append(delivery: Delivery, stored: boolean, wanted: boolean): void {
-    if (stored && (!wanted || this.beyondCount > 0 || this.items.length - this.head >= mirrorMax)) {
+    if (stored && (!wanted || this.beyondCount > 0 || this.items.length >= mirrorMax)) {
       if (this.length === 0) this.cursorSequence = delivery.sequence - 1;
       this.beyondCount++;
       return;
@@ -90,20 +90,24 @@ export class DeliveryQueue {
     this.cursorSequence = delivery.sequence;
   }
 
-  /** The oldest delivery in memory, or null: then `beyond` says whether to read on. */
-  first(): Delivery | null {
-    return this.head < this.items.length ? (this.items[this.head] as Delivery) : null;
+  /** Adds a plain message to the queue of a session that is not stored, as a packet. */
+  appendFrame(queued: QueuedFrame): void {
+    this.measuredBytes += queued.payloadBytes;
+    this.items.pushFrame(queued);
+  }
+
+  /** True if the oldest one is a packet, which is at QoS 1 or 2. */
+  get startsWithFrame(): boolean {
+    return this.items.startsWithFrame;
+  }
+
+  /** The oldest one in memory, or null: then `beyond` says whether to read on. */
+  first(): Delivery | QueuedFrame | null {
+    return this.items.first();
   }
 
   removeFirst(): void {
-    this.head++;
-    if (this.head === this.items.length) {
-      this.items = [];
-      this.head = 0;
-    } else if (this.head > 1024 && this.head * 2 > this.items.length) {
-      this.items = this.items.slice(this.head);
-      this.head = 0;
-    }
+    this.items.removeFirst();
   }
 
   /** Takes what was read from the store behind the cursor. */
@@ -119,8 +123,7 @@ export class DeliveryQueue {
 
   /** Forgets what is in memory; the `count` rows after `cursor` in the store are the queue. */
   leaveToStore(count: number, cursor: number): void {
-    this.items = [];
-    this.head = 0;
+    this.items.removeAll();
     this.beyondCount = count;
     this.cursorSequence = cursor;
   }
@@ -132,16 +135,16 @@ export class DeliveryQueue {
 
   /** Takes one delivery out of memory wherever it stands; false if it is not there. */
   remove(sequence: number): boolean {
-    for (let at = this.head; at < this.items.length; at++) {
-      if ((this.items[at] as Delivery).sequence !== sequence) continue;
-      this.items.splice(at, 1);
-      return true;
-    }
-    return false;
+    return this.items.remove(sequence);
   }
 
-  /** Everything in memory, oldest first. */
+  /** What is in memory and no packet, oldest first. */
   inMemory(): Delivery[] {
-    return this.items.slice(this.head);
+    return this.items.deliveries();
+  }
+
+  /** How many packets are in memory. */
+  get frameCount(): number {
+    return this.items.frameCount;
   }
 }

@@ -29,7 +29,10 @@ export interface Link {
   /** True while the unsent bytes exceed the byte cap: QoS 0 is dropped, QoS 1 and 2 wait. */
   readonly slow: boolean;
 
-  /** Sends a PUBLISH: the frame's bytes with this first byte and, unless 0, this packet identifier. */
+  /**
+   * Sends a PUBLISH: the frame's bytes with this first byte and, unless 0, this packet identifier. What is needed of
+   * the frame when the call is over is `frame.lasting()`.
+   */
   sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void;
   /** Sends PUBACK, PUBREC, PUBREL or PUBCOMP; `encoded` is the whole packet where it has properties. */
   sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void;

@@ -29,9 +29,14 @@ export class Pipe extends Duplex {
     callback();
   }
 
-  /** Gives the broker bytes within the turn at hand, as a socket does while the event loop polls. */
+  /**
+   * Gives the broker bytes within the turn at hand, as a socket does while the event loop polls: good for this call, as
+   * the memory is read into again.
+   */
   receive(...parts: readonly Buffer[]): void {
-    this.emit('data', Buffer.concat(parts));
+    const chunk = Buffer.concat(parts);
+    this.emit('data', chunk);
+    chunk.fill(0xee);
   }
 }
 

@@ -1,9 +1,11 @@
 import t from 'tap';
-import { publish, subscribe as subscribePacket } from '../../helpers/packets.js';
+import { property, publish, subscribe as subscribePacket } from '../../helpers/packets.js';
 import { type Pipe, PipeWorld } from '../../helpers/pipes.js';
 
 const retainAsPublished = 0x08;
 const payload = 'to all';
+/** What expires waits as an object, not as a packet. */
+const properties = [property.messageExpiryInterval(600)];
 
 /** Subscribers without a stored session whose inflight windows are full, and one message in all of their queues. */
 function scene(subscribers: Readonly<Record<string, number>>) {
@@ -21,7 +23,7 @@ function scene(subscribers: Readonly<Record<string, number>>) {
   };
   const publisher = world.client('publisher');
   for (const clientId of pipes.keys()) session(clientId).sendQuota = 0;
-  publisher.receive(publish({ topic: 'a', qos: 1, packetId: 1, retain: true, payload }));
+  publisher.receive(publish({ topic: 'a', qos: 1, packetId: 1, retain: true, payload, properties }));
   world.clock.settle();
   /** What a subscriber is sent once there is room. */
   const sent = (clientId: string): Buffer => {
