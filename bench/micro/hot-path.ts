@@ -1,5 +1,4 @@
 import { PassThrough } from 'node:stream';
-import { viewOf } from '../../lib/base/words.js';
 import { Metrics } from '../../lib/broker/metrics.js';
 import { Routes } from '../../lib/broker/routes.js';
 import { AckView, decodeAck, encodeAckWithProperties, simpleAckLength, writeAck } from '../../lib/codec/acks.js';
@@ -185,9 +184,10 @@ function outboxOfRuns(): MicroCase {
   const { bytes, start, end } = encodePublishFrame(publishFields(topicNames[0]), true, true);
   const size = end - start;
   const chunk = Buffer.concat(Array.from({ length: 100 }, () => bytes.subarray(start, end)));
-  const view = viewOf(chunk);
   const frames = Array.from({ length: 100 }, (_, at) => {
-    return new PublishFrame(chunk, view, at * size, (at + 1) * size, -1, chunk.length);
+    const frame = PublishFrame.ofReceived();
+    frame.receive(chunk, at * size, (at + 1) * size, -1);
+    return frame;
   });
   const run = () => {
     for (const frame of frames) box.publish(frame, publishFirstByte, 0);

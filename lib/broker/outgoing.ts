@@ -1,6 +1,5 @@
 import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
-import { viewOf } from '../base/words.js';
 import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
 import { encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
 import type { ReceiptPacket } from '../receipts/receipt-message.js';
@@ -17,7 +16,8 @@ const messageRow = new MessageRow();
 /**
  * One message on its way out to any number of sessions. Its frame is encoded once per layout (version, packet
  * identifier or not, subscription identifiers) and shared; a frame that needs no change is the publisher's own bytes.
- * One object is reused for message after message: nothing of it may be kept but what `message()` and `frame()` return.
+ * One object is reused for message after message: nothing of it may be kept but what `message()` returns, and what
+ * `lasting()` of a frame does.
  */
 export class Outgoing {
   topicName = '';
@@ -77,6 +77,8 @@ export class Outgoing {
   private encodedBytes = noBytes;
   private kept: Message | null = null;
   private readonly plain: (PublishFrame | null)[] = [null, null, null, null];
+  /** What `plain` has of a packet that goes on as it came. */
+  private readonly received = PublishFrame.ofReceived();
   private bare: (PublishFrame | null)[] = [null, null];
   private identifiedBy: readonly number[] | null = null;
   private readonly identified: (PublishFrame | null)[] = [null, null];
@@ -93,7 +95,8 @@ export class Outgoing {
     sequence: number,
   ): void {
     this.reset(topicName, view.qos, view.retain, publisherId, sequence);
-    this.source = view.buffer;
+    // The same buffer for many packets in a row: to compare costs less than to put what is young into what is old.
+    if (this.source !== view.buffer) this.source = view.buffer;
     this.view = view;
     this.sourceVersion5 = version5;
     this.rewritten = view.mustRewriteProperties;
@@ -287,9 +290,9 @@ export class Outgoing {
   private asReceived(version5: boolean, withPacketId: boolean): PublishFrame | null {
     if (this.sourceFrameStart < 0 || version5 !== this.sourceVersion5) return null;
     if (withPacketId !== this.qos > 0 || (version5 && this.receiptProperty !== null)) return null;
-    const { source, sourceFrameStart, sourceEnd } = this;
     const packetIdAt = withPacketId ? this.topicEnd : -1;
-    return new PublishFrame(source, viewOf(source), sourceFrameStart, sourceEnd, packetIdAt, source.length, true);
+    this.received.receive(this.source, this.sourceFrameStart, this.sourceEnd, packetIdAt);
+    return this.received;
   }
 
   private encode(

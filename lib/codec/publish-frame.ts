@@ -29,40 +29,51 @@ export interface PublishFields {
   payloadEnd: number;
 }
 
+const noBytes = Buffer.alloc(0);
+
 /** An encoded PUBLISH, `bytes[start, end)`, whose first byte and packet identifier are patched where it is copied. */
 export class PublishFrame {
-  readonly bytes: Buffer;
+  bytes: Buffer;
   /** `bytes` by words. */
-  readonly view: DataView;
-  readonly start: number;
-  readonly end: number;
-  /** Up to here `bytes` never change: behind the frame may be others that came with it. */
-  readonly finalEnd: number;
+  view: DataView;
+  start: number;
+  end: number;
+  /** Up to here `bytes` hold packets: behind the frame may be others that came with it. */
+  finalEnd: number;
   /** Index into `bytes` of the packet identifier; -1 at QoS 0. */
-  readonly packetIdAt: number;
+  packetIdAt: number;
   /** The same packet in memory of its own; null while there is none. */
-  private owned: PublishFrame | null;
+  private owned: PublishFrame | null = this;
 
-  /** @param isReceived true if `bytes` are what has come in, good until all of it is dealt with */
-  constructor(
-    bytes: Buffer,
-    view: DataView,
-    start: number,
-    end: number,
-    packetIdAt: number,
-    finalEnd = end,
-    isReceived = false,
-  ) {
+  constructor(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number) {
     this.bytes = bytes;
     this.view = view;
     this.start = start;
     this.end = end;
-    this.finalEnd = finalEnd;
+    this.finalEnd = end;
     this.packetIdAt = packetIdAt;
-    this.owned = isReceived ? null : this;
   }
 
-  /** What stays when the next bytes come in: this one or, of a packet as received, a copy, the same for all. */
+  /** A frame to be made packets as they are received, one after another. */
+  static ofReceived(): PublishFrame {
+    return new PublishFrame(noBytes, viewOf(noBytes), 0, 0, -1);
+  }
+
+  /** Makes this the packet that has been received at `bytes[start, end)`, with whatever has come behind it. */
+  receive(bytes: Buffer, start: number, end: number, packetIdAt: number): void {
+    // The same bytes for many packets in a row: what is young costs more to be put into what is old than to be compared.
+    if (this.bytes !== bytes) {
+      this.bytes = bytes;
+      this.view = viewOf(bytes);
+      this.finalEnd = bytes.length;
+    }
+    this.start = start;
+    this.end = end;
+    this.packetIdAt = packetIdAt;
+    if (this.owned !== null) this.owned = null;
+  }
+
+  /** What stays when the next packet comes in: this one or, of one as received, a copy, the same for all. */
   lasting(): PublishFrame {
     this.owned ??= this.copied();
     return this.owned;

@@ -82,7 +82,8 @@ export function decodePublish(
     packetId = block.readPacketId(buffer, position, end);
     position += 2;
   }
-  view.buffer = buffer;
+  // The same buffer for many packets in a row: to compare costs less than to put what is young into what is old.
+  if (view.buffer !== buffer) view.buffer = buffer;
   view.frameStart = frameStart;
   view.end = end;
   view.firstByte = firstByte;

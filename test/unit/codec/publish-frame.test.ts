@@ -1,5 +1,4 @@
 import t from 'tap';
-import { viewOf } from '../../../lib/base/words.js';
 import { encodePublishFrame, PublishFrame } from '../../../lib/codec/publish-frame.js';
 import { wholeOf } from '../../helpers/publish-fields.js';
 
@@ -10,7 +9,8 @@ function contentOf({ bytes, start, end }: PublishFrame): string {
 t.test('a packet as received is copied once, before what it lies in is read into again', async (t) => {
   for (const size of [12, 700, 70_000]) {
     const chunk = Buffer.alloc(size + 20, 1).fill(2, 10, size + 10);
-    const frame = new PublishFrame(chunk, viewOf(chunk), 10, size + 10, 14, chunk.length, true);
+    const frame = PublishFrame.ofReceived();
+    frame.receive(chunk, 10, size + 10, 14);
     const lasting = frame.lasting();
     t.equal(frame.lasting(), lasting, 'the same for all who need it');
     t.equal(lasting.lasting(), lasting);
@@ -19,7 +19,16 @@ t.test('a packet as received is copied once, before what it lies in is read into
     t.equal(lasting.packetIdAt - lasting.start, 4);
     t.equal(lasting.finalEnd, lasting.end, 'nothing behind it is its own');
     t.equal(lasting.view.getUint8(lasting.start), 2);
-    t.equal(new PublishFrame(chunk, viewOf(chunk), 10, 20, -1, 20, true).lasting().packetIdAt, -1);
+    t.equal(contentOf(lasting.lasting()), '02'.repeat(size));
+    frame.receive(chunk, 0, 10, -1);
+    t.equal(frame.lasting().packetIdAt, -1, 'of the next packet');
+    t.equal(contentOf(frame.lasting()), '03'.repeat(10));
+    const next = Buffer.alloc(30, 4);
+    frame.receive(next, 5, 15, 6);
+    t.equal(frame.finalEnd, 30);
+    t.equal(frame.view.getUint8(5), 4);
+    t.equal(contentOf(frame.lasting()), '04'.repeat(10));
+    t.equal(contentOf(lasting), '02'.repeat(size), 'what lasts has not changed');
   }
 });
 

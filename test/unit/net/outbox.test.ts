@@ -35,7 +35,9 @@ function chunkOf(sizes: readonly number[], seed: number): PublishFrame[] {
   let start = 0;
   for (const [index, size] of sizes.entries()) {
     const packetIdAt = index % 3 === 0 || size < 8 ? -1 : start + 4;
-    frames.push(new PublishFrame(bytes, viewOf(bytes), start, start + size, packetIdAt, bytes.length));
+    const frame = PublishFrame.ofReceived();
+    frame.receive(bytes, start, start + size, packetIdAt);
+    frames.push(frame);
     start += size;
   }
   return frames;
