@@ -11,6 +11,7 @@ import { DeliveryEvent, DeliveryState, effectsOf, nextState, step } from '../../
 import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { Outbox } from '../../lib/net/outbox.js';
 import { DeliveryKind } from '../../lib/session/delivery.js';
+import { DeliveryRing, QueuedFrame } from '../../lib/session/delivery-ring.js';
 import { Session } from '../../lib/session/session.js';
 import { Subscription } from '../../lib/session/subscription.js';
 import { encodeDelivery } from '../../lib/store/records.js';
@@ -196,6 +197,23 @@ function outboxOfRuns(): MicroCase {
   return { name: 'outbox, per packet of 100 that came in a row', bytesMax: 16, operations: 100, run };
 }
 
+/** A packet takes its place behind five hundred others, and the first of them leaves. */
+function packetQueue(): MicroCase {
+  const ring = new DeliveryRing();
+  const frame = encodePublishFrame(publishFields(topicNames[0]), true, true);
+  const add = (sequence: number): void => {
+    ring.pushFrame(new QueuedFrame(sequence, 1, false, frame, topicNames[sequence % topicCount], 64));
+  };
+  for (let sequence = 0; sequence < 500; sequence++) add(sequence);
+  const run = () => {
+    add(kept.sum++);
+    const first = ring.first();
+    ring.removeFirst();
+    if (first instanceof QueuedFrame) kept.sum += first.frame.start;
+  };
+  return { name: 'queue of packets, in and out', bytesMax: 200, operations: 1, run };
+}
+
 function deliveryStep(): MicroCase {
   const run = () => {
     const sent = step(DeliveryState.new, DeliveryEvent.sendQos1);
@@ -260,6 +278,7 @@ export const microCases: readonly (() => MicroCase)[] = [
   ackWithProperties,
   outbox,
   outboxOfRuns,
+  packetQueue,
   deliveryStep,
   packetIds,
   messageRecord,

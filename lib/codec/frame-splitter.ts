@@ -24,7 +24,7 @@ const noChunks: Buffer[] = [];
 
 /**
  * Cuts a byte stream into packets. Packets that lie whole in one chunk are passed on as they lie; only a packet that
- * crosses chunks is copied together, into storage that grows with what has really arrived. Chunks are good for one call:
+ * crosses chunks is copied together, into storage that grows with what has really arrived. Chunks are not kept:
  *
  *     chunk 1: | packet | packet | begin of packet |         → two views, the rest copied to `partial`
  *     chunk 2: | end of packet | packet |                    → completed in `partial`, one view

@@ -61,7 +61,7 @@ export class PublishFrame {
 
   /** Makes this the packet that has been received at `bytes[start, end)`, with whatever has come behind it. */
   receive(bytes: Buffer, start: number, end: number, packetIdAt: number): void {
-    // The same bytes for many packets in a row: what is young costs more to be put into what is old than to be compared.
+    // Mostly the same as before: to compare them costs less than to put what is young into what is old.
     if (this.bytes !== bytes) {
       this.bytes = bytes;
       this.view = viewOf(bytes);
