@@ -27,12 +27,14 @@ function symbolsOf(socket: Duplex): ReadSymbols | null {
   const named = (name: string): symbol | undefined => own.find(({ description }) => description === name);
   const buffer = named('kBuffer');
   const callback = named('kBufferCb');
-  return buffer === undefined || callback === undefined ? null : { buffer, callback };
+  const isKnown = buffer !== undefined && callback !== undefined && named('kBufferGen') !== undefined;
+  return isKnown ? { buffer, callback } : null;
 }
 
 /**
  * Has a socket read into memory that all sockets share, where Node would take memory for each read and leave it to the
- * collector. This is Node's option `onread`, which sockets of a server can not be given: it is set as Node would.
+ * collector. This is Node's option `onread`, which sockets of a server can not be given: it is set as Node would. While
+ * it is paused such a socket reads nothing at all, so that a reset of its peer is noticed when it goes on.
  * @param onRead called on the socket with how many bytes have come and where; they are good until it returns
  * @returns false where that can not be done, which is to listen to 'data' then
  */
