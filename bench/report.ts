@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { groupTitles } from './load/cases.js';
 import { type ChartRow, renderChart } from './load/chart.js';
+import { stolenShareMax } from './load/stolen-time.js';
 import {
   type CaseSummary,
   formatNumber,
@@ -161,10 +162,19 @@ message. Payloads are ${payloadBytesOf(file)} bytes. The window holds the publis
 has received, at QoS 1 and 2 until the broker has acknowledged. Latency is open loop, from the time at which a message
 should have been sent. Every message carries its publisher and a number: *checks* says what was lost, doubled or
 reordered. † the generator was at its limit before the broker: the broker can do more per second, its CPU per message
-holds.
+holds.${describeDisturbance(file)}
 
 ${table(['broker', 'version', 'recorded before it acknowledges'], brokers)}
 `;
+}
+
+/** What others on the machine did to the runs, where it is known. */
+function describeDisturbance({ records }: ResultsFile): string {
+  const shares = records.map(({ stolenShare }) => stolenShare ?? null).filter((share) => share !== null);
+  if (shares.length === 0) return '';
+  const disturbed = shares.filter((share) => share > stolenShareMax).length;
+  return ` A run was done again, twice at most, if the hypervisor gave more than ${stolenShareMax * 100} % of what the
+processors were to do to others; the quietest counts. Of ${shares.length} runs ${disturbed} stayed above that.`;
 }
 
 /** Notes that a person wrote between the markers of a group, kept when the page is written anew. */

@@ -10,6 +10,7 @@ import { readCommits } from './commits.js';
 import { generate } from './generate.js';
 import type { Phase } from './options.js';
 import { type Peer, peers, repositoryRoot } from './peers.js';
+import { runQuietly, stolenShareMax } from './stolen-time.js';
 import {
   type CaseSummary,
   cpuMicrosecondsOf,
@@ -119,7 +120,7 @@ function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 
-function describeRecord({ caseName, peer, run, result, error, commit }: RunRecord): string {
+function describeRecord({ caseName, peer, run, result, error, commit, stolenShare }: RunRecord): string {
   const head = `${caseName.padEnd(20)} ${peer.padEnd(21)} ${run}  `;
   if (result === null) return `${head}FAILED: ${error?.replaceAll(/\s+/g, ' ').slice(0, errorCharactersMax)}`;
   const parts = result.phases.map(describePhase);
@@ -131,6 +132,7 @@ function describeRecord({ caseName, peer, run, result, error, commit }: RunRecor
     );
   }
   if (commit) parts.push(`commit p50 ${formatNumber(commit.p50Ms)} p99 ${formatNumber(commit.p99Ms)} ms`);
+  if ((stolenShare ?? 0) > stolenShareMax) parts.push(`others had ${percent(stolenShare ?? 0)} of the processors`);
   const findings = describeFindings([result]);
   return head + parts.join('; ') + (findings === '' ? '' : `  UNSOUND: ${findings}`);
 }
@@ -195,7 +197,8 @@ async function main(): Promise<void> {
     const comparable = found.filter(({ peer }) => concerns(benchCase, peer));
     for (let run = 1; run <= machine.runs; run++) {
       for (const candidate of comparable) {
-        const record = await runOnce(candidate, benchCase, run, given);
+        const { result, stolenShare } = await runQuietly(() => runOnce(candidate, benchCase, run, given));
+        const record = { ...result, stolenShare };
         records.push(record);
         print(describeRecord(record));
       }

@@ -17,6 +17,8 @@ export interface RunRecord {
   readonly error: string | null;
   /** Absent or null where the broker does not tell. */
   readonly commit?: CommitFigures | null;
+  /** What others had of the processors' time meanwhile; absent or null where nobody tells. */
+  readonly stolenShare?: number | null;
 }
 
 /** A results file. */

@@ -54,6 +54,13 @@ const file: ResultsFile = {
   ],
 };
 
+t.test('the report says how many runs were disturbed, where that is known', async (t) => {
+  const told = file.records.map((each, at) => ({ ...each, stolenShare: at === 1 ? 0.3 : 0.01 }));
+  const page = (records: readonly RunRecord[]): string => renderReport({ ...file, records }, '').markdown;
+  t.match(page(told), 'Of 6 runs 1 stayed above that.');
+  t.notMatch(page(file.records), 'stayed above that');
+});
+
 t.test('a summary has medians, spread, findings and failures of each broker', async (t) => {
   const [ours, mosquitto] = summarize(file.records);
   t.match(ours, { peer: 'countersign', runs: 3, findings: '', failures: [] });
