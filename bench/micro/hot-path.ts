@@ -211,7 +211,7 @@ function packetQueue(): MicroCase {
     ring.removeFirst();
     if (first instanceof QueuedFrame) kept.sum += first.frame.start;
   };
-  return { name: 'queue of packets, in and out', bytesMax: 200, operations: 1, run };
+  return { name: 'queue of packets, in and out', bytesMax: 300, operations: 1, run };
 }
 
 function deliveryStep(): MicroCase {
