@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 /** A run during which others took more of what the processors were to do says more about them than about a broker. */
 export const stolenShareMax = 0.05;
 /** Runs made at most to have one that is quiet. */
-export const triesMax = 3;
+const triesMax = 3;
 
 /** What the processors have done, all together, in ticks of the system's clock. */
 export interface ProcessorTime {
