@@ -11,7 +11,7 @@ import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import type { BufferPool } from './buffer-pool.js';
 import { OutboundTopicAliases } from './outbound-topic-aliases.js';
-import { type OutputBuffer, outputBufferBytes } from './output-buffer.js';
+import { type OutputBuffer, smallOutputBufferBytes } from './output-buffer.js';
 
 /** Frames from this size on go out as they are instead of being copied: shared by all their receivers. */
 const sharedFrameBytes = 8 * 1024;
@@ -41,6 +41,10 @@ export class Outbox {
   /** Bytes held back because the socket has not taken what it was given before. */
   private held = 0;
   private closed = false;
+  /** False while the socket has taken all that it was given. To ask its stream for each delivery takes too long. */
+  private mayBeUntaken = false;
+  /** True if the last flush wrote more than a small buffer holds. */
+  private isTalkative = false;
   private aliasMaximum = 0;
   /** Made at first use. */
   private aliases: OutboundTopicAliases | null = null;
@@ -52,11 +56,6 @@ export class Outbox {
     this.stream = stream;
     this.pool = pool;
     this.metrics = metrics;
-  }
-
-  /** Bytes not yet taken by the operating system. */
-  get pendingBytes(): number {
-    return this.gatheredBytes + this.stream.writableLength;
   }
 
   /** What the next flush has to write. */
@@ -174,8 +173,15 @@ export class Outbox {
    * @param maximumTotal bytes of all that are behind, past which a connection may hold a little and no more
    */
   isBehind(maximum: number, maximumTotal: number): boolean {
-    if (this.pendingBytes > maximum) return true;
+    if (this.gatheredBytes + this.untakenBytes > maximum) return true;
     return this.held > alwaysHeldBytes && this.metrics.outboxBytes > maximumTotal;
+  }
+
+  private get untakenBytes(): number {
+    if (!this.mayBeUntaken) return 0;
+    const { writableLength } = this.stream;
+    this.mayBeUntaken = writableLength > 0;
+    return writableLength;
   }
 
   /**
@@ -193,8 +199,9 @@ export class Outbox {
       return;
     }
     this.hold(0);
-    this.metrics.bytesSent += this.gatheredBytes;
-    const { chunks, buffer } = this;
+    const { gatheredBytes, chunks, buffer } = this;
+    this.metrics.bytesSent += gatheredBytes;
+    this.isTalkative = gatheredBytes > smallOutputBufferBytes;
     if (chunks !== null) {
       this.chunks = null;
       this.chunkBytes = 0;
@@ -209,6 +216,7 @@ export class Outbox {
       if (stream.writableLength === 0) this.pool.give(buffer);
     }
     if (chunks !== null) stream.uncork();
+    this.mayBeUntaken = stream.writableLength > 0;
   }
 
   /** Drops what was not flushed. */
@@ -229,12 +237,10 @@ export class Outbox {
 
   /** Makes room for `size` bytes, less than a buffer, and returns where they begin. */
   private reserve(size: number): number {
-    if (this.buffer === null) {
-      this.buffer = this.pool.take();
-      this.length = 0;
-    } else if (this.length + size > outputBufferBytes) {
+    const { buffer } = this;
+    if (buffer === null || this.length + size > buffer.size) {
       this.appendBuffer();
-      this.buffer = this.pool.take();
+      this.buffer = this.pool.take(buffer === null && !this.isTalkative && size <= smallOutputBufferBytes);
     }
     return this.length;
   }

@@ -3,6 +3,8 @@ import type { PublishFrame } from '../codec/publish-frame.js';
 
 /** Size of an output buffer: a socket write of this much is as cheap per byte as a larger one. */
 export const outputBufferBytes = 16 * 1024;
+/** Size of one for little output: those of a thousand sockets that get a few packets each lie closer together. */
+export const smallOutputBufferBytes = 4 * 1024;
 /** What is copied at once of packets that came behind each other. */
 const aheadBytes = 4096;
 
@@ -14,13 +16,21 @@ const aheadBytes = 4096;
  *                                  ↑ the end of the output: what lies behind it is frame 3 if that is next
  */
 export class OutputBuffer {
-  readonly bytes: Buffer = Buffer.allocUnsafeSlow(outputBufferBytes);
-  readonly view: DataView = viewOf(this.bytes);
+  /** Bytes that it has room for. */
+  readonly size: number;
+  readonly bytes: Buffer;
+  readonly view: DataView;
   /** What was copied last; index `at` of it belongs at `at + shift` here. */
   private source: Buffer | null = null;
   private shift = 0;
   /** Up to here of the source is copied. */
   private copiedEnd = 0;
+
+  constructor(size: number) {
+    this.size = size;
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.view = viewOf(this.bytes);
+  }
 
   /** Puts a frame with its own first byte and packet identifier at `at`, the end of the output; it must fit. */
   put(
@@ -31,7 +41,7 @@ export class OutputBuffer {
   ): void {
     const follows = bytes === this.source && start + this.shift === at;
     if (!follows || end > this.copiedEnd) {
-      const ahead = Math.min(start + aheadBytes, finalEnd, start + outputBufferBytes - at);
+      const ahead = Math.min(start + aheadBytes, finalEnd, start + this.size - at);
       const copyEnd = follows && ahead > end ? ahead : end;
       copyWords(view, start, copyEnd, this.view, at);
       this.source = bytes;

@@ -12,10 +12,13 @@ import { outputBufferBytes } from '../../../lib/net/output-buffer.js';
 class Sink extends PassThrough {
   readonly written: Buffer[] = [];
   behind = false;
+  /** Bytes that it has, but not the kernel. */
+  untaken = 0;
 
   constructor() {
     super();
     Object.defineProperty(this, 'writableNeedDrain', { get: () => this.behind });
+    Object.defineProperty(this, 'writableLength', { get: () => this.untaken });
   }
 
   // Copied: the outbox may use its buffer again.
@@ -115,6 +118,26 @@ t.test('packets that came in a row leave in a row, over the borders of output bu
     t.ok(Buffer.concat(sink.written).equals(Buffer.concat(frames.map((frame, at) => patched(frame, 0x32, at)))));
     t.ok(sink.written.length > (1000 * size) / outputBufferBytes);
   }
+});
+
+t.test('an outbox is behind by what it has and what its socket has, until the kernel takes that', async (t) => {
+  const { sink, outbox } = setUp();
+  const isBehind = (maximum: number): boolean => outbox.isBehind(maximum, Number.MAX_SAFE_INTEGER);
+  outbox.bytes(Buffer.alloc(100));
+  t.ok(isBehind(99));
+  t.notOk(isBehind(100));
+  sink.untaken = 80;
+  outbox.flush();
+  t.ok(isBehind(79));
+  t.notOk(isBehind(80));
+  outbox.bytes(Buffer.alloc(30));
+  t.ok(isBehind(109));
+  sink.untaken = 0;
+  t.notOk(isBehind(30));
+  t.ok(isBehind(29));
+  sink.untaken = 40;
+  outbox.flush();
+  t.ok(isBehind(39), 'again after it has taken everything once');
 });
 
 t.test('what follows a frame is copied only where it can not change any more', async (t) => {
