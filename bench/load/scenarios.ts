@@ -28,8 +28,6 @@ const connectAtOnce = 64;
 const warmupMessages = 5000;
 const warmupConnections = 500;
 const warmupSubscriptions = 2000;
-/** What a warm-up has freed is used again, and so hides growth: where memory is read, it is this part at most. */
-const warmupShareMax = 1 / 20;
 
 function runStream(topologyOf: (stage: Stage) => Topology): Scenario {
   return async (options) => {
@@ -39,19 +37,23 @@ function runStream(topologyOf: (stage: Stage) => Topology): Scenario {
   };
 }
 
-/** The broker's growth since `before`, after it has come to rest. */
-async function growthPerUnit(options: LoadOptions, before: number, count: number): Promise<number | null> {
+/**
+ * By how much a broker that has done nothing yet grows for each of `count` units, once it has come to rest. Read before
+ * anything else is done: what a warm-up has freed is used again, and would hide it.
+ */
+async function growthPerUnit(
+  options: LoadOptions,
+  count: number,
+  round: (stage: Stage) => Promise<unknown>,
+): Promise<number | null> {
   if (options.brokerPid === null) return null;
+  const stage = new Stage(options, '-cold');
+  const before = readRssBytes(options.brokerPid);
+  await round(stage);
   await sleep(settleMs);
-  return Math.round((readRssBytes(options.brokerPid) - before) / count);
-}
-
-function rssBefore(options: LoadOptions): number {
-  return options.brokerPid === null ? 0 : readRssBytes(options.brokerPid);
-}
-
-function warmupCount(options: LoadOptions, most: number): number {
-  return Math.min(most, Math.ceil(options.count * warmupShareMax));
+  const growth = readRssBytes(options.brokerPid) - before;
+  await stage.end();
+  return Math.round(growth / count);
 }
 
 /** What each publisher has to send, or to subscribe to, so that all together reach the count. */
@@ -70,21 +72,24 @@ async function openIdle(stage: Stage): Promise<void> {
 
 /** Memory for each idle connection, and connections per second. */
 async function runConnections(options: LoadOptions): Promise<LoadResult> {
-  await warmUp(options, warmupCount(options, warmupConnections), async (stage) => {
+  const rssBytesEach = await growthPerUnit(options, options.count, openIdle);
+  await warmUp(options, Math.min(options.count, warmupConnections), async (stage) => {
     await openIdle(stage);
     return soundFindings;
   });
-  const before = rssBefore(options);
   const clock = new PhaseClock(options.brokerPid);
   await openIdle(new Stage(options));
   const phase = clock.finish('connect', 'connection', options.count);
-  const rssBytesEach = await growthPerUnit(options, before, options.count);
   return { options, phases: [phase], ...soundFindings, rssBytesEach, latency: null };
 }
 
 /** `count` subscriptions in all: time and memory of subscribing, then messages over all of their topics. */
 async function runSubscriptions(options: LoadOptions): Promise<LoadResult> {
-  await warmUp(options, warmupCount(options, warmupSubscriptions), async (stage) => {
+  const span = shareOf(options);
+  const rssBytesEach = await growthPerUnit(options, span * options.publishers, (stage) =>
+    openStream(stage, pairsTopology(stage, span)),
+  );
+  await warmUp(options, Math.min(options.count, warmupSubscriptions), async (stage) => {
     const each = shareOf(stage.options);
     const topology = pairsTopology(stage, each);
     const stream = await openStream(stage, topology);
@@ -92,14 +97,11 @@ async function runSubscriptions(options: LoadOptions): Promise<LoadResult> {
     await stage.traffic.when(() => stage.traffic.delivered >= each * topology.publishers, idleSecondsMax);
     return drain(stream, topology.receivers);
   });
-  const span = shareOf(options);
   const stage = new Stage(options);
   const topology = pairsTopology(stage, span);
-  const before = rssBefore(options);
   const clock = new PhaseClock(options.brokerPid);
   const stream = await openStream(stage, topology);
   const subscribe = clock.finish('subscribe', 'subscription', span * options.publishers);
-  const rssBytesEach = await growthPerUnit(options, before, span * options.publishers);
   const routed = await measureStream(options, stream, topology.receivers);
   return { ...routed, phases: [subscribe, ...routed.phases], rssBytesEach };
 }
