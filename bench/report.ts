@@ -156,10 +156,10 @@ ${file.node}; load average at the start ${formatNumber(file.loadAverage)}. Broke
 own on one machine, ${pinning}. Each run starts a fresh broker; the brokers take turns run by run, ${file.runs} runs
 each; a run counts the messages *delivered* in ${file.seconds} s after a warm-up. Every scenario is warmed up, all
 brokers alike: where a fixed number is counted, smaller rounds of the same work, with other clients on other topics, go
-on for the time of the warm-up and end all that they began. Memory is read before that, of a broker that has done nothing
-else yet: what a warm-up frees is used again. Figures are medians with the least and the greatest run.
-Broker CPU is the process's own, all threads and its share of the kernel's work, per delivered
-message. Payloads are ${payloadBytesOf(file)} bytes. The window holds the publisher back: at QoS 0 until its subscriber
+on for the time of the warm-up and end all that they began. Memory is read before that, of a broker that has done
+nothing else yet: what a warm-up frees is used again. Figures are medians with the least and the greatest run.
+Broker CPU is the process's own, all threads and its share of the kernel's work, per delivered message.
+Payloads are ${payloadBytesOf(file)} bytes. The window holds the publisher back: at QoS 0 until its subscriber
 has received, at QoS 1 and 2 until the broker has acknowledged. Latency is open loop, from the time at which a message
 should have been sent. Every message carries its publisher and a number: *checks* says what was lost, doubled or
 reordered. † the generator was at its limit before the broker: the broker can do more per second, its CPU per message
