@@ -53,6 +53,7 @@ async function growthPerUnit(
   await sleep(settleMs);
   const growth = readRssBytes(options.brokerPid) - before;
   await stage.end();
+  await sleep(settleMs);
   return Math.round(growth / count);
 }
 

@@ -30,14 +30,17 @@ const decadesTo = (largest: number, first = 1): number[] => {
   return sizes;
 };
 
+/** Of fewer, what a process grows by anyway is the most. */
+const processWeighedMin = 10_000;
+
 /** CPU of each phase by its name, and memory where the scenario has it. */
-function costs({ phases, rssBytesEach }: LoadResult): Measured {
+function costs({ options, phases, rssBytesEach }: LoadResult): Measured {
   const measured: Record<string, number> = {};
   for (const phase of phases) {
     const cpu = cpuMicrosecondsOf(phase);
     if (cpu !== null) measured[`${phase.name}, µs`] = cpu;
   }
-  if (rssBytesEach !== null && rssBytesEach > 0) measured['memory, bytes each'] = rssBytesEach;
+  if (rssBytesEach !== null && options.count >= processWeighedMin) measured['memory, bytes each'] = rssBytesEach;
   return measured;
 }
 

@@ -238,11 +238,19 @@ export class Outbox {
   /** Makes room for `size` bytes, less than a buffer, and returns where they begin. */
   private reserve(size: number): number {
     const { buffer } = this;
-    if (buffer === null || this.length + size > buffer.size) {
-      this.appendBuffer();
-      this.buffer = this.pool.take(buffer === null && !this.isTalkative && size <= smallOutputBufferBytes);
-    }
+    if (buffer === null) this.buffer = this.pool.take(!this.isTalkative && size <= smallOutputBufferBytes);
+    else if (this.length + size > buffer.size) this.enlarge(buffer);
     return this.length;
+  }
+
+  /** What is in a small buffer moves to a large one, which has room for any packet beside it; a large one is full. */
+  private enlarge(buffer: OutputBuffer): void {
+    const larger = this.pool.take(false);
+    if (buffer.size === smallOutputBufferBytes) {
+      buffer.bytes.copy(larger.bytes, 0, 0, this.length);
+      this.pool.give(buffer);
+    } else this.appendBuffer();
+    this.buffer = larger;
   }
 
   private append(chunk: Buffer): void {
