@@ -235,7 +235,7 @@ export class Outbox {
     this.held = bytes;
   }
 
-  /** Makes room for `size` bytes, less than a buffer, and returns where they begin. */
+  /** Makes room for `size` bytes, less than half a large buffer, and returns where they begin. */
   private reserve(size: number): number {
     const { buffer } = this;
     if (buffer === null) this.buffer = this.pool.take(!this.isTalkative && size <= smallOutputBufferBytes);
