@@ -67,6 +67,7 @@ export class DeferredDelivery implements Delivery, Settlement {
 
   /** The delivery has come to another state. @returns false if there is a row by now, which has to be changed */
   advance(state: DeliveryState): boolean {
+    this.rows?.beforeChange();
     const { rows } = this;
     if (rows === null) return false;
     this.state = state;
@@ -76,6 +77,7 @@ export class DeferredDelivery implements Delivery, Settlement {
 
   /** The delivery is at its end. @returns false if there is a row by now, which has to be deleted */
   settle(): boolean {
+    this.rows?.beforeChange();
     const { rows } = this;
     if (rows === null) return false;
     this.isSettled = true;
@@ -118,6 +120,7 @@ class ChangedRow implements Settlement {
 export class DeferredMessage implements DeferredRows {
   readonly bytes: number;
   readonly mayVanish: boolean;
+  putIn = 0;
   settledIn = 0;
   readonly references: MessageReferences;
   /** Deliveries that have not been acknowledged, and how many of these need the message. */
@@ -147,6 +150,11 @@ export class DeferredMessage implements DeferredRows {
 
   get isSettled(): boolean {
     return this.left === 0;
+  }
+
+  /** Called before something of it changes: an earlier batch must say what was, or a death after it would undo more. */
+  beforeChange(): void {
+    if (!this.mayVanish) this.store.writeUncommitted(this);
   }
 
   /** @returns how many deliveries need the message from now on */

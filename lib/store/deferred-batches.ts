@@ -20,6 +20,8 @@ export class DeferredBatches {
   private openVanishing = 0;
   /** Rows of the open batch, the sealed ones, and those being written. */
   private count = 0;
+  /** Number of the last batch that was committed. */
+  private lastCommitted = 0;
 
   constructor(overlay: Overlay, log: TurnLog) {
     this.overlay = overlay;
@@ -42,6 +44,7 @@ export class DeferredBatches {
   }
 
   put(rows: DeferredRows): void {
+    rows.putIn = this.overlay.lastSealed + 1;
     this.open.push(rows);
     this.count++;
     if (rows.mayVanish) this.openVanishing++;
@@ -59,6 +62,21 @@ export class DeferredBatches {
     this.openSettlements = [];
     this.openVanishing = 0;
     return sealed;
+  }
+
+  /** The batches of a transaction are committed. */
+  committed(batches: readonly Batch[]): void {
+    for (const batch of batches) {
+      this.lastCommitted = batch.number;
+      this.forget(batch);
+    }
+  }
+
+  /** Makes entries of rows that are in a sealed batch, and of all others there, unless it is committed. */
+  writeUncommitted({ putIn }: DeferredRows, waiting: readonly Batch[], committing: Transaction | null): void {
+    if (putIn <= this.lastCommitted || putIn > this.overlay.lastSealed) return;
+    if (committing?.batches.some(({ number }) => number === putIn)) this.writeBeingWritten(committing);
+    for (const batch of waiting) if (batch.number === putIn) this.writeOf(batch);
   }
 
   /** A batch's rows are written, or were not needed. */

@@ -148,6 +148,10 @@ export class LmdbStore implements Store {
     this.deferredRows.put(rows);
   }
 
+  writeUncommitted(rows: DeferredRows): void {
+    this.deferredRows.writeUncommitted(rows, this.waiting, this.committing);
+  }
+
   putSettlement(rows: DeferredRows, settlement: Settlement): void {
     this.deferredRows.putSettlement(rows, settlement);
   }
@@ -225,8 +229,7 @@ export class LmdbStore implements Store {
     let bytes = 0;
     let count = 0;
     while (count < this.waiting.length && keys < transactionKeysMax && bytes < transactionBytesMax) {
-      const batch = this.waiting[count++];
-      const { entries, deferred, settlements } = batch;
+      const { entries, deferred, settlements } = this.waiting[count++];
       keys += entries.length + turnLog.keysPerRows * deferred.length + settlements.length;
       for (const entry of entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
       for (const rows of deferred) if (!rows.isSettled) bytes += rows.bytes;
@@ -303,10 +306,8 @@ export class LmdbStore implements Store {
       for (const entry of logged.entries) entry.isInLog = true;
       this.log.add(logged);
     }
-    for (const batch of transaction.batches) {
-      this.overlay.forget(batch.entries);
-      this.deferredRows.forget(batch);
-    }
+    for (const { entries } of transaction.batches) this.overlay.forget(entries);
+    this.deferredRows.committed(transaction.batches);
     for (const turn of retired) {
       for (const entry of turn.entries) entry.isInLog = false;
       this.overlay.forget(turn.entries);

@@ -112,6 +112,9 @@ export class MemoryStore implements Store {
     if (rows.mayVanish) this.openVanishing++;
   }
 
+  /** Here what is sealed is committed. */
+  writeUncommitted(): void {}
+
   /** Nothing is logged here, so nothing is settled but in time. */
   putSettlement(_rows: DeferredRows, settlement: Settlement): void {
     settlement.writeSettlement((table, key, value) => {

@@ -58,7 +58,7 @@ type PutOrDeleteRow = (table: Table, key: Buffer, value: Buffer | null) => void;
  *                    |                                 |
  *                    +--- somebody reads a table they may be in, or they live for long: write() ---> rows
  * ```
- * What is settled before its batch is written is not written at all.
+ * What is settled with its own batch, or may vanish and is settled before that is written, is not written at all.
  */
 export interface DeferredRows {
   /** True if nothing of it is needed any more. */
@@ -67,6 +67,8 @@ export interface DeferredRows {
   readonly mayVanish: boolean;
   /** At least the bytes of the message's row, and about those of all. */
   readonly bytes: number;
+  /** The store's own: number of the batch that they were put with. */
+  putIn: number;
   /** The store's own: number of the batch with the last settlement of them. */
   settledIn: number;
   /** Tells what is needed now, under keys that are in no table. From now on what is settled needs `putSettlement`. */
@@ -127,6 +129,12 @@ export interface Store {
 
   /** Puts rows with the open batch, if they are still needed when that is written. */
   putDeferred(rows: DeferredRows): void;
+
+  /**
+   * Makes rows of deferred ones that are sealed and not committed. Due before a change of what may not vanish: the
+   * change belongs to the open batch, and a death may come between the two.
+   */
+  writeUncommitted(rows: DeferredRows): void;
 
   /** Puts what a change of logged rows means with the open batch. */
   putSettlement(rows: DeferredRows, settlement: Settlement): void;

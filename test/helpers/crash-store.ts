@@ -126,6 +126,14 @@ export class CrashStore implements Store {
     this.openDeferred.push(rows);
   }
 
+  writeUncommitted(rows: DeferredRows): void {
+    for (const batch of this.batches) {
+      if (!batch.deferred.includes(rows)) continue;
+      this.writeRows(batch.deferred, batch.operations);
+      batch.deferred = [];
+    }
+  }
+
   putSettlement(rows: DeferredRows, settlement: Settlement): void {
     rows.settledIn = this.batch;
     this.openSettlements.push(settlement);

@@ -40,3 +40,34 @@ t.test('CONNACK does not tell of the end of a session before that is recorded', 
   while (store.flush()) world.clock.settle();
   t.equal(second.link.others, 1);
 });
+
+t.test(
+  'a recipient that leaves before its delivery is recorded has an outcome, whenever the broker dies',
+  async (t) => {
+    const settle = (world: CoreWorld, store: CrashStore): void => {
+      while (world.clock.turn() || store.flush());
+    };
+    for (const batches of [1, 2]) {
+      const dying = new CrashStore();
+      const before = new CoreWorld(dying);
+      const publisher = before.connect('publisher');
+      const recipient = before.connect('recipient', 0);
+      before.subscribe(recipient, 'a', 1);
+      settle(before, dying);
+      before.publish(publisher, 'a', [['receipt', 'delivered']]);
+      before.clock.settle();
+      before.core.connectionGone(recipient.session, false);
+      before.clock.settle();
+      const store = dying.crash(batches);
+      const after = new CoreWorld(store);
+      settle(after, store);
+      const back = after.connect('publisher');
+      after.subscribe(back, '$receipts/~/#', 0);
+      settle(after, store);
+      const outcomes = back.link.receipts().filter((receipt) => 'to' in receipt);
+      const cause = ['broker-restart', 'disconnected'][batches - 1];
+      t.match(outcomes, [{ to: 'recipient', state: 'lost', cause }]);
+      t.equal(outcomes.length, 1, `with ${batches} of the batches`);
+    }
+  },
+);

@@ -14,6 +14,7 @@ type Put = (table: Table, key: Buffer, value: Buffer) => void;
 export class Rows implements DeferredRows, Settlement {
   isSettled = false;
   mayVanish = true;
+  putIn = 0;
   settledIn = 0;
   bytes = 10;
   logs = 0;
@@ -26,6 +27,7 @@ export class Rows implements DeferredRows, Settlement {
 
   /** As whoever owns them does: settled in time they leave no trace, later a settlement takes them back. */
   settle(store: Store): void {
+    if (!this.mayVanish) store.writeUncommitted(this);
     this.isSettled = true;
     if (this.writes > 0)
       for (const sequence of this.sequences) store.delete(Table.deliveries, deliveryKey(1, sequence));

@@ -175,6 +175,36 @@ t.test('a failed transaction that is tried again in parts deletes what its first
   t.notOk((await afterDeath(t, directory, Table.deliveries, 30_000)).includes('K'));
 });
 
+t.test('what may not vanish is in its batch, though it ends while that is written and fails to be', async (t) => {
+  const directory = newDirectory();
+  const clock = stillClock();
+  const store = await LmdbStore.open({ directory, durability: 'committed', clock });
+  t.teardown(() => store.close());
+  const commits = failCommits(store, clock);
+  // So many that a transaction takes one batch only.
+  const rows = new Rows(...Array.from({ length: 20_000 }, (_, at) => at));
+  rows.mayVanish = false;
+  store.putDeferred(rows);
+  commits.isFailing = true;
+  const found: Promise<string[]>[] = [];
+  const first = new Promise<void>((resolve) => {
+    store.commit(() => {
+      found.push(afterDeath(t, directory, Table.deliveries, 30_000));
+      resolve();
+    });
+  });
+  t.equal(rows.logs, 1, 'it is being written');
+  rows.settle(store);
+  const second = new Promise<void>((resolve) => store.commit(resolve));
+  await commits.failed();
+  commits.isFailing = false;
+  commits.retry();
+  await first;
+  t.equal((await found[0])?.length, 20_000, 'a death between the two finds what was');
+  await second;
+  t.same(await afterDeath(t, directory, Table.deliveries, 30_000), []);
+});
+
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
   const { directory, store, committed } = await openNew(t);
   const rows = new Rows(1);

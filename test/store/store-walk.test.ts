@@ -35,7 +35,7 @@ const parent = mkdtempSync(join(tmpdir(), 'countersign-walk-'));
 t.teardown(() => rmSync(parent, { recursive: true, force: true }));
 let directories = 0;
 
-const { awaitPubrec, awaitPubcomp } = DeliveryState;
+const { awaitPuback, awaitPubrec, awaitPubcomp } = DeliveryState;
 
 /** What happens next, and how often. A turn leaves the log with the ninth after it: what can go wrong does so then. */
 const weights = {
@@ -78,7 +78,7 @@ class Walk {
   private values = 0;
   private told: Snapshot = { open: new Map(), kept: new Map(), rows: new Map() };
   private committed = Promise.resolve();
-  /** Deliveries that changed before a batch with them was told. */
+  /** Deliveries that may vanish, and ended before a batch with them was told. */
   private early = new Set<string>();
   /** True from the first batch of a transaction that is told until the disk has been looked at. */
   private looks = false;
@@ -148,25 +148,27 @@ class Walk {
 
   private deliveries(sequence: number, which: number): DeferredDelivery[] {
     const made: DeferredDelivery[] = [];
+    // Once they are sealed, rows at QoS 1 may vanish unless they are of a tracked message.
+    const mayVanish = sequence % 3 === 0;
+    const state = mayVanish ? awaitPuback : awaitPubrec;
     for (let at = 1; at <= 1 + (which % 3); at++) {
-      const isTransient = (which >> at) % 4 === 0;
+      const isTransient = !mayVanish && (which >> at) % 4 === 0;
       const session = isTransient ? transientBase + at : at;
       const reference = isTransient ? Buffer.from('reference') : null;
       const [next] = made.slice(-1);
       const delivery = new DeferredDelivery(
-        ...([session, sequence, awaitPubrec, false, null, reference, reference, next ?? null] as const),
+        ...([session, sequence, state, false, null, reference, reference, next ?? null] as const),
       );
       made.push(delivery);
-      this.open.push({ session, delivery, state: isTransient ? DeliveryState.queued : awaitPubrec });
+      this.open.push({ session, delivery, state: isTransient ? DeliveryState.queued : state });
     }
     return made;
   }
 
   private advance(open: Open): void {
     const { session, delivery } = open;
-    if (session >= transientBase) return;
+    if (session >= transientBase || open.state === awaitPuback) return;
     open.state = awaitPubcomp;
-    this.noteEarly(open);
     if (delivery instanceof DeferredDelivery && delivery.advance(awaitPubcomp)) return;
     const key = deliveryKey(session, delivery.sequence);
     this.opened.store.put(Table.deliveries, key, encodeDelivery(delivery, awaitPubcomp, 0));
@@ -182,6 +184,7 @@ class Walk {
   }
 
   private noteEarly({ session, delivery }: Open): void {
+    if (!(delivery instanceof DeferredDelivery) || delivery.rows?.mayVanish !== true) return;
     const name = `${session}/${delivery.sequence}`;
     if (!this.told.open.has(name)) this.early.add(name);
   }

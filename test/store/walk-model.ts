@@ -105,7 +105,7 @@ export function same(found: readonly string[], wanted: readonly string[], when: 
 
 /**
  * Compares rows with what they must be.
- * @param early deliveries that changed or ended after their batch was sealed, and before it was told: it may have been
+ * @param early deliveries at QoS 1 that ended after their batch was sealed, and before it was told: it may have been
  *   written without them
  * @returns the deliveries among them
  */
@@ -124,7 +124,7 @@ export function examine(
     const name = `${session}/${sequence}`;
     found.set(name, { session, delivery: { ...facts, message: null } as Delivery, state });
     if (!open.has(name)) throw new Error(`${when}: delivery ${name} is back from the dead`);
-    if (!early.has(name) && state !== open.get(name)) throw new Error(`${when}: delivery ${name} has state ${state}`);
+    if (state !== open.get(name)) throw new Error(`${when}: delivery ${name} has state ${state}`);
   }
   for (const name of open.keys()) {
     if (!early.has(name) && !found.has(name)) throw new Error(`${when}: delivery ${name} is lost`);

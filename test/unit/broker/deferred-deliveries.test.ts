@@ -66,6 +66,41 @@ t.test('the last settlement takes the message along', async (t) => {
   t.same(found(store.crash(1)), { states: [null, null, null], references: null, message: false });
 });
 
+t.test('what ends between its batch and the commit of that is in it: its outcome is not', async (t) => {
+  const store = new CrashStore();
+  const references = new MessageReferences(store);
+  const tracked = [Buffer.from('record'), Buffer.from('recipient')] as const;
+  const delivery = new DeferredDelivery(1, sequence, DeliveryState.awaitPuback, false, null, ...tracked, null);
+  const stored = new DeferredDelivery(2, sequence + 1, DeliveryState.awaitPubrec, false, null, null, null, null);
+  store.putDeferred(new DeferredMessage(message, delivery, references, store));
+  store.putDeferred(new DeferredMessage({ ...message, sequence: sequence + 1 }, stored, references, store));
+  store.commit(() => undefined);
+  t.notOk(delivery.settle(), 'there is a row to delete');
+  t.notOk(stored.advance(DeliveryState.awaitPubcomp), 'or to change');
+  store.delete(Table.deliveries, deliveryKey(1, sequence));
+  store.commit(() => undefined);
+  const early = store.crash(1);
+  t.ok(early.get(Table.deliveries, deliveryKey(1, sequence)), 'a start finds what was sent, and tells of its end');
+  const row = early.get(Table.deliveries, deliveryKey(2, sequence + 1));
+  t.equal(row === null ? null : decodeDelivery(sequence + 1, row).state, DeliveryState.awaitPubrec);
+  t.equal(store.crash(2).get(Table.deliveries, deliveryKey(1, sequence)), null);
+});
+
+t.test('what ends with its own batch, or may vanish, is in none', async (t) => {
+  const store = new CrashStore();
+  const references = new MessageReferences(store);
+  const own = new DeferredDelivery(1, sequence, DeliveryState.awaitPubrec, false, null, null, null, null);
+  const passing = new DeferredDelivery(2, sequence + 1, DeliveryState.awaitPuback, false, null, null, null, null);
+  store.putDeferred(new DeferredMessage(message, own, references, store));
+  store.putDeferred(new DeferredMessage({ ...message, sequence: sequence + 1 }, passing, references, store));
+  t.ok(own.settle());
+  store.commit(() => undefined);
+  t.ok(passing.settle());
+  const found = store.crash(1);
+  t.equal(found.countRange(Table.deliveries, Buffer.alloc(0), null, 10), 0);
+  t.equal(found.countRange(Table.messages, Buffer.alloc(0), null, 10), 0);
+});
+
 t.test('once somebody has read the rows they are changed like any others', async (t) => {
   const store = new CrashStore();
   const [one, two] = onDisk(store, 2);
