@@ -141,10 +141,10 @@ export class Outgoing {
     this.expireAt(message.expiryAtMs, now);
   }
 
-  /** Takes a message as the store has it. @param topicName as it stands there */
-  fromRow(row: Buffer, topicName: string, sequence: number, now: number): void {
+  /** Takes a message as the store has it. @param topicName where it is known already */
+  fromRow(row: Buffer, topicName: string | null, sequence: number, now: number): void {
     messageRow.read(row);
-    this.reset(topicName, messageRow.qos, messageRow.retain, messageRow.publisherId, sequence);
+    this.reset(topicName ?? messageRow.topicNameOf(row), messageRow.qos, messageRow.retain, messageRow.publisherId, sequence);
     this.source = row;
     this.sourceFrameStart = -1;
     this.sourceEnd = row.length;

@@ -357,20 +357,5 @@ function queuedRow(delivery: DeliveryFacts, payloadBytes: number): Buffer {
 }
 
 function rowOf({ key, value }: StoreEntry): StoredRow {
-  const stored = decodeDelivery(readDeliveryKey(key).sequence, value);
-  const { sequence, messageSequence, packetId, qos, retain, subscriptionIds, reference, group } = stored;
-  return {
-    sequence,
-    messageSequence,
-    state: stored.state as DeliveryState,
-    packetId,
-    payloadBytes: stored.payloadBytes,
-    qos,
-    retain,
-    subscriptionIds,
-    kind: stored.kind as DeliveryKind,
-    reference,
-    group,
-    message: null,
-  };
+  return decodeDelivery(readDeliveryKey(key).sequence, value) as StoredRow;
 }

@@ -101,7 +101,7 @@ export class SendWindow {
     const { inflightBytes } = session;
     if (inflightBytes === null) return true;
     if (delivery instanceof QueuedFrame) return inflightBytes.hasRoom(delivery.payloadBytes);
-    return inflightBytes.hasRoom(this.bodyOf(session, delivery, false)?.payload.length ?? 0);
+    return inflightBytes.hasRoom(this.load(session, delivery, false) ? this.out.payloadLength : 0);
   }
 
   /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */
@@ -138,24 +138,22 @@ export class SendWindow {
   private repeat(session: Session, link: Link, packetId: number): void {
     const { outbound } = session;
     const delivery = outbound.detail(packetId);
-    const message = delivery === null ? null : this.bodyOf(session, delivery, true);
-    if (delivery === null || message === null) {
+    if (delivery === null || !this.load(session, delivery, true)) {
       this.abandon(session, link, packetId, DeliveryEvent.bodyGone, Cause.deleted);
       return;
     }
-    if (!this.isPermitted(session, delivery, message)) {
+    if (!this.isPermitted(session, delivery)) {
       // Like one too large: the client may have it, and will not get it again.
       this.abandon(session, link, packetId, DeliveryEvent.tooLarge, Cause.notAuthorized);
       return;
     }
-    this.prepare(message, delivery);
     const frame = fittingFrame(this.context, link, this.out, true, delivery.subscriptionIds);
     if (frame === null) {
       this.abandon(session, link, packetId, DeliveryEvent.tooLarge, Cause.tooLarge);
       return;
     }
     session.sendQuota--;
-    session.inflightBytes?.add(packetId, message.payload.length);
+    session.inflightBytes?.add(packetId, this.out.payloadLength);
     session.unpaidIds?.delete(packetId);
     // [MQTT-3.3.1-1] a repeat says so
     const firstByte = publishFirstByte(delivery.qos, delivery.retain) | dupBit;
@@ -190,27 +188,24 @@ export class SendWindow {
     session.queue.removeFirst();
     if (!session.stored) metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
-    const message = this.bodyOf(session, delivery, false);
-    if (message === null) {
+    if (!this.load(session, delivery, false)) {
       removeRow(context, session, delivery.sequence, delivery);
       return;
     }
-    if (delivery.kind !== DeliveryKind.receipt) {
-      session.queue.removeBytes(delivery.sequence, message.payload.length);
-    }
+    const { expiryAtMs, payloadLength } = this.out;
+    if (delivery.kind !== DeliveryKind.receipt) session.queue.removeBytes(delivery.sequence, payloadLength);
     // [MQTT-3.3.2-5] what expired before its first send is not sent
-    if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {
+    if (expiryAtMs > 0 && expiryAtMs <= clock.now()) {
       metrics.expired++;
       removeRow(context, session, delivery.sequence, delivery);
       this.tell(session, delivery, outcomeOf(step(DeliveryState.queued, DeliveryEvent.expire)), null);
       return;
     }
-    if (!this.isPermitted(session, delivery, message)) {
+    if (!this.isPermitted(session, delivery)) {
       removeRow(context, session, delivery.sequence, delivery);
       this.tell(session, delivery, Outcome.dropped, Cause.notAuthorized);
       return;
     }
-    this.prepare(message, delivery);
     const frame = fittingFrame(context, link, this.out, delivery.qos > 0, delivery.subscriptionIds);
     if (frame === null) {
       removeRow(context, session, delivery.sequence, delivery);
@@ -231,14 +226,12 @@ export class SendWindow {
     const isShared = !session.stored && delivery.kind === DeliveryKind.message && delivery.group === null;
     const packetId = session.outbound.take(state, delivery.sequence, isShared ? null : delivery);
     session.sendQuota--;
-    session.inflightBytes?.add(packetId, message.payload.length);
+    session.inflightBytes?.add(packetId, payloadLength);
     // What was sent is read again only for another member of its group.
     if (!isShared && (session.stored || delivery.group === null)) delivery.message = null;
     if (session.stored) {
       persistence.putDelivery(session.number, delivery, state, packetId);
-      if (message.expiryAtMs > 0) {
-        persistence.deleteDeliveryExpiry(message.expiryAtMs, session.number, delivery.sequence);
-      }
+      if (expiryAtMs > 0) persistence.deleteDeliveryExpiry(expiryAtMs, session.number, delivery.sequence);
     }
     if (record !== null) {
       tracker.sent(record, delivery.messageSequence, session, delivery.group, delivery.qos);
@@ -268,16 +261,10 @@ export class SendWindow {
     turns.publish(link, frame, publishFirstByte(qos, retain), packetId, false);
   }
 
-  private prepare(message: Message, delivery: Delivery): void {
-    this.out.fromMessage(message, this.context.clock.now());
-    if (delivery.kind === DeliveryKind.tracked) {
-      this.out.appendReceiptId(this.context.tracker.idBytes(delivery.messageSequence));
-    }
-  }
-
   /** False if the client has lost the right to a message, or a receipt, since it was queued. */
-  private isPermitted(session: Session, { kind }: Delivery, { topicName }: Message): boolean {
+  private isPermitted(session: Session, { kind }: Delivery): boolean {
     const { rights, metrics } = this.context;
+    const { topicName } = this.out;
     const isReceipt = kind === DeliveryKind.receipt;
     const permitted = isReceipt
       ? mayReadReceipts(receiptAccess(this.context, session), topicName)
@@ -286,10 +273,25 @@ export class SendWindow {
     return permitted;
   }
 
-  private bodyOf(session: Session, delivery: Delivery, wasSent: boolean): Message | null {
-    if (delivery.message !== null) return delivery.message;
-    if (delivery.kind !== DeliveryKind.receipt) return this.context.persistence.readMessage(delivery.messageSequence);
-    const { reference } = delivery;
+  /** Makes `out` what a delivery carries. @returns false if that is gone */
+  private load(session: Session, delivery: Delivery, wasSent: boolean): boolean {
+    const { persistence, clock, tracker } = this.context;
+    const { kind, messageSequence } = delivery;
+    if (delivery.message === null && kind !== DeliveryKind.receipt) {
+      const row = persistence.readMessageRow(messageSequence);
+      if (row === null) return false;
+      this.out.fromRow(row, null, messageSequence, clock.now());
+    } else {
+      const message = delivery.message ?? this.receiptOf(session, delivery, wasSent);
+      if (message === null) return false;
+      this.out.fromMessage(message, clock.now());
+    }
+    if (kind === DeliveryKind.tracked) this.out.appendReceiptId(tracker.idBytes(messageSequence));
+    return true;
+  }
+
+  /** The receipt or tally that a delivery is about, written now. */
+  private receiptOf(session: Session, { reference }: Delivery, wasSent: boolean): Message | null {
     if (reference === null) return null;
     const decoded = decodeReference(reference);
     const brief = decoded.brief || receiptAccess(this.context, session) === 'tally';

@@ -101,8 +101,8 @@ export class MessageRow {
   topicEnd = 0;
   propertiesStart = 0;
   payloadStart = 0;
-  /** The publisher's bytes as they stood in the last row: many rows have the same. */
-  private publisher = noBytes;
+  private readonly publisher = new LastText();
+  private readonly topic = new LastText();
 
   /** @throws CountersignError with code ERR_COUNTERSIGN_DATA_CORRUPT */
   read(row: Buffer): void {
@@ -129,36 +129,46 @@ export class MessageRow {
     this.qos = readQoS(flags & qosBits, 'message');
     this.retain = (flags & messageRetain) !== 0;
     this.tracked = (flags & messageTracked) !== 0;
-    this.readPublisher(row);
+    this.publisherId = this.publisher.read(row, this.topicEnd, this.propertiesStart);
+  }
+
+  /** The topic name of the row that was read. */
+  topicNameOf(row: Buffer): string {
+    return this.topic.read(row, this.topicStart, this.topicEnd);
   }
 
   /** A view of the forwarded properties of the row that was read. */
   propertiesOf(row: Buffer): Buffer {
     return this.propertiesStart === this.payloadStart ? noBytes : row.subarray(this.propertiesStart, this.payloadStart);
   }
+}
 
-  private readPublisher(row: Buffer): void {
-    const { publisher, topicEnd } = this;
-    const length = this.propertiesStart - topicEnd;
-    let isSame = publisher.length === length;
-    for (let index = 0; isSame && index < length; index++) isSame = publisher[index] === row[topicEnd + index];
-    if (isSame) return;
-    this.publisher = Buffer.from(row.subarray(topicEnd, this.propertiesStart));
-    this.publisherId = this.publisher.toString('utf8');
+/** A text as it stood in the last row: many rows have the same. */
+class LastText {
+  private bytes = noBytes;
+  private text = '';
+
+  /** The text in `row[start, end)`. */
+  read(row: Buffer, start: number, end: number): string {
+    const { bytes } = this;
+    const length = end - start;
+    let isSame = bytes.length === length;
+    for (let index = 0; isSame && index < length; index++) isSame = bytes[index] === row[start + index];
+    if (isSame) return this.text;
+    this.bytes = Buffer.from(row.subarray(start, end));
+    this.text = this.bytes.toString('utf8');
+    return this.text;
   }
 }
 
 const read = new MessageRow();
 
-/**
- * `properties` and `payload` of the result are views of `value`.
- * @param topicName where it is known already
- */
-export function decodeMessage(sequence: number, value: Buffer, topicName: string | null = null): Message {
+/** `properties` and `payload` of the result are views of `value`. */
+export function decodeMessage(sequence: number, value: Buffer): Message {
   read.read(value);
   return {
     sequence,
-    topicName: topicName ?? value.toString('utf8', read.topicStart, read.topicEnd),
+    topicName: read.topicNameOf(value),
     payload: value.subarray(read.payloadStart),
     properties: read.propertiesOf(value),
     qos: read.qos,

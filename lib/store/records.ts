@@ -3,6 +3,7 @@
  * Keys are in `records-keys.ts`, messages in `records-message.ts`, sessions and subscriptions in `records-session.ts`.
  */
 import { utf8Length } from '../base/bytes.js';
+import type { Message } from '../base/message.js';
 import type { QoS } from '../spec/packet-types.js';
 import { corruptRecord, RecordReader, RecordWriter } from './record-bytes.js';
 
@@ -33,6 +34,8 @@ export interface StoredDelivery extends DeliveryFacts {
   readonly packetId: number;
   /** Of the message, while the delivery waits; 0 otherwise. */
   readonly payloadBytes: number;
+  /** The message, once somebody has read that too. */
+  message: Message | null;
 }
 
 /** A packet identifier in use by the client: a row of table `inbound`. */
@@ -140,6 +143,7 @@ export function decodeDelivery(sequence: number, value: Buffer): StoredDelivery 
     kind: kind & ~deliveryPayloadBytes,
     reference,
     group,
+    message: null,
   };
 }
 

@@ -39,6 +39,7 @@ const delivery = fc.record({
   subscriptionIds: fc.option(fc.array(uint32, { maxLength: 5 }), { nil: null }),
   kind: fc.integer({ min: 0, max: 127 }),
   payloadBytes: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  message: fc.constant(null),
   reference: fc.option(bytes, { nil: null }),
   group: fc.option(text, { nil: null }),
 });
