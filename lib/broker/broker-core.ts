@@ -49,6 +49,7 @@ import { Timers } from './timers.js';
 import { Turns } from './turn.js';
 import { TurnBudget } from './turn-budget.js';
 import { TurnClock } from './turn-clock.js';
+import { UnrecordedSends } from './unrecorded-sends.js';
 import { Wills } from './wills.js';
 
 /**
@@ -106,6 +107,7 @@ export class BrokerCore {
       ...{ settings, clock, log, turns, persistence, sequences, tracker, records, housekeeping, hooks, rights },
       requests: new RequestReader(),
       budget,
+      unrecorded: new UnrecordedSends(clock, turns, persistence),
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(rights.isLimited ? mayFollow : null, (found) => budget.spend(found)),
@@ -168,6 +170,11 @@ export class BrokerCore {
     return this.largeFanOuts.unwritten;
   }
 
+  /** Messages sent from stored queues whose rows do not say so yet. */
+  get unrecordedSends(): number {
+    return this.context.unrecorded.size;
+  }
+
   /** Takes the options that may change while clients are connected. */
   reload({ tracking }: Settings): void {
     this.context.settings = { ...this.context.settings, tracking };
@@ -188,6 +195,7 @@ export class BrokerCore {
     // Before the timers: what moves to another member may begin some.
     this.sweeps.finishInMemory();
     this.context.timers.stop();
+    this.context.unrecorded.recordAll();
     this.context.turns.sealNow();
     this.context.clock.stop();
   }

@@ -15,6 +15,7 @@ import type { Timers } from './timers.js';
 import type { Turns } from './turn.js';
 import type { TurnBudget } from './turn-budget.js';
 import type { TurnClock } from './turn-clock.js';
+import type { UnrecordedSends } from './unrecorded-sends.js';
 
 /** What the parts of one broker share. Made once by `BrokerCore`; nothing in it is global. */
 export interface Context {
@@ -27,6 +28,7 @@ export interface Context {
   readonly budget: TurnBudget;
   readonly timers: Timers;
   readonly persistence: Persistence;
+  readonly unrecorded: UnrecordedSends;
   readonly sequences: SequenceSource;
   readonly routes: Routes;
   /** All sessions by client identifier. [MQTT-3.1.3-2] */

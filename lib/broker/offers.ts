@@ -101,6 +101,8 @@ export class Offers {
     const { session } = target;
     const { link } = session;
     const { inflightBytes } = session;
+    const { unrecorded } = this.context;
+    if (unrecorded.size > 0) unrecorded.record(session);
     const waits = link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0;
     if (waits || (inflightBytes !== null && !inflightBytes.hasRoom(out.payloadLength))) {
       this.enqueue(target, out, carriage, qos);

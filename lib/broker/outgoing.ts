@@ -144,7 +144,13 @@ export class Outgoing {
   /** Takes a message as the store has it. @param topicName where it is known already */
   fromRow(row: Buffer, topicName: string | null, sequence: number, now: number): void {
     messageRow.read(row);
-    this.reset(topicName ?? messageRow.topicNameOf(row), messageRow.qos, messageRow.retain, messageRow.publisherId, sequence);
+    this.reset(
+      topicName ?? messageRow.topicNameOf(row),
+      messageRow.qos,
+      messageRow.retain,
+      messageRow.publisherId,
+      sequence,
+    );
     this.source = row;
     this.sourceFrameStart = -1;
     this.sourceEnd = row.length;

@@ -57,6 +57,12 @@ export function fittingFrame(
   return null;
 }
 
+/** True if a delivery from a stored queue may be sent before its row says so. */
+function mayGoUnrecorded({ queue }: Session, { qos, kind, group }: Delivery): boolean {
+  // A queue that is being measured is read, and what is recorded as waiting counts.
+  return qos === 1 && kind === DeliveryKind.message && group === null && queue.isMeasured;
+}
+
 /** Takes a finished delivery off the store: its row and its hold on the message. */
 export function removeRow(context: Context, session: Session, sequence: number, detail: Delivery | null): void {
   const { persistence } = context;
@@ -106,7 +112,8 @@ export class SendWindow {
 
   /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */
   resume(session: Session): void {
-    const { persistence } = this.context;
+    const { persistence, unrecorded } = this.context;
+    unrecorded.record(session);
     session.clearOutbound();
     session.resendIds = null;
     if (!session.stored) return;
@@ -184,7 +191,7 @@ export class SendWindow {
 
   private sendQueued(session: Session, link: Link, delivery: Delivery): void {
     const { context } = this;
-    const { turns, persistence, tracker, metrics, clock } = context;
+    const { turns, persistence, unrecorded, tracker, metrics, clock } = context;
     session.queue.removeFirst();
     if (!session.stored) metrics.queuedBytesInMemory -= memoryBytesOf(delivery);
     if (delivery.kind === DeliveryKind.receipt && session.waitingReceipts > 0) session.waitingReceipts--;
@@ -230,7 +237,12 @@ export class SendWindow {
     // What was sent is read again only for another member of its group.
     if (!isShared && (session.stored || delivery.group === null)) delivery.message = null;
     if (session.stored) {
-      persistence.putDelivery(session.number, delivery, state, packetId);
+      if (expiryAtMs === 0 && mayGoUnrecorded(session, delivery)) {
+        unrecorded.add(session, packetId, delivery.sequence);
+      } else {
+        unrecorded.record(session);
+        persistence.putDelivery(session.number, delivery, state, packetId);
+      }
       if (expiryAtMs > 0) persistence.deleteDeliveryExpiry(expiryAtMs, session.number, delivery.sequence);
     }
     if (record !== null) {

@@ -64,7 +64,8 @@ export class SessionLifecycle {
    * @param withWill false after a DISCONNECT that drops the will [MQTT-3.14.4-3]
    */
   connectionGone(session: Session, withWill: boolean, cause: Cause): void {
-    const { clock, persistence } = this.context;
+    const { clock, persistence, unrecorded } = this.context;
+    unrecorded.record(session);
     session.link = null;
     session.sendQuota = 0;
     session.resendIds = null;
@@ -100,7 +101,8 @@ export class SessionLifecycle {
   /** Ends a session: its subscriptions and deliveries with it, its will before it. [MQTT-3.1.2-4] [MQTT-4.1.0-2] */
   end(session: Session, cause: Cause): void {
     if (session.ended) return;
-    const { sessions, timers, persistence } = this.context;
+    const { sessions, timers, persistence, unrecorded } = this.context;
+    unrecorded.record(session);
     session.ended = true;
     timers.cancel(session.expiryTimer);
     this.subscriptions.unindexAll(session);

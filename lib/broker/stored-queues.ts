@@ -65,7 +65,7 @@ function measure(context: Context, session: Session): void {
     const problem = error instanceof Error ? error.message : String(error);
     context.log.error({ client: session.clientId, error: problem }, 'a queue can not be measured');
   }
-  if (queue.measuredTo < queue.restoredTo) context.clock.endOfTurn(() => measure(context, session));
+  if (!queue.isMeasured) context.clock.endOfTurn(() => measure(context, session));
 }
 
 function measureSlice({ persistence }: Context, { number, queue }: Session): void {

@@ -200,6 +200,8 @@ export class MetricsPage {
     );
     const unwritten = 'Deliveries of large cohorts without rows of their own.';
     this.gauge('cohort_deliveries', unwritten, () => this.core.cohortDeliveries);
+    const unrecorded = 'Messages sent from stored queues whose rows do not say so yet.';
+    this.gauge('unrecorded_sends', unrecorded, () => this.core.unrecordedSends);
     const ending = 'Sessions that have ended and whose deliveries are still to be.';
     this.gauge('sessions_ending', ending, () => this.core.sessionsEnding);
     this.gauge('records', 'Records of tracked messages.', () => records.size);

@@ -36,6 +36,11 @@ export class DeliveryQueue {
     return this.restoredSequence;
   }
 
+  /** True if no row of an earlier process is still to be measured. */
+  get isMeasured(): boolean {
+    return this.measuredSequence >= this.restoredSequence;
+  }
+
   /** Rows with sequences above `before` and up to `last` are an earlier process's: their bytes are still to be told. */
   measuresFrom(before: number, last: number): void {
     this.measuredSequence = before;

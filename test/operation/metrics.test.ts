@@ -132,6 +132,7 @@ t.test('/metrics has sums over sessions, and how long tracked messages took', as
   t.equal(all.get('countersign_records'), 1);
   t.equal(all.get('countersign_large_fan_outs'), 0);
   t.equal(all.get('countersign_cohort_deliveries'), 0);
+  t.equal(all.get('countersign_unrecorded_sends'), 0);
   t.equal(all.get('countersign_sessions_ending'), 0);
   t.equal(all.get('countersign_tracked_message_seconds_count'), 1);
 });

@@ -101,6 +101,9 @@ export class Audit {
   thorough(core: BrokerCore): void {
     const { context } = core;
     const { store } = context.persistence;
+    // As whoever reads them does.
+    context.turns.begin();
+    context.unrecorded.recordAll();
     this.checkRows(store);
     const sessions = [...context.persistence.restartRows.sessions()].length;
     if (sessions !== context.storedSessions.size) {

@@ -157,7 +157,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'bytes of a queue not given back',
     file: 'broker/send-window.js',
-    find: 'session.queue.removeBytes(delivery.sequence, message.payload.length);',
+    find: 'session.queue.removeBytes(delivery.sequence, payloadLength);',
     replace: ';',
   },
   {
@@ -199,7 +199,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'messages sent after they have expired',
     file: 'broker/send-window.js',
-    find: 'if (message.expiryAtMs > 0 && message.expiryAtMs <= clock.now()) {',
+    find: 'if (expiryAtMs > 0 && expiryAtMs <= clock.now()) {',
     replace: 'if (false) {',
   },
   {
@@ -267,5 +267,17 @@ export const mutations: readonly Mutation[] = [
     file: 'broker/large-fan-outs.js',
     find: 'next.cohort !== null && !next.isRecorded',
     replace: 'false',
+  },
+  {
+    name: 'a new message recorded as sent before what was sent from the queue',
+    file: 'broker/offers.js',
+    find: 'unrecorded.record(session);',
+    replace: ';',
+  },
+  {
+    name: 'what was sent from the queue forgotten with the connection',
+    file: 'broker/session-lifecycle.js',
+    find: 'unrecorded.record(session);\n        session.link = null;',
+    replace: 'session.link = null;',
   },
 ];
