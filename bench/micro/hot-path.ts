@@ -12,6 +12,7 @@ import { BufferPool } from '../../lib/net/buffer-pool.js';
 import { Outbox } from '../../lib/net/outbox.js';
 import { DeliveryKind } from '../../lib/session/delivery.js';
 import { DeliveryRing, QueuedFrame } from '../../lib/session/delivery-ring.js';
+import { queueMemory } from '../../lib/session/queue-memory.js';
 import { Session } from '../../lib/session/session.js';
 import { Subscription } from '../../lib/session/subscription.js';
 import { encodeDelivery } from '../../lib/store/records.js';
@@ -202,14 +203,17 @@ function packetQueue(): MicroCase {
   const ring = new DeliveryRing();
   const frame = encodePublishFrame(publishFields(topicNames[0]), true, true);
   const add = (sequence: number): void => {
-    ring.pushFrame(new QueuedFrame(sequence, 1, false, frame, topicNames[sequence % topicCount], 64));
+    const held = queueMemory.hold(frame, sequence);
+    ring.pushFrame(new QueuedFrame(sequence, 1, false, held, queueMemory.slab, topicNames[sequence % topicCount], 64));
   };
   for (let sequence = 0; sequence < 500; sequence++) add(sequence);
   const run = () => {
     add(kept.sum++);
     const first = ring.first();
     ring.removeFirst();
-    if (first instanceof QueuedFrame) kept.sum += first.frame.start;
+    if (!(first instanceof QueuedFrame)) return;
+    kept.sum += first.frame.start;
+    queueMemory.release(first.slab);
   };
   return { name: 'queue of packets, in and out', bytesMax: 300, operations: 1, run };
 }

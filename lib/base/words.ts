@@ -1,5 +1,7 @@
 /** Above this length the engine's own copying is quicker than a loop. */
 const loopBytesMax = 384;
+/** The same of a loop that copies one byte at a time. */
+const singleBytesMax = 128;
 
 let lastBytes: Uint8Array = new Uint8Array(0);
 let lastView = new DataView(lastBytes.buffer);
@@ -30,4 +32,20 @@ export function copyWords(source: DataView, start: number, end: number, target: 
     target.setInt32(to, source.getInt32(from, true), true);
   }
   for (; from < end; from++, to++) target.setUint8(to, source.getUint8(from));
+}
+
+/**
+ * The same of a source that has a view if packets are being read out of it; for one that has none, as a stored row, a
+ * view would cost more than copying its bytes one by one.
+ * @param view of `target`
+ */
+export function copyOut(source: Buffer, start: number, end: number, target: Buffer, view: DataView, at: number): void {
+  if (source === lastBytes) {
+    copyWords(lastView, start, end, view, at);
+  } else if (end - start > singleBytesMax) {
+    source.copy(target, at, start, end);
+  } else {
+    let to = at;
+    for (let from = start; from < end; from++) target[to++] = source[from];
+  }
 }

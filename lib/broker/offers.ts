@@ -5,6 +5,7 @@ import { identityKeyOf } from '../receipts/identities.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import { QueuedFrame } from '../session/delivery-ring.js';
 import type { Link } from '../session/link.js';
+import { queueMemory } from '../session/queue-memory.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -240,11 +241,12 @@ export class Offers {
     const { session } = target;
     const fitting = fittingFrame(this.context, link, out, true, target.subscriptionIds);
     if (fitting === null) return;
-    const frame = fitting.lasting();
+    const frame = queueMemory.hold(fitting, out.sequence);
+    const { slab } = queueMemory;
     const retain = this.retainFlag(target, out);
     const { payloadLength } = out;
     this.context.metrics.queuedBytesInMemory += deliveryBytes + payloadLength;
-    session.queue.appendFrame(new QueuedFrame(out.sequence, qos, retain, frame, out.topicName, payloadLength));
+    session.queue.appendFrame(new QueuedFrame(out.sequence, qos, retain, frame, slab, out.topicName, payloadLength));
   }
 
   /** A delivery of a tracked message to a session that is not stored leaves a row that only a restart reads. */

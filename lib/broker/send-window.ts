@@ -16,6 +16,7 @@ import { decodeReference } from '../receipts/reference.js';
 import { type Delivery, DeliveryKind, deliveryBytes, memoryBytesOf } from '../session/delivery.js';
 import { QueuedFrame } from '../session/delivery-ring.js';
 import type { Link } from '../session/link.js';
+import { queueMemory } from '../session/queue-memory.js';
 import type { Session } from '../session/session.js';
 import type { QoS } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
@@ -256,7 +257,7 @@ export class SendWindow {
   private sendFrame(
     session: Session,
     link: Link,
-    { sequence, qos, retain, frame, topicName, payloadBytes }: QueuedFrame,
+    { sequence, qos, retain, frame, slab, topicName, payloadBytes }: QueuedFrame,
   ): void {
     const { turns, metrics, rights } = this.context;
     session.queue.removeFirst();
@@ -264,6 +265,7 @@ export class SendWindow {
     metrics.queuedBytesInMemory -= deliveryBytes + payloadBytes;
     if (!rights.mayReceive(session, topicName)) {
       metrics.droppedNotAuthorized++;
+      queueMemory.release(slab);
       return;
     }
     const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
@@ -271,6 +273,7 @@ export class SendWindow {
     session.sendQuota--;
     session.inflightBytes?.add(packetId, payloadBytes);
     turns.publish(link, frame, publishFirstByte(qos, retain), packetId, false);
+    queueMemory.release(slab);
   }
 
   /** False if the client has lost the right to a message, or a receipt, since it was queued. */

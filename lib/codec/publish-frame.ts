@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { copyBytes } from '../base/bytes.js';
-import { copyWords, viewOf } from '../base/words.js';
+import { copyOut, copyWords, viewOf } from '../base/words.js';
 import { uint16Max } from '../spec/limits.js';
 import { PropertyId } from '../spec/properties.js';
 import { frameSlab } from './frame-slab.js';
@@ -52,6 +52,13 @@ export class PublishFrame {
     this.end = end;
     this.finalEnd = end;
     this.packetIdAt = packetIdAt;
+  }
+
+  /** A frame in memory that is used again: it stays as it is only until its user lets go of it. */
+  static passing(bytes: Buffer, view: DataView, start: number, end: number, packetIdAt: number): PublishFrame {
+    const frame = new PublishFrame(bytes, view, start, end, packetIdAt);
+    frame.owned = null;
+    return frame;
   }
 
   /** A frame to be made packets as they are received, one after another. */
@@ -114,7 +121,7 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
   bytes[start] = 0x30;
   let position = writeVariableByteInteger(bytes, start + 1, remaining);
   position = writeUint16(bytes, position, topicLength);
-  copyWords(viewOf(topic), topicStart, topicEnd, view, position);
+  copyOut(topic, topicStart, topicEnd, bytes, view, position);
   position += topicLength;
   const packetIdAt = withPacketId ? position : -1;
   if (withPacketId) position = writeUint16(bytes, position, 0);
@@ -122,7 +129,7 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
     position = writeVariableByteInteger(bytes, position, propertiesSize);
     if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
   }
-  copyWords(viewOf(payload), payloadStart, payloadEnd, view, position);
+  copyOut(payload, payloadStart, payloadEnd, bytes, view, position);
   return new PublishFrame(bytes, view, start, position + payloadEnd - payloadStart, packetIdAt);
 }
 

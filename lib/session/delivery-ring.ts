@@ -1,6 +1,7 @@
-import { PublishFrame } from '../codec/publish-frame.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { Delivery } from './delivery.js';
+import type { QueueSlab } from './queue-memory.js';
 
 /** Smallest ring; a power of two, as are all of them. */
 const smallestRing = 16;
@@ -12,8 +13,9 @@ export class QueuedFrame {
   readonly sequence: number;
   readonly qos: QoS;
   readonly retain: boolean;
-  /** Its bytes are in none of the buffers that are read into again. */
   readonly frame: PublishFrame;
+  /** The frame's memory, to be given back by whoever takes it out of the queue. */
+  readonly slab: QueueSlab;
   readonly topicName: string;
   readonly payloadBytes: number;
 
@@ -22,6 +24,7 @@ export class QueuedFrame {
     qos: QoS,
     retain: boolean,
     frame: PublishFrame,
+    slab: QueueSlab,
     topicName: string,
     payloadBytes: number,
   ) {
@@ -29,6 +32,7 @@ export class QueuedFrame {
     this.qos = qos;
     this.retain = retain;
     this.frame = frame;
+    this.slab = slab;
     this.topicName = topicName;
     this.payloadBytes = payloadBytes;
   }
@@ -36,7 +40,6 @@ export class QueuedFrame {
 
 /** What a ring knows of its packets beside their memory, by place. */
 class FrameColumns {
-  readonly views: (DataView | null)[];
   readonly topicNames: string[];
   readonly sequences: Float64Array;
   /** Start, end, index of the packet identifier, bytes of the payload. */
@@ -45,7 +48,6 @@ class FrameColumns {
   readonly flags: Uint8Array;
 
   constructor(places: number) {
-    this.views = new Array(places).fill(null);
     this.topicNames = new Array(places).fill('');
     this.sequences = new Float64Array(places);
     this.numbers = new Int32Array(places * 4);
@@ -53,7 +55,6 @@ class FrameColumns {
   }
 
   put(at: number, { sequence, qos, retain, frame, topicName, payloadBytes }: QueuedFrame): void {
-    this.views[at] = frame.view;
     this.topicNames[at] = topicName;
     this.sequences[at] = sequence;
     const { numbers } = this;
@@ -65,14 +66,13 @@ class FrameColumns {
     this.flags[at] = qos | (retain ? 4 : 0);
   }
 
-  get(at: number, bytes: Buffer): QueuedFrame {
+  get(at: number, slab: QueueSlab): QueuedFrame {
     const { numbers } = this;
     const first = at << 2;
-    const view = this.views[at] as DataView;
-    const frame = new PublishFrame(bytes, view, numbers[first], numbers[first + 1], numbers[first + 2]);
+    const frame = slab.frame(numbers[first], numbers[first + 1], numbers[first + 2]);
     const flags = this.flags[at];
     const qos = (flags & 3) as QoS;
-    return new QueuedFrame(this.sequences[at], qos, flags > 3, frame, this.topicNames[at], numbers[first + 3]);
+    return new QueuedFrame(this.sequences[at], qos, flags > 3, frame, slab, this.topicNames[at], numbers[first + 3]);
   }
 
   isAt(at: number): boolean {
@@ -80,7 +80,6 @@ class FrameColumns {
   }
 
   clear(at: number): void {
-    this.views[at] = null;
     this.topicNames[at] = '';
     this.flags[at] = 0;
   }
@@ -90,11 +89,11 @@ class FrameColumns {
  * Deliveries in memory, oldest first: objects, and packets, of which there is no object while they wait. Thousands do
  * where many publish to one client, and what lives that long costs the collector more than everything else about them.
  *
- *     contents:  …  null | Delivery | memory | memory | null …        from `head` on, round and round
- *     columns:             0          what the packets are             none before the first packet
+ *     contents:  …  null | Delivery | slab | slab | null …            from `head` on, round and round
+ *     columns:             0          what the packets are            none before the first packet
  */
 export class DeliveryRing {
-  private contents: (Delivery | Buffer | null)[] = [];
+  private contents: (Delivery | QueueSlab | null)[] = [];
   private columns: FrameColumns | null = null;
   private head = 0;
   private count = 0;
@@ -118,7 +117,7 @@ export class DeliveryRing {
   pushFrame(queued: QueuedFrame): void {
     const at = this.place();
     this.columns ??= new FrameColumns(this.contents.length);
-    this.contents[at] = queued.frame.bytes;
+    this.contents[at] = queued.slab;
     this.columns.put(at, queued);
     this.frames++;
   }
@@ -174,7 +173,7 @@ export class DeliveryRing {
   private at(place: number): Delivery | QueuedFrame {
     const content = this.contents[place];
     const isFrame = this.columns?.isAt(place) === true;
-    return isFrame ? (this.columns as FrameColumns).get(place, content as Buffer) : (content as Delivery);
+    return isFrame ? (this.columns as FrameColumns).get(place, content as QueueSlab) : (content as Delivery);
   }
 
   private clear(place: number): void {
@@ -201,7 +200,7 @@ export class DeliveryRing {
       const from = (head + index) & (contents.length - 1);
       const content = contents[from];
       this.contents[index] = content;
-      if (columns?.isAt(from)) this.columns?.put(index, columns.get(from, content as Buffer));
+      if (columns?.isAt(from)) this.columns?.put(index, columns.get(from, content as QueueSlab));
     }
     this.head = 0;
   }

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { copyBytes, utf8Length, writeUtf8 } from '../../../lib/base/bytes.js';
-import { copyWords, viewOf } from '../../../lib/base/words.js';
+import { copyOut, copyWords, viewOf } from '../../../lib/base/words.js';
 
 const place = fc.record({
   before: fc.nat(9),
-  length: fc.oneof(fc.nat(80), fc.integer({ min: 370, max: 400 })),
+  length: fc.oneof(fc.nat(80), fc.integer({ min: 120, max: 140 }), fc.integer({ min: 370, max: 400 })),
   after: fc.nat(9),
   at: fc.nat(9),
 });
@@ -20,6 +20,19 @@ function scene({ before, length, after, at }: { before: number; length: number; 
   source.copy(expected, at, before, before + length);
   return { source, target, expected };
 }
+
+t.test('a copy out of a buffer is one, whether or not there is a view of it', async () => {
+  fc.assert(
+    fc.property(place, fc.boolean(), (given, isViewed) => {
+      const { source, target, expected } = scene(given);
+      const view = viewOf(target);
+      if (isViewed) viewOf(source);
+      copyOut(source, given.before, given.before + given.length, target, view, given.at);
+      return target.equals(expected);
+    }),
+    { numRuns: 1000 },
+  );
+});
 
 t.test('copies by words are copies, wherever they begin and end', async () => {
   fc.assert(

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { viewOf } from '../../../lib/base/words.js';
-import { PublishFrame } from '../../../lib/codec/publish-frame.js';
 import { type Delivery, DeliveryKind } from '../../../lib/session/delivery.js';
 import { DeliveryRing, QueuedFrame } from '../../../lib/session/delivery-ring.js';
+import { QueueSlab } from '../../../lib/session/queue-memory.js';
 import type { QoS } from '../../../lib/spec/packet-types.js';
 
 const memory = Buffer.from('the bytes of many packets');
+const slab = new QueueSlab(memory, viewOf(memory), true);
 
 function delivery(sequence: number): Delivery {
   const plain = { message: null, qos: 1, retain: false, subscriptionIds: null, group: null, reference: null } as const;
@@ -15,9 +16,9 @@ function delivery(sequence: number): Delivery {
 
 function packet(sequence: number): QueuedFrame {
   const start = sequence % 7;
-  const frame = new PublishFrame(memory, viewOf(memory), start, start + 5, sequence % 3 === 0 ? -1 : start + 2);
+  const frame = slab.frame(start, start + 5, sequence % 3 === 0 ? -1 : start + 2);
   const qos = (1 + (sequence % 2)) as QoS;
-  return new QueuedFrame(2 ** 41 + sequence, qos, sequence % 5 === 0, frame, `topic/${sequence}`, sequence * 3);
+  return new QueuedFrame(2 ** 41 + sequence, qos, sequence % 5 === 0, frame, slab, `topic/${sequence}`, sequence * 3);
 }
 
 const operation = fc.oneof(
