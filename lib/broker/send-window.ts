@@ -59,9 +59,13 @@ export function fittingFrame(
 }
 
 /** True if a delivery from a stored queue may be sent before its row says so. */
-function mayGoUnrecorded({ queue }: Session, { qos, kind, group }: Delivery): boolean {
-  // A queue that is being measured is read, and what is recorded as waiting counts.
-  return qos === 1 && kind === DeliveryKind.message && group === null && queue.isMeasured;
+function mayGoUnrecorded({ rights }: Context, { queue }: Session, delivery: Delivery): boolean {
+  const { qos, kind, group, sequence } = delivery;
+  if (qos !== 1 || kind !== DeliveryKind.message || group !== null) return false;
+  // A hook that is asked for rights may publish, and what it publishes would be recorded before this.
+  if (rights.isLimited) return false;
+  // What is recorded as waiting counts where a queue is measured, and is read again behind the cursor.
+  return queue.isMeasured && sequence <= queue.cursor;
 }
 
 /** Takes a finished delivery off the store: its row and its hold on the message. */
@@ -238,7 +242,7 @@ export class SendWindow {
     // What was sent is read again only for another member of its group.
     if (!isShared && (session.stored || delivery.group === null)) delivery.message = null;
     if (session.stored) {
-      if (expiryAtMs === 0 && mayGoUnrecorded(session, delivery)) {
+      if (expiryAtMs === 0 && mayGoUnrecorded(context, session, delivery)) {
         unrecorded.add(session, packetId, delivery.sequence);
       } else {
         unrecorded.record(session);

@@ -68,6 +68,7 @@ export class UnrecordedSends {
 
   private readonly look = (): void => {
     this.wakeup = null;
+    if (this.sessions.size === 0) return;
     this.turns.begin();
     for (const [session, held] of this.sessions) {
       this.recordOldest(session, held, held.aged);

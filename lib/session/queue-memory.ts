@@ -73,8 +73,12 @@ export class QueueMemory {
   /** A packet in it waits no more, and nobody looks at its bytes again. */
   release(slab: QueueSlab): void {
     slab.held--;
-    if (slab.held > 0 || !slab.isReused) return;
-    if (slab === this.slab) this.lastFrame = null;
+    if (slab.held > 0) return;
+    if (slab === this.slab) {
+      this.lastFrame = null;
+      this.slab = this.current;
+    }
+    if (!slab.isReused) return;
     if (slab === this.current) this.used = 0;
     else if (this.spares.length < sparesMax) this.spares.push(slab);
   }

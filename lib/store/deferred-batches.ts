@@ -111,7 +111,8 @@ export class DeferredBatches {
     for (const batch of batches) {
       const before = batch.entries.length;
       this.writeOf(batch);
-      if (logged !== null) logged.entries.push(...batch.entries.slice(before));
+      // One by one: there may be more than a call takes arguments.
+      for (let at = before; logged !== null && at < batch.entries.length; at++) logged.entries.push(batch.entries[at]);
     }
     if (logged !== null) forgetRows(logged);
   }

@@ -205,6 +205,22 @@ t.test('what may not vanish is in its batch, though it ends while that is writte
   t.same(await afterDeath(t, directory, Table.deliveries, 30_000), []);
 });
 
+t.test('a batch of very many rows can be written anew while it is being written', async (t) => {
+  const { directory, store, committed } = await openNew(t);
+  const all = Array.from({ length: 150 }, (_, from) => {
+    return new Rows(...Array.from({ length: 1000 }, (_, at) => from * 1000 + at));
+  });
+  for (const rows of all) {
+    rows.mayVanish = false;
+    store.putDeferred(rows);
+  }
+  const first = committed();
+  for (const rows of all) rows.settle(store);
+  await first;
+  await committed();
+  t.same(await afterDeath(t, directory, Table.deliveries, 150_000), []);
+});
+
 t.test('a turn with rows that are settled in a later batch stays in the log', async (t) => {
   const { directory, store, committed } = await openNew(t);
   const rows = new Rows(1);

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Hooks } from '../../../lib/broker/hooks.js';
 import { DeliveryState } from '../../../lib/delivery/table.js';
 import { PacketType } from '../../../lib/spec/packet-types.js';
 import { decodeDelivery } from '../../../lib/store/records.js';
@@ -155,4 +156,71 @@ t.test('no more than some thousands go unrecorded', async (t) => {
   settle(world, store);
   t.equal(subscriber.link.publishes.length, 10_050);
   t.equal(world.core.unrecordedSends, 50);
+});
+
+t.test('what a hook publishes while it is asked does not overtake what is being sent', async (t) => {
+  let onAsked = (): void => undefined;
+  const hooks: Hooks = {
+    authorize: (_, action, topic) => {
+      if (action === 'receive' && topic === 'a') onAsked();
+      return true;
+    },
+  };
+  const store = new CrashStore();
+  const world = new CoreWorld(store, {}, new ManualClock(), hooks);
+  const subscriber = world.connect('subscriber');
+  for (const topic of ['a', 'b']) world.subscribe(subscriber, topic, 1);
+  world.disconnect(subscriber);
+  world.publish(world.connect('publisher'), 'a', []);
+  settle(world, store);
+  world.core.rightsChanged();
+  onAsked = () => {
+    onAsked = () => undefined;
+    void world.core.publishFromServer({ topic: 'b', payload: Buffer.from('note'), qos: 1 });
+  };
+  const back = world.connect('subscriber');
+  settle(world, store);
+  t.equal(back.link.publishes.length, 2);
+  t.same(
+    rowsOf(store.crash(0)).map(([state]) => state),
+    [awaitPuback, awaitPuback],
+  );
+});
+
+t.test('what a hook publishes is sent once, though it stands in the queue before an older message', async (t) => {
+  let onAsked = (): void => undefined;
+  const hooks: Hooks = {
+    authorize: (_, action, topic) => {
+      if (action === 'receive' && topic === 'x') onAsked();
+      return true;
+    },
+  };
+  const store = new CrashStore();
+  const world = new CoreWorld(store, { maximumInflightMessages: 100 }, new ManualClock(), hooks);
+  const subscriber = world.connect('subscriber');
+  world.subscribe(subscriber, '#', 1);
+  const publisher = world.connect('publisher');
+  const publish = (topic: string): void => {
+    world.publish(publisher, topic, []);
+    publisher.link.unansweredPublishes = 0;
+  };
+  // The window and all but two places of what is kept in memory behind it.
+  for (let at = 0; at < 162; at++) publish('a');
+  onAsked = () => {
+    onAsked = () => undefined;
+    void world.core.publishFromServer({ topic: 'b', payload: Buffer.from('inner'), qos: 1 });
+  };
+  publish('x');
+  for (let at = 0; at < 20; at++) publish('a');
+  settle(world, store);
+  let received = 0;
+  for (let open = subscriber.link.publishes; open.length > 0; settle(world, store)) {
+    for (const { packetId } of open.splice(0)) {
+      received++;
+      world.core.acknowledge(subscriber.session, subscriber.link, PacketType.puback, packetId, 0, null);
+    }
+    open = subscriber.link.publishes;
+  }
+  t.equal(received, 184);
+  t.same(rowsOf(store), []);
 });
