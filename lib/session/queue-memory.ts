@@ -52,11 +52,12 @@ export class QueueMemory {
   private lastFrame: PublishFrame | null = null;
   private lastSequence = 0;
   private lastStart = 0;
+  private readonly place = PublishFrame.passing(this.slab.bytes, this.slab.view, 0, 0, -1);
 
   /**
    * Keeps a packet. The same one for several queues, one after another, is kept once.
    * @param sequence its message's
-   * @returns the packet where it waits; `slab` is its memory
+   * @returns the packet where it waits, in an object that the next call changes; `slab` is its memory
    */
   hold(frame: PublishFrame, sequence: number): PublishFrame {
     const { start, end, packetIdAt } = frame;
@@ -65,9 +66,14 @@ export class QueueMemory {
       this.lastFrame = frame;
       this.lastSequence = sequence;
     }
-    const { slab, lastStart } = this;
+    const { slab, lastStart, place } = this;
     slab.held++;
-    return slab.frame(lastStart, lastStart + end - start, packetIdAt < 0 ? -1 : packetIdAt - start + lastStart);
+    place.bytes = slab.bytes;
+    place.view = slab.view;
+    place.start = lastStart;
+    place.end = place.finalEnd = lastStart + end - start;
+    place.packetIdAt = packetIdAt < 0 ? -1 : packetIdAt - start + lastStart;
+    return place;
   }
 
   /** A packet in it waits no more, and nobody looks at its bytes again. */

@@ -18,6 +18,12 @@ function received(size: number, fill: number): PublishFrame {
   return frame;
 }
 
+/** Keeps a packet. @returns the packet where it waits, in an object of its own */
+function hold(memory: QueueMemory, frame: PublishFrame, sequence: number): PublishFrame {
+  const { start, end, packetIdAt } = memory.hold(frame, sequence);
+  return memory.slab.frame(start, end, packetIdAt);
+}
+
 function bytesOf({ bytes, start, end }: PublishFrame): Buffer {
   return bytes.subarray(start, end);
 }
@@ -33,7 +39,7 @@ t.test('what waits stays as it is, whatever comes and goes', async () => {
         const frame = received(size, sequence & 0xff);
         const expected = Buffer.from(bytesOf(frame));
         for (let queue = 0; queue < queues; queue++) {
-          const held = memory.hold(frame, sequence);
+          const held = hold(memory, frame, sequence);
           waiting.push({ frame: held, slab: memory.slab, expected });
         }
         frame.bytes.fill(0xee);
@@ -54,7 +60,7 @@ t.test('memory is used again', async (t) => {
   const slabs = new Set<QueueSlab>();
   const waiting: QueueSlab[] = [];
   for (let sequence = 0; sequence < 5000; sequence++) {
-    memory.hold(received(100, 1), sequence);
+    hold(memory, received(100, 1), sequence);
     slabs.add(memory.slab);
     waiting.push(memory.slab);
     const [oldest] = waiting.length > 500 ? waiting.splice(0, 1) : [];
@@ -66,18 +72,18 @@ t.test('memory is used again', async (t) => {
 t.test('the same packet for several queues is there once, and until it has left the last', async (t) => {
   const memory = new QueueMemory();
   const frame = received(20, 7);
-  const first = memory.hold(frame, 1);
+  const first = hold(memory, frame, 1);
   const { slab } = memory;
-  const second = memory.hold(frame, 1);
+  const second = hold(memory, frame, 1);
   t.equal(second.start, first.start);
   t.equal(slab.held, 2);
   memory.release(slab);
-  const next = memory.hold(received(20, 9), 2);
+  const next = hold(memory, received(20, 9), 2);
   t.not(next.start, second.start);
   t.ok(bytesOf(second).every((byte) => byte === 7));
   memory.release(slab);
   memory.release(slab);
-  const third = memory.hold(frame, 1);
+  const third = hold(memory, frame, 1);
   t.equal(third.start, 0, 'nothing of it waits any more');
   t.ok(
     bytesOf(third).every((byte) => byte === 7),
@@ -87,13 +93,13 @@ t.test('the same packet for several queues is there once, and until it has left 
 
 t.test('whoever keeps a packet after it has left its queue gets a copy', async (t) => {
   const memory = new QueueMemory();
-  const held = memory.hold(received(20, 7), 1);
+  const held = hold(memory, received(20, 7), 1);
   const lasting = held.lasting();
   memory.release(memory.slab);
-  memory.hold(received(20, 9), 2);
+  hold(memory, received(20, 9), 2);
   t.ok(bytesOf(lasting).every((byte) => byte === 7));
-  const large = memory.hold(received(3000, 5), 3);
+  const large = hold(memory, received(3000, 5), 3);
   t.equal(large.lasting(), large, 'a large one has memory of its own, which nobody uses again');
   const buffer = Buffer.alloc(30, 1);
-  t.equal(memory.hold(new PublishFrame(buffer, viewOf(buffer), 0, 20, -1), 4).packetIdAt, -1);
+  t.equal(hold(memory, new PublishFrame(buffer, viewOf(buffer), 0, 20, -1), 4).packetIdAt, -1);
 });
