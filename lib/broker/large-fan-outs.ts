@@ -18,6 +18,7 @@ import { Outgoing } from './outgoing.js';
 import type { Retired } from './persistence.js';
 import { grantedTargets, isEmpty, type Route } from './routes.js';
 import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
+import { UnwrittenRecipients } from './unwritten-recipients.js';
 
 /** A slice ends after this time, whatever its size; what was recorded just before it counts as part of it. */
 const sliceMs = 6;
@@ -38,7 +39,7 @@ const clockEvery = 25;
 /** A fan-out under way. */
 export interface LargeFanOut extends Cohort {
   readonly message: Message;
-  /** Speaks for recipients whose sessions are not stored; null if the message is not tracked. */
+  /** Speaks for recipients who have been sent the message; null if that is not tracked. */
   readonly cohort: StandingCohort | null;
   /** Recipients before this one may have been sent the message by a process that died since. */
   readonly doubtfulUntil: number;
@@ -55,12 +56,6 @@ export interface LargeFanOut extends Cohort {
   readonly endings: (() => void)[];
   /** Called when everybody has been offered the message. */
   done: () => void;
-}
-
-/** A cohort of a process that died. */
-interface LostCohort extends Cohort {
-  readonly sequence: number;
-  readonly cohort: StandingCohort;
 }
 
 /**
@@ -80,6 +75,7 @@ export class LargeFanOuts {
   private readonly out = new Outgoing();
   private readonly sizes: FanOutSizes;
   private readonly cohorts: StandingCohorts;
+  private readonly unwrittenRecipients: UnwrittenRecipients;
   private running = false;
   /** True if the next slice has waited for a turn with room. */
   private hasWaited = false;
@@ -92,6 +88,7 @@ export class LargeFanOuts {
     this.fanOut = fanOut;
     this.sizes = sizes;
     this.cohorts = new StandingCohorts(context, sizes);
+    this.unwrittenRecipients = new UnwrittenRecipients(context, offers, sizes.sliceMax);
   }
 
   /** Messages that are still being offered. */
@@ -99,7 +96,7 @@ export class LargeFanOuts {
     return this.underWay.length;
   }
 
-  /** Deliveries for which a cohort speaks instead of rows of their own. */
+  /** Deliveries for which a cohort speaks instead of rows in the message's record. */
   get unwritten(): number {
     return this.cohorts.unwritten;
   }
@@ -176,7 +173,8 @@ export class LargeFanOuts {
       const cursor = stored === null ? cohort.targets.length : new ByteReader(stored).varint();
       if (standing !== null) {
         standing.hold();
-        this.loseUnwritten({ ...cohort, sequence, cohort: standing }, 0, cursor);
+        const offered = cohort.targets.slice(0, cursor);
+        this.unwrittenRecipients.settle({ sequence, record: standing.record, offered }, () => standing.release());
       }
       if (stored === null || message === null) {
         standing?.offered();
@@ -201,20 +199,6 @@ export class LargeFanOuts {
     const session = endedSession(number, clientId, userName);
     this.causes.set(session, cause);
     return session;
-  }
-
-  /** Ends the deliveries, slice by slice, for which only the cohort speaks. */
-  private loseUnwritten(lost: LostCohort, from: number, end: number): void {
-    const { turns, clock, tracker } = this.context;
-    turns.begin();
-    const last = Math.min(end, from + this.sizes.sliceMax);
-    for (const { session } of lost.targets.slice(from, last)) {
-      if (!session.stored && lost.record !== null) {
-        tracker.loseUnwritten(lost.record, lost.sequence, session, true);
-      }
-    }
-    if (last < end) clock.endOfTurn(() => this.loseUnwritten(lost, last, end));
-    else lost.cohort.release();
   }
 
   private add(fanOut: LargeFanOut): void {
@@ -300,10 +284,11 @@ export class LargeFanOuts {
     const { session } = target;
     const { record, message } = fanOut;
     if (record !== null && session.restored && !session.stored) {
-      tracker.loseUnwritten(record, message.sequence, session, fanOut.cursor <= fanOut.doubtfulUntil);
+      this.unwrittenRecipients.lose(record, message.sequence, target, fanOut.cursor <= fanOut.doubtfulUntil);
       return;
     }
-    const stands = carriage.cohort !== null && !session.stored;
+    // Who is away has a row that says so.
+    const stands = carriage.cohort !== null && session.link !== null;
     if (record !== null) tracker.joinLater(record, message.sequence, session, null, stands);
     const qos = this.offers.qosOf(target, this.out);
     // Since the cohort was fixed a session may have ended, lost the right to the message, or seen it expire.

@@ -27,7 +27,7 @@ export interface Carriage {
   readonly reference: Buffer | null;
   /** Full name of the shared subscription, or null. */
   readonly group: string | null;
-  /** What stands for rows of deliveries to sessions that are not stored, or null if there is no such thing. */
+  /** What stands for rows of deliveries that are sent, or null if there is no such thing. */
   readonly cohort: StandingCohort | null;
 }
 
@@ -61,12 +61,12 @@ export class Offers {
   }
 
   /** [MQTT-3.8.4-8] unless the operator wants it otherwise */
-  qosOf(target: Target, out: Outgoing): QoS {
+  qosOf(target: Target, out: Pick<Outgoing, 'qos'>): QoS {
     return this.upgrades ? this.upgradedQos(target, out) : (Math.min(out.qos, target.qos) as QoS);
   }
 
   /** The granted QoS, whatever the publisher's; but QoS 0 needs no store and goes on without one. */
-  private upgradedQos(target: Target, out: Outgoing): QoS {
+  private upgradedQos(target: Target, out: Pick<Outgoing, 'qos'>): QoS {
     return out.qos === 0 && !this.context.persistence.healthy ? 0 : target.qos;
   }
 
@@ -119,14 +119,14 @@ export class Offers {
       return;
     }
     // A plain delivery needs no object: the message's own sequence says it all.
-    const cohort = session.stored ? null : carriage.cohort;
+    const { cohort } = carriage;
     const retain = this.retainFlag(target, out);
     // What was sent is read again only for another member of its group.
     const isKept = !session.stored && carriage.group !== null;
     const detail =
       carriage === plainCarriage
         ? null
-        : (cohort?.deliver(session, carriage.sequence, qos, retain) ??
+        : (cohort?.deliver(target, carriage.sequence, qos, retain) ??
           this.delivery(target, out, carriage, qos, isKept));
     const sequence = detail === null ? out.sequence : detail.sequence;
     const event = qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2;
@@ -145,7 +145,8 @@ export class Offers {
       this.context.tracker.sent(carriage.reference, out.sequence, session, carriage.group, qos);
     }
     // What must not be repeated leaves once it is recorded.
-    const recordedFirst = cohort === null && (carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored));
+    const isLasting = carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);
+    const recordedFirst = isLasting && (cohort === null || session.stored);
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 

@@ -24,7 +24,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, receiptAccess } from './receipt-access.js';
-import { CohortDelivery } from './standing-cohorts.js';
+import { CohortDelivery, endStanding } from './standing-cohorts.js';
 import { queueLength } from './stored-queues.js';
 
 /** Rows read from a stored queue at a time. */
@@ -72,7 +72,7 @@ function mayGoUnrecorded({ rights }: Context, { queue }: Session, delivery: Deli
 export function removeRow(context: Context, session: Session, sequence: number, detail: Delivery | null): void {
   const { persistence } = context;
   if (detail instanceof DeferredDelivery && detail.settle()) return;
-  if (detail instanceof CohortDelivery && detail.settle()) return;
+  if (detail instanceof CohortDelivery && detail.settle() && !session.stored) return;
   if (session.stored) {
     persistence.deleteDelivery(session.number, sequence);
     if (detail === null) persistence.releaseMessage(sequence);
@@ -119,6 +119,7 @@ export class SendWindow {
   resume(session: Session): void {
     const { persistence, unrecorded } = this.context;
     unrecorded.record(session);
+    endStanding(session);
     session.clearOutbound();
     session.resendIds = null;
     if (!session.stored) return;

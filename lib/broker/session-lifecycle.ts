@@ -5,6 +5,7 @@ import type { Context } from './context.js';
 import type { Holds } from './holds.js';
 import type { LargeFanOuts } from './large-fan-outs.js';
 import type { SessionSweeps } from './session-sweeps.js';
+import { endStanding } from './standing-cohorts.js';
 import type { Subscriptions } from './subscriptions.js';
 import { neverExpires, type Wills } from './wills.js';
 
@@ -66,6 +67,7 @@ export class SessionLifecycle {
   connectionGone(session: Session, withWill: boolean, cause: Cause): void {
     const { clock, persistence, unrecorded } = this.context;
     unrecorded.record(session);
+    endStanding(session);
     session.link = null;
     session.sendQuota = 0;
     session.resendIds = null;
@@ -103,6 +105,7 @@ export class SessionLifecycle {
     if (session.ended) return;
     const { sessions, timers, persistence, unrecorded } = this.context;
     unrecorded.record(session);
+    endStanding(session);
     session.ended = true;
     timers.cancel(session.expiryTimer);
     this.subscriptions.unindexAll(session);

@@ -1,6 +1,7 @@
 import type { Message } from '../base/message.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
+import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { messageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
@@ -10,7 +11,10 @@ import type { FanOutSizes } from './fan-out-sizes.js';
 /** Rows written in a turn when a cohort gives way. */
 const writeSlice = 500;
 
-/** A tracked delivery to a session that is not stored, for which its cohort stands as long as there is no outcome. */
+/**
+ * A tracked delivery of which nobody but its cohort says that it was sent, as long as there is no outcome. To a session
+ * that is not stored it has no row at all; to a stored one that of the session, and none in the message's record.
+ */
 export class CohortDelivery implements Delivery {
   readonly session: Session;
   readonly sequence: number;
@@ -22,21 +26,32 @@ export class CohortDelivery implements Delivery {
   readonly subscriptionIds: readonly number[] | null;
   readonly group: string | null = null;
   readonly reference: Buffer;
-  /** Null once the delivery has a row, or is at its end. */
+  /** Null once the delivery has all its rows, or is at its end. */
   cohort: StandingCohort | null;
 
-  constructor(cohort: StandingCohort, session: Session, sequence: number, sent: Pick<Delivery, 'qos' | 'retain'>) {
+  constructor(
+    cohort: StandingCohort,
+    { session, subscriptionIds }: Target,
+    sequence: number,
+    qos: QoS,
+    retain: boolean,
+  ) {
     this.cohort = cohort;
     this.session = session;
     this.sequence = sequence;
     this.messageSequence = cohort.sequence;
     this.reference = cohort.record;
-    this.qos = sent.qos;
-    this.retain = sent.retain;
-    this.subscriptionIds = null;
+    this.qos = qos;
+    this.retain = retain;
+    this.subscriptionIds = subscriptionIds;
   }
 
-  /** The delivery is at its end. @returns false if there is a row by now, which has to be deleted */
+  /** Whoever has this delivery in memory forgets it: it gets its rows. */
+  giveWay(): void {
+    this.cohort?.giveWay(this);
+  }
+
+  /** The delivery is at its end. @returns false if it has got all its rows by now */
   settle(): boolean {
     const { cohort } = this;
     if (cohort === null) return false;
@@ -47,9 +62,9 @@ export class CohortDelivery implements Delivery {
 }
 
 /**
- * The stored cohort of a tracked message as what speaks, after a restart, for recipients whose sessions are not stored:
- * whoever has no row then is lost. So what they are sent needs no row before it leaves, and most never get any but that
- * of their outcome. The value goes when everybody has been offered the message and no such delivery is left.
+ * The stored cohort of a tracked message as what speaks, after a restart, for recipients without rows in its record:
+ * those whose sessions are not stored are lost, the others have been sent it. So most get no row but that of their
+ * outcome. The value goes when everybody has been offered the message and no such delivery is left.
  */
 export class StandingCohort {
   /** The message's. */
@@ -69,8 +84,8 @@ export class StandingCohort {
   }
 
   /** A delivery that is being sent. */
-  deliver(session: Session, sequence: number, qos: QoS, retain: boolean): CohortDelivery {
-    const delivery = new CohortDelivery(this, session, sequence, { qos, retain });
+  deliver(target: Target, sequence: number, qos: QoS, retain: boolean): CohortDelivery {
+    const delivery = new CohortDelivery(this, target, sequence, qos, retain);
     this.deliveries.add(delivery);
     this.owner.unwritten++;
     return delivery;
@@ -99,14 +114,18 @@ export class StandingCohort {
   }
 
   /** Gives deliveries rows, at most `limit`. @returns false when all have them */
-  write(limit: number, put: (delivery: CohortDelivery) => void): boolean {
+  write(limit: number): boolean {
     let left = limit;
     for (const delivery of this.deliveries) {
       if (left-- === 0) return true;
-      put(delivery);
-      delivery.settle();
+      this.giveWay(delivery);
     }
     return false;
+  }
+
+  giveWay(delivery: CohortDelivery): void {
+    this.owner.putRows(delivery);
+    delivery.settle();
   }
 
   private end(): void {
@@ -116,7 +135,7 @@ export class StandingCohort {
 
 /** All cohorts that stand, with limits to what they hold in memory and in the store. */
 export class StandingCohorts {
-  /** Deliveries without rows. */
+  /** Deliveries that lack rows. */
   unwritten = 0;
   private readonly context: Context;
   /** Those whose fan-outs are over, oldest first. */
@@ -133,7 +152,7 @@ export class StandingCohorts {
     return new StandingCohort(this, sequence, record);
   }
 
-  /** True if so many more deliveries may do without rows. */
+  /** True if so many more deliveries may do without. */
   hasRoom(count: number): boolean {
     return this.unwritten + count <= this.sizes.unwrittenMax;
   }
@@ -157,13 +176,24 @@ export class StandingCohorts {
     this.isWriting = oldest !== undefined && this.standing.size > this.sizes.standingMax;
     if (oldest === undefined || !this.isWriting) return;
     turns.begin();
-    if (!oldest.write(writeSlice, (delivery) => this.putRows(delivery))) this.standing.delete(oldest);
+    if (!oldest.write(writeSlice)) this.standing.delete(oldest);
     clock.endOfTurn(() => this.writeOldest());
   }
 
-  private putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
+  /** What a delivery lacks. */
+  putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
     const { persistence, tracker } = this.context;
     tracker.writeHeld(reference, messageSequence, session);
-    persistence.putTransient(session, sequence, messageSequence, reference, null);
+    if (!session.stored) persistence.putTransient(session, sequence, messageSequence, reference, null);
+  }
+}
+
+/** Gives the deliveries in flight to a stored session all their rows, before memory loses them. */
+export function endStanding(session: Session): void {
+  if (!session.stored || session.inflightCount === 0) return;
+  const { outbound } = session;
+  for (const packetId of outbound.inOrder()) {
+    const delivery = outbound.detail(packetId);
+    if (delivery instanceof CohortDelivery) delivery.giveWay();
   }
 }

@@ -148,19 +148,19 @@ export class Tracker {
   }
 
   /**
-   * A recipient for whom only the stored cohort speaks died with the process.
+   * The row of a recipient for whom only the cohort of a process that died speaks.
    * @param mayHaveIt false if it was certainly not sent
    */
-  loseUnwritten(publisherKey: Buffer, sequence: number, session: Session, mayHaveIt: boolean): void {
-    const record = this.records.find(publisherKey, sequence);
-    if (record === null) return;
+  restoreUnwritten(record: TrackedRecord, session: Session, qos: QoS, mayHaveIt: boolean): void {
     const recipientKey = identityKeyOf(session);
-    if (this.records.row(record, recipientKey) === null) {
-      const row = newRow(session, null);
-      if (mayHaveIt) row.sentAtMs = record.acceptedAtMs;
-      this.records.putRow(record, recipientKey, row);
+    if (this.records.row(record, recipientKey) !== null) return;
+    const row = newRow(session, null);
+    if (mayHaveIt) {
+      row.sentAtMs = record.acceptedAtMs;
+      row.qos = qos;
+      if (qos > 0) row.state = ReceiptState.sent;
     }
-    this.lose(Buffer.concat([publisherKey, recipientKey]), sequence, Cause.brokerRestart);
+    this.records.putRow(record, recipientKey, row);
   }
 
   /**

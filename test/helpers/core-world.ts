@@ -163,13 +163,14 @@ export class CoreWorld {
     this.core.subscribe(session, link, packet);
   }
 
-  /** Publishes at QoS 1 with user properties. */
+  /** Publishes with user properties. */
   publish(
     { link, session }: { link: FakeLink; session: Session },
     topicName: string,
     userProperties: readonly (readonly [string, string])[],
     packetId = 7,
     expirySeconds = -1,
+    qos: 1 | 2 = 1,
   ): void {
     const fields = {
       ...wholeOf(Buffer.from(topicName), encodeUserProperties(userProperties), Buffer.from('now')),
@@ -179,7 +180,7 @@ export class CoreWorld {
       topicAlias: 0,
     };
     const { bytes, start, end, packetIdAt } = encodePublishFrame(fields, true, true);
-    bytes[start] = 0x32;
+    bytes[start] = 0x30 | (qos << 1);
     bytes.writeUInt16BE(packetId, packetIdAt);
     let bodyStart = start + 1;
     while (bytes[bodyStart] >= 0x80) bodyStart++;

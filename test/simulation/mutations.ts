@@ -253,8 +253,14 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a large cohort that nobody speaks for after a restart',
     file: 'broker/large-fan-outs.js',
-    find: 'this.loseUnwritten({ ...cohort, sequence, cohort: standing }, 0, cursor);',
+    find: 'this.unwrittenRecipients.settle({ sequence, record: standing.record, offered }, () => standing.release());',
     replace: 'standing.release();',
+  },
+  {
+    name: 'stored recipients of a large cohort without rows after a restart',
+    file: 'broker/unwritten-recipients.js',
+    find: "stored && clientId !== ''",
+    replace: 'false',
   },
   {
     name: 'a large cohort forgotten before its last outcome',
@@ -277,7 +283,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'what was sent from the queue forgotten with the connection',
     file: 'broker/session-lifecycle.js',
-    find: 'unrecorded.record(session);\n        session.link = null;',
-    replace: 'session.link = null;',
+    find: 'unrecorded.record(session);\n        endStanding(session);\n        session.link',
+    replace: 'endStanding(session);\n        session.link',
   },
 ];

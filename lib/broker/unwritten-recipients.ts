@@ -1,0 +1,70 @@
+import { Cause } from '../receipts/causes.js';
+import { transientReference } from '../receipts/identities.js';
+import type { Target } from '../session/subscription.js';
+import type { Context } from './context.js';
+import type { Offers } from './offers.js';
+
+/** A cohort of a process that died, as far as it was offered the message. */
+export interface LostCohort {
+  /** The message's number, and the key of its record. */
+  readonly sequence: number;
+  readonly record: Buffer;
+  /** Those who had been offered the message. */
+  readonly offered: readonly Target[];
+}
+
+/** Recipients for whom only the cohort of a process that died speaks: the message's record has no rows of theirs. */
+export class UnwrittenRecipients {
+  private readonly context: Context;
+  private readonly offers: Offers;
+  private readonly sliceMax: number;
+
+  /** @param sliceMax recipients in a turn at most that are told of */
+  constructor(context: Context, offers: Offers, sliceMax: number) {
+    this.context = context;
+    this.offers = offers;
+    this.sliceMax = sliceMax;
+  }
+
+  /**
+   * Stored sessions have been sent the message and may acknowledge it as soon as they come back: they get their rows at
+   * once. The others are lost, slice by slice.
+   */
+  settle(lost: LostCohort, onDone: () => void): void {
+    this.context.turns.begin();
+    for (const target of lost.offered) {
+      // Nothing is left of a session whose end is complete: its deliveries have their outcomes.
+      const { stored, clientId } = target.session;
+      if (stored && clientId !== '') this.restore(lost.record, lost.sequence, target, true);
+    }
+    this.loseFrom(lost, 0, onDone);
+  }
+
+  /**
+   * Ends the delivery to a session that is no more.
+   * @param mayHaveIt false if the message was certainly not sent
+   */
+  lose(record: Buffer, sequence: number, target: Target, mayHaveIt: boolean): void {
+    this.restore(record, sequence, target, mayHaveIt);
+    this.context.tracker.lose(transientReference(record, target.session, null), sequence, Cause.brokerRestart);
+  }
+
+  private restore(key: Buffer, sequence: number, target: Target, mayHaveIt: boolean): void {
+    const { records, tracker } = this.context;
+    const record = records.find(key, sequence);
+    if (record === null) return;
+    tracker.restoreUnwritten(record, target.session, this.offers.qosOf(target, record), mayHaveIt);
+  }
+
+  private loseFrom(lost: LostCohort, from: number, onDone: () => void): void {
+    const { turns, clock } = this.context;
+    const { record, sequence, offered } = lost;
+    turns.begin();
+    const last = Math.min(offered.length, from + this.sliceMax);
+    for (const target of offered.slice(from, last)) {
+      if (!target.session.stored) this.lose(record, sequence, target, true);
+    }
+    if (last < offered.length) clock.endOfTurn(() => this.loseFrom(lost, last, onDone));
+    else onDone();
+  }
+}
