@@ -41,6 +41,7 @@ import { type Published, type PublishRequest, ServerPublish } from './server-pub
 import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
 import { SessionSweeps } from './session-sweeps.js';
+import { StandingCohorts } from './standing-cohorts.js';
 import { awaitsReceipts } from './stored-queues.js';
 import { StoredTimers } from './stored-timers.js';
 import { Subscriptions } from './subscriptions.js';
@@ -108,6 +109,7 @@ export class BrokerCore {
       requests: new RequestReader(),
       budget,
       unrecorded: new UnrecordedSends(clock, turns, persistence),
+      cohorts: new StandingCohorts(clock, turns, persistence, tracker, sizes),
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(rights.isLimited ? mayFollow : null, (found) => budget.spend(found)),
@@ -167,7 +169,7 @@ export class BrokerCore {
 
   /** Deliveries under way for which a stored cohort speaks. */
   get cohortDeliveries(): number {
-    return this.largeFanOuts.unwritten;
+    return this.context.cohorts.unwritten;
   }
 
   /** Messages sent from stored queues whose rows do not say so yet. */

@@ -11,6 +11,7 @@ import type { Metrics } from './metrics.js';
 import type { Persistence } from './persistence.js';
 import type { Rights } from './rights.js';
 import type { Routes } from './routes.js';
+import type { StandingCohorts } from './standing-cohorts.js';
 import type { Timers } from './timers.js';
 import type { Turns } from './turn.js';
 import type { TurnBudget } from './turn-budget.js';
@@ -29,6 +30,7 @@ export interface Context {
   readonly timers: Timers;
   readonly persistence: Persistence;
   readonly unrecorded: UnrecordedSends;
+  readonly cohorts: StandingCohorts;
   readonly sequences: SequenceSource;
   readonly routes: Routes;
   /** All sessions by client identifier. [MQTT-3.1.3-2] */

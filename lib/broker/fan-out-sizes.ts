@@ -6,7 +6,7 @@ export interface FanOutSizes {
   readonly writtenMax: number;
   /** Offers in a slice at most. */
   readonly sliceMax: number;
-  /** Deliveries without rows that may be open; beyond them deliveries have rows again. */
+  /** Deliveries that cohorts may stand for; beyond them deliveries have rows again. */
   readonly unwrittenMax: number;
   /** Cohorts that may stand when all have been offered the message; beyond them the oldest give way to rows. */
   readonly standingMax: number;

@@ -17,7 +17,7 @@ import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import type { Retired } from './persistence.js';
 import { grantedTargets, isEmpty, type Route } from './routes.js';
-import { type StandingCohort, StandingCohorts } from './standing-cohorts.js';
+import type { StandingCohort } from './standing-cohorts.js';
 import { UnwrittenRecipients } from './unwritten-recipients.js';
 
 /** A slice ends after this time, whatever its size; what was recorded just before it counts as part of it. */
@@ -74,7 +74,6 @@ export class LargeFanOuts {
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
   private readonly sizes: FanOutSizes;
-  private readonly cohorts: StandingCohorts;
   private readonly unwrittenRecipients: UnwrittenRecipients;
   private running = false;
   /** True if the next slice has waited for a turn with room. */
@@ -87,18 +86,12 @@ export class LargeFanOuts {
     this.offers = offers;
     this.fanOut = fanOut;
     this.sizes = sizes;
-    this.cohorts = new StandingCohorts(context, sizes);
     this.unwrittenRecipients = new UnwrittenRecipients(context, offers, sizes.sliceMax);
   }
 
   /** Messages that are still being offered. */
   get size(): number {
     return this.underWay.length;
-  }
-
-  /** Deliveries for which a cohort speaks instead of rows in the message's record. */
-  get unwritten(): number {
-    return this.cohorts.unwritten;
   }
 
   private get isFull(): boolean {
@@ -122,7 +115,7 @@ export class LargeFanOuts {
     const stored = record !== null || (acknowledged && targets.some(({ session, qos }) => session.stored && qos > 0));
     const groups = route.groups.map(({ name }) => name);
     const message = out.message();
-    const cohort = record === null ? null : this.cohorts.begin(message.sequence, record);
+    const cohort = record === null ? null : this.context.cohorts.begin(message.sequence, record);
     const progress = { isRecorded: false, cursor: 0, doubtfulUntil: 0, done: () => undefined };
     const state = { durable: stored, isWriting: stored, ...progress, ...this.endings() };
     const fanOut = { message, record, targets, groups, cohort, ...state };
@@ -167,7 +160,7 @@ export class LargeFanOuts {
     for (const { key, value } of store.range(Table.fanOuts, Buffer.alloc(0), null, Number.MAX_SAFE_INTEGER)) {
       const sequence = readMessageKey(key);
       const cohort = decodeCohort(value, (number) => this.storedSession(number, retired));
-      const standing = cohort.record === null ? null : this.cohorts.begin(sequence, cohort.record);
+      const standing = cohort.record === null ? null : this.context.cohorts.begin(sequence, cohort.record);
       const message = this.context.persistence.readMessage(sequence);
       const stored = store.get(Table.fanOutCursors, key);
       const cursor = stored === null ? cohort.targets.length : new ByteReader(stored).varint();
@@ -267,7 +260,7 @@ export class LargeFanOuts {
     if (fanOut.record !== null) this.out.appendReceiptId(this.context.tracker.idBytes(message.sequence));
     const { record: reference } = fanOut;
     const kind = reference === null ? DeliveryKind.message : DeliveryKind.tracked;
-    const cohort = this.cohorts.hasRoom(this.sizes.sliceMax) ? fanOut.cohort : null;
+    const cohort = this.context.cohorts.hasRoom(this.sizes.sliceMax) ? fanOut.cohort : null;
     while (fanOut.cursor < last) {
       const target = targets[fanOut.cursor++];
       // Messages accepted meanwhile may be in the queue already: each copy gets its own place, behind them.
@@ -291,11 +284,13 @@ export class LargeFanOuts {
     const stands = carriage.cohort !== null && session.link !== null;
     if (record !== null) tracker.joinLater(record, message.sequence, session, null, stands);
     const qos = this.offers.qosOf(target, this.out);
+    // The hook that is asked may end sessions.
+    const isPermitted = session.ended || rights.mayReceive(session, message.topicName);
     // Since the cohort was fixed a session may have ended, lost the right to the message, or seen it expire.
     if (session.ended) {
       const cause = this.causes.get(session) ?? Cause.disconnected;
       this.settle(fanOut, session, null, { outcome: Outcome.lost, cause, qos });
-    } else if (!rights.mayReceive(session, message.topicName)) {
+    } else if (!isPermitted) {
       metrics.droppedNotAuthorized++;
       this.settle(fanOut, session, null, { outcome: Outcome.dropped, cause: Cause.notAuthorized, qos });
     } else if (this.hasExpired(message)) {
@@ -351,7 +346,7 @@ export class LargeFanOuts {
     if (this.out.references > 0) persistence.keepMessage(message, this.out.references);
     if (fanOut.durable) {
       if (fanOut.cohort === null) persistence.store.delete(Table.fanOuts, messageKey(message.sequence));
-      else this.cohorts.offered(fanOut.cohort);
+      else this.context.cohorts.offered(fanOut.cohort);
       persistence.store.delete(Table.fanOutCursors, messageKey(message.sequence));
       persistence.releaseMessage(message.sequence);
     }

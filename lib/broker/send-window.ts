@@ -24,7 +24,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { Outgoing } from './outgoing.js';
 import { mayReadReceipts, receiptAccess } from './receipt-access.js';
-import { CohortDelivery, endStanding } from './standing-cohorts.js';
+import { CohortDelivery } from './standing-cohorts.js';
 import { queueLength } from './stored-queues.js';
 
 /** Rows read from a stored queue at a time. */
@@ -117,9 +117,9 @@ export class SendWindow {
 
   /** Rebuilds the window of a session that is back, and repeats what was open, oldest first. [MQTT-4.4.0-1] */
   resume(session: Session): void {
-    const { persistence, unrecorded } = this.context;
+    const { persistence, unrecorded, cohorts } = this.context;
     unrecorded.record(session);
-    endStanding(session);
+    cohorts.leave(session);
     session.clearOutbound();
     session.resendIds = null;
     if (!session.stored) return;

@@ -5,7 +5,6 @@ import type { Context } from './context.js';
 import type { Holds } from './holds.js';
 import type { LargeFanOuts } from './large-fan-outs.js';
 import type { SessionSweeps } from './session-sweeps.js';
-import { endStanding } from './standing-cohorts.js';
 import type { Subscriptions } from './subscriptions.js';
 import { neverExpires, type Wills } from './wills.js';
 
@@ -65,9 +64,9 @@ export class SessionLifecycle {
    * @param withWill false after a DISCONNECT that drops the will [MQTT-3.14.4-3]
    */
   connectionGone(session: Session, withWill: boolean, cause: Cause): void {
-    const { clock, persistence, unrecorded } = this.context;
+    const { clock, persistence, unrecorded, cohorts } = this.context;
     unrecorded.record(session);
-    endStanding(session);
+    cohorts.leave(session);
     session.link = null;
     session.sendQuota = 0;
     session.resendIds = null;
@@ -103,9 +102,9 @@ export class SessionLifecycle {
   /** Ends a session: its subscriptions and deliveries with it, its will before it. [MQTT-3.1.2-4] [MQTT-4.1.0-2] */
   end(session: Session, cause: Cause): void {
     if (session.ended) return;
-    const { sessions, timers, persistence, unrecorded } = this.context;
+    const { sessions, timers, persistence, unrecorded, cohorts } = this.context;
     unrecorded.record(session);
-    endStanding(session);
+    cohorts.leave(session);
     session.ended = true;
     timers.cancel(session.expiryTimer);
     this.subscriptions.unindexAll(session);

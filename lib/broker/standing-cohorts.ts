@@ -1,12 +1,15 @@
 import type { Message } from '../base/message.js';
+import type { Tracker } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
 import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { messageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
-import type { Context } from './context.js';
 import type { FanOutSizes } from './fan-out-sizes.js';
+import type { Persistence } from './persistence.js';
+import type { Turns } from './turn.js';
+import type { TurnClock } from './turn-clock.js';
 
 /** Rows written in a turn when a cohort gives way. */
 const writeSlice = 500;
@@ -137,14 +140,26 @@ export class StandingCohort {
 export class StandingCohorts {
   /** Deliveries that lack rows. */
   unwritten = 0;
-  private readonly context: Context;
+  private readonly clock: TurnClock;
+  private readonly turns: Turns;
+  private readonly persistence: Persistence;
+  private readonly tracker: Tracker;
   /** Those whose fan-outs are over, oldest first. */
   private readonly standing = new Set<StandingCohort>();
   private readonly sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>;
   private isWriting = false;
 
-  constructor(context: Context, sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>) {
-    this.context = context;
+  constructor(
+    clock: TurnClock,
+    turns: Turns,
+    persistence: Persistence,
+    tracker: Tracker,
+    sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>,
+  ) {
+    this.clock = clock;
+    this.turns = turns;
+    this.persistence = persistence;
+    this.tracker = tracker;
     this.sizes = sizes;
   }
 
@@ -167,33 +182,31 @@ export class StandingCohorts {
   /** Nobody is left for whom the cohort would stand. */
   end(cohort: StandingCohort): void {
     this.standing.delete(cohort);
-    this.context.persistence.store.delete(Table.fanOuts, messageKey(cohort.sequence));
+    this.persistence.store.delete(Table.fanOuts, messageKey(cohort.sequence));
+  }
+
+  /** Gives the deliveries in flight to a stored session all their rows, before memory loses them. */
+  leave(session: Session): void {
+    if (this.unwritten === 0 || !session.stored || session.inflightCount === 0) return;
+    const { outbound } = session;
+    for (const packetId of outbound.inOrder()) {
+      const delivery = outbound.detail(packetId);
+      if (delivery instanceof CohortDelivery) delivery.giveWay();
+    }
   }
 
   private writeOldest(): void {
-    const { turns, clock } = this.context;
     const [oldest] = this.standing;
     this.isWriting = oldest !== undefined && this.standing.size > this.sizes.standingMax;
     if (oldest === undefined || !this.isWriting) return;
-    turns.begin();
+    this.turns.begin();
     if (!oldest.write(writeSlice)) this.standing.delete(oldest);
-    clock.endOfTurn(() => this.writeOldest());
+    this.clock.endOfTurn(() => this.writeOldest());
   }
 
   /** What a delivery lacks. */
   putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
-    const { persistence, tracker } = this.context;
-    tracker.writeHeld(reference, messageSequence, session);
-    if (!session.stored) persistence.putTransient(session, sequence, messageSequence, reference, null);
-  }
-}
-
-/** Gives the deliveries in flight to a stored session all their rows, before memory loses them. */
-export function endStanding(session: Session): void {
-  if (!session.stored || session.inflightCount === 0) return;
-  const { outbound } = session;
-  for (const packetId of outbound.inOrder()) {
-    const delivery = outbound.detail(packetId);
-    if (delivery instanceof CohortDelivery) delivery.giveWay();
+    this.tracker.writeHeld(reference, messageSequence, session);
+    if (!session.stored) this.persistence.putTransient(session, sequence, messageSequence, reference, null);
   }
 }

@@ -31,11 +31,20 @@ export class UnwrittenRecipients {
    * once. The others are lost, slice by slice.
    */
   settle(lost: LostCohort, onDone: () => void): void {
-    this.context.turns.begin();
+    const { turns, records, tracker } = this.context;
+    turns.begin();
+    const record = records.find(lost.record, lost.sequence);
+    // Where all have their outcomes the cohort speaks for nobody: rows that are missing have been pruned.
+    if (record === null || record.counts.pending === 0) {
+      onDone();
+      return;
+    }
     for (const target of lost.offered) {
+      const { session } = target;
       // Nothing is left of a session whose end is complete: its deliveries have their outcomes.
-      const { stored, clientId } = target.session;
-      if (stored && clientId !== '') this.restore(lost.record, lost.sequence, target, true);
+      if (session.stored && session.clientId !== '') {
+        tracker.restoreUnwritten(record, session, this.offers.qosOf(target, record) || 1, true);
+      }
     }
     this.loseFrom(lost, 0, onDone);
   }
@@ -44,16 +53,13 @@ export class UnwrittenRecipients {
    * Ends the delivery to a session that is no more.
    * @param mayHaveIt false if the message was certainly not sent
    */
-  lose(record: Buffer, sequence: number, target: Target, mayHaveIt: boolean): void {
-    this.restore(record, sequence, target, mayHaveIt);
-    this.context.tracker.lose(transientReference(record, target.session, null), sequence, Cause.brokerRestart);
-  }
-
-  private restore(key: Buffer, sequence: number, target: Target, mayHaveIt: boolean): void {
+  lose(key: Buffer, sequence: number, target: Target, mayHaveIt: boolean): void {
     const { records, tracker } = this.context;
+    const { session } = target;
     const record = records.find(key, sequence);
     if (record === null) return;
-    tracker.restoreUnwritten(record, target.session, this.offers.qosOf(target, record), mayHaveIt);
+    tracker.restoreUnwritten(record, session, this.offers.qosOf(target, record), mayHaveIt);
+    tracker.lose(transientReference(key, session, null), sequence, Cause.brokerRestart);
   }
 
   private loseFrom(lost: LostCohort, from: number, onDone: () => void): void {

@@ -198,7 +198,7 @@ export class MetricsPage {
       'Messages that are being offered slice by slice.',
       () => this.core.largeFanOutsUnderWay,
     );
-    const unwritten = 'Deliveries of large cohorts without rows of their own.';
+    const unwritten = 'Deliveries of large cohorts of which no record says yet that they were sent.';
     this.gauge('cohort_deliveries', unwritten, () => this.core.cohortDeliveries);
     const unrecorded = 'Messages sent from stored queues whose rows do not say so yet.';
     this.gauge('unrecorded_sends', unrecorded, () => this.core.unrecordedSends);

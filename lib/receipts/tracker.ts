@@ -148,12 +148,12 @@ export class Tracker {
   }
 
   /**
-   * The row of a recipient for whom only the cohort of a process that died speaks.
+   * The row of a recipient for whom only the cohort of a process that died speaks, if the message is still pending.
    * @param mayHaveIt false if it was certainly not sent
    */
   restoreUnwritten(record: TrackedRecord, session: Session, qos: QoS, mayHaveIt: boolean): void {
     const recipientKey = identityKeyOf(session);
-    if (this.records.row(record, recipientKey) !== null) return;
+    if (record.counts.pending === 0 || this.records.row(record, recipientKey) !== null) return;
     const row = newRow(session, null);
     if (mayHaveIt) {
       row.sentAtMs = record.acceptedAtMs;

@@ -266,3 +266,46 @@ t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
   for (const tally of tallies) t.match(tally, { delivered: recipients, failed: 0, pending: 0, final: true });
   isEmpty(t, store);
 });
+
+for (const stored of [true, false]) {
+  const kind = stored ? 'stored sessions' : 'one stored session and others';
+  t.test(`the broker dies when a record is partly pruned for which a cohort stands: ${kind}`, async (t) => {
+    const many = 300;
+    const few = { ...sizes, sliceMax: 500 };
+    const options = { receipts: { retention: 1 } };
+    const dying = new CrashStore();
+    const before = new CoreWorld(dying, options, new ManualClock(), {}, few);
+    const crowd = Array.from({ length: many }, (_, at) =>
+      before.connect(`device-${at}`, stored || at === 0 ? 3600 : 0),
+    );
+    for (const client of crowd) before.subscribe(client, 'cmd/all', 1);
+    const publisher = before.connect('publisher');
+    before.subscribe(publisher, '$receipts/~/+', 0);
+    settle(before, dying);
+    before.publish(publisher, 'cmd/all', [['receipt', 'processed']]);
+    settle(before, dying);
+    // The applications have their say, and the acknowledgements of the transport do not come.
+    const id = String(publisher.link.receipts()[0]?.id);
+    for (const client of crowd) before.publish(client, '$receipts/ack', [['receipt-id', id]]);
+    settle(before, dying);
+    t.match(publisher.link.receipts().at(-1), { processed: many, pending: 0, final: true });
+    while (dying.countRange(Table.recipients, nothing, null, many) === many) {
+      before.clock.advance(100);
+      before.clock.turn();
+      dying.flush();
+    }
+    const store = dying.crash(0);
+    const left = store.countRange(Table.recipients, nothing, null, many);
+    t.ok(left > 0, `${left} rows are left`);
+    t.equal(count(store, Table.fanOuts), 1);
+
+    const after = new CoreWorld(store, {}, new ManualClock(), {}, few);
+    settle(after, store);
+    t.equal(store.countRange(Table.recipients, nothing, null, many), left, 'and no more');
+    t.equal(count(store, Table.fanOuts), 0);
+    after.clock.advance(3_600_000);
+    settle(after, store);
+    t.equal(store.countRange(Table.deliveries, nothing, null, many), 0);
+    t.match(replayed(after, store).at(-1), { processed: many, failed: 0, pending: 0, final: true });
+  });
+}

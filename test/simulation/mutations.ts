@@ -43,7 +43,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'QoS 2 sent before it is recorded',
     file: 'broker/offers.js',
-    find: '(carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored));',
+    find: 'carriage.kind !== DeliveryKind.message || (qos === 2 && session.stored);',
     replace: 'carriage.kind !== DeliveryKind.message;',
   },
   {
@@ -259,7 +259,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'stored recipients of a large cohort without rows after a restart',
     file: 'broker/unwritten-recipients.js',
-    find: "stored && clientId !== ''",
+    find: "session.stored && session.clientId !== ''",
     replace: 'false',
   },
   {
@@ -283,7 +283,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'what was sent from the queue forgotten with the connection',
     file: 'broker/session-lifecycle.js',
-    find: 'unrecorded.record(session);\n        endStanding(session);\n        session.link',
-    replace: 'endStanding(session);\n        session.link',
+    find: 'unrecorded.record(session);\n        cohorts.leave(session);\n        session.link',
+    replace: 'cohorts.leave(session);\n        session.link',
   },
 ];
