@@ -1,52 +1,11 @@
 import t from 'tap';
-import { PacketType } from '../../lib/spec/packet-types.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { Table } from '../../lib/store/store.js';
+import { acknowledge, begin, count, recipients, replayed, settle, sizes, worldOn } from '../helpers/cohort-world.js';
 import { CoreWorld, connectPacket, FakeLink, ManualClock } from '../helpers/core-world.js';
 import { CrashStore } from '../helpers/crash-store.js';
 
-const sizes = { largeCohortMin: 10, writtenMax: 1000, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
-const recipients = 14;
 const nothing = Buffer.alloc(0);
-
-type Client = ReturnType<CoreWorld['connect']>;
-
-function worldOn(store: CrashStore, few = sizes): CoreWorld {
-  return new CoreWorld(store, {}, new ManualClock(), {}, few);
-}
-
-function settle(world: CoreWorld, store: CrashStore): void {
-  while (world.clock.turn() || store.flush());
-}
-
-function count(store: CrashStore, table: Table): number {
-  return store.countRange(table, nothing, null, 1000);
-}
-
-/** Clients whose sessions end with their connections, and a publisher that is told everything. */
-function begin(world: CoreWorld, store: CrashStore, topics: readonly string[]): { publisher: Client; crowd: Client[] } {
-  const crowd = Array.from({ length: recipients }, (_, at) => world.connect(`device-${at}`, 0));
-  for (const client of crowd) for (const topic of topics) world.subscribe(client, topic, 1);
-  const publisher = world.connect('publisher');
-  world.subscribe(publisher, '$receipts/~/+', 0);
-  settle(world, store);
-  return { publisher, crowd };
-}
-
-function acknowledge(world: CoreWorld, { session, link }: Client, at = 0): void {
-  const packetId = link.publishes[at]?.packetId ?? 0;
-  world.core.acknowledge(session, link, PacketType.puback, packetId, 0, null);
-}
-
-/** Everything that is known of the publisher's messages when all is over. */
-function replayed(world: CoreWorld, store: CrashStore): Record<string, unknown>[] {
-  const again = world.connect('publisher');
-  settle(world, store);
-  const before = again.link.publishes.length;
-  world.subscribe(again, '$receipts/~/#', 0);
-  settle(world, store);
-  return again.link.receipts().slice(before);
-}
 
 t.test('what recipients without stored sessions are sent needs no rows; each outcome is one', async (t) => {
   const store = new CrashStore();
@@ -55,7 +14,7 @@ t.test('what recipients without stored sessions are sent needs no rows; each out
     if (value !== null) puts.push(table);
   };
   const world = worldOn(store);
-  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], 0);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   world.clock.turn();
   world.clock.turn();
@@ -80,7 +39,7 @@ for (const turns of [1, 2, 3, 4, 5, 6, 8, 10]) {
   t.test(`a broker that dies after ${turns} commits of it leaves nobody without an outcome`, async (t) => {
     const dying = new CrashStore();
     const before = worldOn(dying);
-    const { publisher, crowd } = begin(before, dying, ['cmd/all']);
+    const { publisher, crowd } = begin(before, dying, ['cmd/all'], 0);
     before.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
     for (let turn = 0; turn < turns; turn++) {
       before.clock.turn();
@@ -116,7 +75,7 @@ t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
   const topics = ['a', 'b', 'c', 'd'];
   const dying = new CrashStore();
   const before = worldOn(dying, { ...sizes, standingMax: 2 });
-  const { publisher, crowd } = begin(before, dying, topics);
+  const { publisher, crowd } = begin(before, dying, topics, 0);
   for (const topic of topics) before.publish(publisher, topic, [['receipt', 'delivered']]);
   settle(before, dying);
   t.equal(count(dying, Table.fanOuts), 2);
@@ -137,7 +96,7 @@ t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
 t.test('beyond a number of them, deliveries have rows at once', async (t) => {
   const store = new CrashStore();
   const world = worldOn(store, { ...sizes, unwrittenMax: 6 });
-  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], 0);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   settle(world, store);
   t.equal(count(store, Table.recipients), recipients - sizes.sliceMax);
@@ -150,7 +109,7 @@ t.test('beyond a number of them, deliveries have rows at once', async (t) => {
 t.test('a publisher that subscribes to receipts meanwhile learns of those that wait for their outcome', async (t) => {
   const store = new CrashStore();
   const world = worldOn(store);
-  const { publisher } = begin(world, store, ['cmd/all']);
+  const { publisher } = begin(world, store, ['cmd/all'], 0);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   settle(world, store);
   world.subscribe(publisher, '$receipts/~/+/+', 0);

@@ -1,62 +1,26 @@
 import t, { type Test } from 'tap';
 import { PacketType } from '../../lib/spec/packet-types.js';
 import { Table } from '../../lib/store/store.js';
+import {
+  acknowledge,
+  begin,
+  type Client,
+  connectCrowd,
+  count,
+  recipients,
+  replayed,
+  settle,
+  sizes,
+  worldOn,
+} from '../helpers/cohort-world.js';
 import { CoreWorld, ManualClock } from '../helpers/core-world.js';
 import { CrashStore } from '../helpers/crash-store.js';
 
 /** Large cohorts of stored sessions that are connected: the cohort says that they were sent the message. */
 
-const sizes = { largeCohortMin: 10, writtenMax: 1000, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
-const recipients = 14;
+const expirySeconds = 3600;
 const nothing = Buffer.alloc(0);
 const dupBit = 8;
-
-type Client = ReturnType<CoreWorld['connect']>;
-
-function worldOn(store: CrashStore, few = sizes): CoreWorld {
-  return new CoreWorld(store, {}, new ManualClock(), {}, few);
-}
-
-function settle(world: CoreWorld, store: CrashStore): void {
-  while (world.clock.turn() || store.flush());
-}
-
-function count(store: CrashStore, table: Table): number {
-  return store.countRange(table, nothing, null, 1000);
-}
-
-function connectCrowd(world: CoreWorld): Client[] {
-  return Array.from({ length: recipients }, (_, at) => world.connect(`device-${at}`));
-}
-
-/** Clients whose sessions outlive their connections, and a publisher that is told of tallies. */
-function begin(
-  world: CoreWorld,
-  store: CrashStore,
-  topics: readonly string[],
-  qos: 1 | 2 = 1,
-): { publisher: Client; crowd: Client[] } {
-  const crowd = connectCrowd(world);
-  for (const client of crowd) for (const topic of topics) world.subscribe(client, topic, qos);
-  const publisher = world.connect('publisher');
-  world.subscribe(publisher, '$receipts/~/+', 0);
-  settle(world, store);
-  return { publisher, crowd };
-}
-
-function acknowledge(world: CoreWorld, { session, link }: Client, at = 0): void {
-  world.core.acknowledge(session, link, PacketType.puback, link.publishes[at]?.packetId ?? 0, 0, null);
-}
-
-/** Everything that is known of the publisher's messages. */
-function replayed(world: CoreWorld, store: CrashStore): Record<string, unknown>[] {
-  const again = world.connect('publisher');
-  settle(world, store);
-  const before = again.link.publishes.length;
-  world.subscribe(again, '$receipts/~/#', 0);
-  settle(world, store);
-  return again.link.receipts().slice(before);
-}
 
 function isEmpty(t: Test, store: CrashStore): void {
   for (const table of [Table.fanOuts, Table.fanOutCursors, Table.messages]) t.equal(count(store, table), 0);
@@ -69,7 +33,7 @@ t.test('what connected recipients are sent needs no rows in the record; each out
     if (value !== null) puts.push(table);
   };
   const world = worldOn(store);
-  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], expirySeconds);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   world.clock.turn();
   world.clock.turn();
@@ -96,7 +60,7 @@ for (const turns of [1, 2, 3, 4, 5, 6, 8, 10, 12]) {
   t.test(`a broker dies after ${turns} commits: who comes back has it once, and each has one outcome`, async (t) => {
     const dying = new CrashStore();
     const before = worldOn(dying);
-    const { publisher, crowd } = begin(before, dying, ['cmd/all']);
+    const { publisher, crowd } = begin(before, dying, ['cmd/all'], expirySeconds);
     before.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
     for (let turn = 0; turn < turns; turn++) {
       before.clock.turn();
@@ -110,7 +74,7 @@ for (const turns of [1, 2, 3, 4, 5, 6, 8, 10, 12]) {
 
     const store = dying.crash(0);
     const after = worldOn(store);
-    const back = connectCrowd(after);
+    const back = connectCrowd(after, expirySeconds);
     settle(after, store);
     for (const [at, { link }] of back.entries()) {
       const had = crowd[at]?.link.publishes.length ?? 0;
@@ -140,7 +104,7 @@ for (const turns of [1, 2, 3, 4, 5, 6, 8, 10, 12]) {
 t.test('sessions that end after the broker has died, by their cause', async (t) => {
   const dying = new CrashStore();
   const before = worldOn(dying);
-  const { publisher, crowd } = begin(before, dying, ['cmd/all']);
+  const { publisher, crowd } = begin(before, dying, ['cmd/all'], expirySeconds);
   before.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   settle(before, dying);
   const [first, second] = crowd;
@@ -153,7 +117,7 @@ t.test('sessions that end after the broker has died, by their cause', async (t) 
   const store = dying.crash(0);
   const after = worldOn(store);
   settle(after, store);
-  after.clock.advance(3_600_000);
+  after.clock.advance(expirySeconds * 1000);
   settle(after, store);
   const receipts = replayed(after, store).filter((receipt) => 'to' in receipt);
   t.equal(receipts.length, recipients);
@@ -167,7 +131,7 @@ t.test('sessions that end after the broker has died, by their cause', async (t) 
 t.test('who loses the connection, or takes it over, has a row from then on', async (t) => {
   const store = new CrashStore();
   const world = worldOn(store);
-  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], expirySeconds);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   settle(world, store);
   const [gone, taken, ...others] = crowd;
@@ -191,7 +155,7 @@ t.test('who loses the connection, or takes it over, has a row from then on', asy
 t.test('a session deleted with a delivery in flight', async (t) => {
   const store = new CrashStore();
   const world = worldOn(store);
-  const { publisher, crowd } = begin(world, store, ['cmd/all']);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], expirySeconds);
   world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
   settle(world, store);
   world.core.endByOperator(crowd[0]?.session as Client['session'], true);
@@ -204,7 +168,7 @@ t.test('a session deleted with a delivery in flight', async (t) => {
 t.test('at QoS 2 the broker dies when some have sent PUBREC, some PUBCOMP and some nothing', async (t) => {
   const dying = new CrashStore();
   const before = worldOn(dying);
-  const { publisher, crowd } = begin(before, dying, ['cmd/all'], 2);
+  const { publisher, crowd } = begin(before, dying, ['cmd/all'], expirySeconds, 2);
   before.publish(publisher, 'cmd/all', [['receipt', 'delivered']], 7, -1, 2);
   settle(before, dying);
   const answer = (world: CoreWorld, { session, link }: Client, packetType: number): void => {
@@ -223,7 +187,7 @@ t.test('at QoS 2 the broker dies when some have sent PUBREC, some PUBCOMP and so
 
   const store = dying.crash(0);
   const after = worldOn(store);
-  const back = connectCrowd(after);
+  const back = connectCrowd(after, expirySeconds);
   settle(after, store);
   for (const client of back.slice(8)) {
     t.equal(client.link.publishes[0]?.firstByte, 0x34 | dupBit);
@@ -245,7 +209,7 @@ t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
   const topics = ['a', 'b', 'c', 'd'];
   const dying = new CrashStore();
   const before = worldOn(dying, { ...sizes, standingMax: 2 });
-  const { publisher, crowd } = begin(before, dying, topics);
+  const { publisher, crowd } = begin(before, dying, topics, expirySeconds);
   for (const topic of topics) before.publish(publisher, topic, [['receipt', 'delivered']]);
   settle(before, dying);
   t.equal(count(dying, Table.fanOuts), 2);
@@ -257,7 +221,7 @@ t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
   const store = dying.crash(0);
   const after = worldOn(store);
   settle(after, store);
-  const back = connectCrowd(after);
+  const back = connectCrowd(after, expirySeconds);
   settle(after, store);
   for (const client of back.slice(1)) for (const at of topics.keys()) acknowledge(after, client, at);
   settle(after, store);
@@ -276,7 +240,7 @@ for (const stored of [true, false]) {
     const dying = new CrashStore();
     const before = new CoreWorld(dying, options, new ManualClock(), {}, few);
     const crowd = Array.from({ length: many }, (_, at) =>
-      before.connect(`device-${at}`, stored || at === 0 ? 3600 : 0),
+      before.connect(`device-${at}`, stored || at === 0 ? expirySeconds : 0),
     );
     for (const client of crowd) before.subscribe(client, 'cmd/all', 1);
     const publisher = before.connect('publisher');
@@ -303,7 +267,7 @@ for (const stored of [true, false]) {
     settle(after, store);
     t.equal(store.countRange(Table.recipients, nothing, null, many), left, 'and no more');
     t.equal(count(store, Table.fanOuts), 0);
-    after.clock.advance(3_600_000);
+    after.clock.advance(expirySeconds * 1000);
     settle(after, store);
     t.equal(store.countRange(Table.deliveries, nothing, null, many), 0);
     t.match(replayed(after, store).at(-1), { processed: many, failed: 0, pending: 0, final: true });
