@@ -17,6 +17,13 @@ export interface Route {
 const cachedRoutesMax = 10_000;
 /** Characters of topic names, targets and subscription identifiers in the cache. */
 const cachedWeightMax = 4_000_000;
+/** Lookups after which it is seen whether the cache pays: as many as fill it, and as many to find what it has. */
+const triedLookups = 2 * cachedRoutesMax;
+/** The least share of them that must have found a way: a topic that is not published to again is cached for nothing. */
+const leastHits = triedLookups / 8;
+/** Lookups that do without the cache before it is tried again. */
+const uncachedLookups = 10 * triedLookups;
+const noGroups: readonly SharedGroup<Subscription>[] = [];
 
 function merge(session: Session, subscriptions: readonly Subscription[], own: Target | null | 'self'): Target {
   let qos: QoS = 0;
@@ -60,12 +67,19 @@ export function isEmpty(route: Route, publisher: Session | null): boolean {
   return groups.length === 0 && targets.length <= 1 && grantedTargets(route, publisher).length === 0;
 }
 
-/** All subscriptions of all sessions, and who a topic name goes to, cached until any subscription changes. */
+/**
+ * All subscriptions of all sessions, and who a topic name goes to: cached until any subscription changes, where topics
+ * come again before the cache is full of others.
+ */
 export class Routes {
   private readonly filters = new FilterTrie<Subscription>();
   private readonly groups = new SharedGroups<Subscription>();
   private readonly cache = new Map<string, Route>();
   private cachedWeight = 0;
+  /** Lookups until it is decided anew whether to cache, and those of them that found a way in the cache. */
+  private lookupsLeft = triedLookups;
+  private hits = 0;
+  private isCaching = true;
   private generation = 0;
   private stamp = 0;
   private readonly matched: Subscription[] = [];
@@ -120,8 +134,13 @@ export class Routes {
   }
 
   route(topicName: string): Route {
+    if (--this.lookupsLeft === 0) this.decideCaching();
+    if (!this.isCaching) return this.build(topicName);
     const cached = this.cache.get(topicName);
-    if (cached !== undefined && cached.generation === this.generation) return cached;
+    if (cached !== undefined && cached.generation === this.generation) {
+      this.hits++;
+      return cached;
+    }
     const route = this.build(topicName);
     // A full cache is emptied: cheaper than order of use, and rare.
     if (cached !== undefined) this.cachedWeight -= cached.weight;
@@ -134,16 +153,21 @@ export class Routes {
     return route;
   }
 
+  private decideCaching(): void {
+    this.isCaching = !this.isCaching || this.hits >= leastHits;
+    this.lookupsLeft = this.isCaching ? triedLookups : uncachedLookups;
+    this.hits = 0;
+    if (this.isCaching) return;
+    this.cache.clear();
+    this.cachedWeight = 0;
+  }
+
   private build(topicName: string): Route {
     const matched = this.matched;
     matched.length = 0;
     const filters = this.filters.match(topicName, matched);
     const { mayFollow } = this;
-    const matching: SharedGroup<Subscription>[] = [];
-    this.groups.match(topicName, matching);
-    const isServed = ({ members }: SharedGroup<Subscription>): boolean =>
-      members.some((member) => mayFollow?.(member, topicName));
-    const groups = mayFollow === null ? matching : matching.filter(isServed);
+    const groups = this.groups.size === 0 ? noGroups : this.matchingGroups(topicName);
     // A session has a filter once: under a single one, nobody can be named twice.
     const targets = filters === 1 && mayFollow === null ? matched.slice() : this.oncePerSession(topicName, matched);
     // Each match may have an identifier; to look at all of them would take longer than the rest.
@@ -151,6 +175,14 @@ export class Routes {
     this.onWork(matched.length);
     matched.length = 0;
     return { generation: this.generation, targets, groups, weight };
+  }
+
+  private matchingGroups(topicName: string): SharedGroup<Subscription>[] {
+    const matching: SharedGroup<Subscription>[] = [];
+    this.groups.match(topicName, matching);
+    const { mayFollow } = this;
+    if (mayFollow === null) return matching;
+    return matching.filter(({ members }) => members.some((member) => mayFollow(member, topicName)));
   }
 
   /** Those who may receive the message, each session once. */

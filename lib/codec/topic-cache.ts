@@ -12,12 +12,15 @@ const noBytes = new DataView(new ArrayBuffer(0));
 /**
  * Topic names by their bytes, so that a topic in steady use is decoded and validated once and always yields the same
  * string. Two-way set associative: each hash names a pair of places; a new topic takes the first of the pair and moves
- * what was there to the second.
+ * what was there to the second, but only when it comes for the second time and no other new one has come for the pair in
+ * between: those that come once drive nothing out.
  */
 export class TopicCache {
   private readonly places: number;
   private readonly setMask: number;
   private readonly hashes: Int32Array;
+  /** Of each pair's new topic, which has no place yet. */
+  private readonly newHashes: Int32Array;
   /** The bytes of each name are the first of these: room that is used again and again. */
   private readonly keys: DataView[];
   private readonly lengths: Uint16Array;
@@ -32,6 +35,7 @@ export class TopicCache {
     this.rename = rename;
     this.setMask = places / 2 - 1;
     this.hashes = new Int32Array(places);
+    this.newHashes = new Int32Array(places / 2);
     this.keys = new Array(places).fill(noBytes);
     this.lengths = new Uint16Array(places);
     this.names = new Array(places).fill('');
@@ -56,6 +60,10 @@ export class TopicCache {
     const second = first + 1;
     if (this.isAt(second, hash, view, start, end)) return this.names[second];
     const name = this.decode(buffer, start, end);
+    if (this.newHashes[first >> 1] !== hash) {
+      this.newHashes[first >> 1] = hash;
+      return name;
+    }
     this.replace(first, second, hash, view, start, end);
     this.names[first] = name;
     return name;

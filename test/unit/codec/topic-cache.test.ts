@@ -42,9 +42,24 @@ t.test('what is kept does not change with the buffer it came from', async (t) =>
   const cache = new TopicCache(4);
   const raw = Buffer.from('one');
   t.equal(cache.lookup(raw, 0, 3), 'one');
+  t.equal(cache.lookup(raw, 0, 3), 'one');
   raw.write('two');
   t.equal(cache.lookup(raw, 0, 3), 'two');
   t.equal(cache.lookup(Buffer.from('one'), 0, 3), 'one');
+});
+
+t.test('a name that comes again is decoded twice at most; those that come once drive nothing out', async (t) => {
+  const decoded: string[] = [];
+  const cache = new TopicCache(2, (name) => {
+    decoded.push(name);
+    return name;
+  });
+  for (let time = 0; time < 5; time++) t.equal(lookup(cache, 'kept'), 'kept');
+  t.same(decoded, ['kept', 'kept']);
+  for (let at = 0; at < 100; at++) lookup(cache, `once/${at}`);
+  decoded.length = 0;
+  t.equal(lookup(cache, 'kept'), 'kept');
+  t.same(decoded, []);
 });
 
 t.test('a name kept is one string, and a long name is right without being kept', async (t) => {
