@@ -12,8 +12,8 @@ const noBytes = new DataView(new ArrayBuffer(0));
 /**
  * Topic names by their bytes, so that a topic in steady use is decoded and validated once and always yields the same
  * string. Two-way set associative: each hash names a pair of places; a new topic takes the first of the pair and moves
- * what was there to the second, but only when it comes for the second time and no other new one has come for the pair in
- * between: those that come once drive nothing out.
+ * what was there to the second. It does so when it comes for the second time, and no other new one has come for the
+ * pair in between: topics that come once drive nothing out.
  */
 export class TopicCache {
   private readonly places: number;
