@@ -10,7 +10,7 @@ const keyStep = 32;
 const noBytes = new DataView(new ArrayBuffer(0));
 
 /**
- * Topic names by their bytes, so that a topic in steady use is decoded and validated once and always yields the same
+ * Topic names by their bytes, so that a topic in steady use is decoded and validated no more and yields the same
  * string. Two-way set associative: each hash names a pair of places; a new topic takes the first of the pair and moves
  * what was there to the second. It does so when it comes for the second time, and no other new one has come for the
  * pair in between: topics that come once drive nothing out.

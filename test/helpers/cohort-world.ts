@@ -1,7 +1,8 @@
+import type { Test } from 'tap';
 import { PacketType } from '../../lib/spec/packet-types.js';
-import type { Table } from '../../lib/store/store.js';
+import { Table } from '../../lib/store/store.js';
 import { CoreWorld, ManualClock } from './core-world.js';
-import type { CrashStore } from './crash-store.js';
+import { CrashStore } from './crash-store.js';
 
 /** Sizes with which a handful of recipients is a large cohort, offered its message in several slices. */
 export const sizes = { largeCohortMin: 10, writtenMax: 1000, sliceMax: 4, unwrittenMax: 1000, standingMax: 16 };
@@ -59,4 +60,19 @@ export function replayed(world: CoreWorld, store: CrashStore): Record<string, un
   world.subscribe(again, '$receipts/~/#', 0);
   settle(world, store);
   return again.link.receipts().slice(before);
+}
+
+/** A broker where two cohorts may stand, with four messages of which the crowd's first has acknowledged all. */
+export function dieWithFewStanding(t: Test, expirySeconds: number): { topics: readonly string[]; dying: CrashStore } {
+  const topics = ['a', 'b', 'c', 'd'];
+  const dying = new CrashStore();
+  const world = worldOn(dying, { ...sizes, standingMax: 2 });
+  const { publisher, crowd } = begin(world, dying, topics, expirySeconds);
+  for (const topic of topics) world.publish(publisher, topic, [['receipt', 'delivered']]);
+  settle(world, dying);
+  t.equal(count(dying, Table.fanOuts), 2);
+  t.equal(count(dying, Table.recipients), 2 * recipients);
+  for (const first of crowd.slice(0, 1)) for (const at of topics.keys()) acknowledge(world, first, at);
+  settle(world, dying);
+  return { topics, dying };
 }

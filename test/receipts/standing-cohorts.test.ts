@@ -1,7 +1,17 @@
 import t from 'tap';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import { Table } from '../../lib/store/store.js';
-import { acknowledge, begin, count, recipients, replayed, settle, sizes, worldOn } from '../helpers/cohort-world.js';
+import {
+  acknowledge,
+  begin,
+  count,
+  dieWithFewStanding,
+  recipients,
+  replayed,
+  settle,
+  sizes,
+  worldOn,
+} from '../helpers/cohort-world.js';
 import { CoreWorld, connectPacket, FakeLink, ManualClock } from '../helpers/core-world.js';
 import { CrashStore } from '../helpers/crash-store.js';
 
@@ -72,18 +82,7 @@ for (const turns of [1, 2, 3, 4, 5, 6, 8, 10]) {
 }
 
 t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
-  const topics = ['a', 'b', 'c', 'd'];
-  const dying = new CrashStore();
-  const before = worldOn(dying, { ...sizes, standingMax: 2 });
-  const { publisher, crowd } = begin(before, dying, topics, 0);
-  for (const topic of topics) before.publish(publisher, topic, [['receipt', 'delivered']]);
-  settle(before, dying);
-  t.equal(count(dying, Table.fanOuts), 2);
-  t.equal(count(dying, Table.recipients), 2 * recipients);
-  const [first] = crowd;
-  if (first !== undefined) for (const at of topics.keys()) acknowledge(before, first, at);
-  settle(before, dying);
-
+  const { topics, dying } = dieWithFewStanding(t, 0);
   const store = dying.crash(0);
   const after = worldOn(store);
   settle(after, store);

@@ -7,6 +7,7 @@ import {
   type Client,
   connectCrowd,
   count,
+  dieWithFewStanding,
   recipients,
   replayed,
   settle,
@@ -206,18 +207,7 @@ t.test('at QoS 2 the broker dies when some have sent PUBREC, some PUBCOMP and so
 });
 
 t.test('cohorts that stand are few: the oldest give way to rows', async (t) => {
-  const topics = ['a', 'b', 'c', 'd'];
-  const dying = new CrashStore();
-  const before = worldOn(dying, { ...sizes, standingMax: 2 });
-  const { publisher, crowd } = begin(before, dying, topics, expirySeconds);
-  for (const topic of topics) before.publish(publisher, topic, [['receipt', 'delivered']]);
-  settle(before, dying);
-  t.equal(count(dying, Table.fanOuts), 2);
-  t.equal(count(dying, Table.recipients), 2 * recipients);
-  const [first] = crowd;
-  if (first !== undefined) for (const at of topics.keys()) acknowledge(before, first, at);
-  settle(before, dying);
-
+  const { topics, dying } = dieWithFewStanding(t, expirySeconds);
   const store = dying.crash(0);
   const after = worldOn(store);
   settle(after, store);
