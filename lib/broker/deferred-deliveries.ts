@@ -1,12 +1,20 @@
+import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
 import { DeliveryState } from '../delivery/table.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
-import { encodeDelivery } from '../store/records.js';
-import { deliveryKey } from '../store/records-keys.js';
-import { messageBytesMax } from '../store/records-message.js';
+import { encodeDelivery, encodePassingDelivery } from '../store/records.js';
+import { deliveryKey, passingDeliveryKey } from '../store/records-keys.js';
+import { encodeMessage, messageBytesMax } from '../store/records-message.js';
 import { type DeferredRows, type Settlement, type Store, Table } from '../store/store.js';
+
+/** A message that can be kept as an object or as its row. */
+interface MessageSource {
+  readonly sequence: number;
+  message(): Message;
+  row(): Buffer;
+}
 
 type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
 
@@ -71,7 +79,7 @@ export class DeferredDelivery implements Delivery, Settlement {
     const { rows } = this;
     if (rows === null) return false;
     this.state = state;
-    rows.change(this);
+    rows.change(this, state);
     return true;
   }
 
@@ -89,30 +97,46 @@ export class DeferredDelivery implements Delivery, Settlement {
 
   /** Takes the delivery out of what the log says of its message. */
   writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
-    put(Table.deliveries, deliveryKey(this.session, this.sequence), null);
-    if (this.recipientKey === null) this.settled?.references.writeReleased(this.sequence, this.messageNeeds, put);
+    put(Table.deliveries, passingDeliveryKey(this.session, this.sequence), null);
+    if (this.recipientKey === null) this.settled?.references.logReleased(this.sequence, this.messageNeeds, put);
+  }
+
+  /** Puts the row to the log. */
+  log(put: PutRow): void {
+    put(Table.deliveries, passingDeliveryKey(this.session, this.sequence), this.encodePassing(this.state));
   }
 
   /** The row, where there has to be one. */
   encode(): Buffer {
+    return this.encodeTransient() ?? encodeDelivery(this, this.state, this.packetId);
+  }
+
+  /** The row with a state for whoever copies it at once: the memory may be used again for the next. */
+  encodePassing(state: DeliveryState): Buffer {
+    return this.encodeTransient() ?? encodePassingDelivery(this, state, this.packetId);
+  }
+
+  /** Of a delivery to a session that is not stored; else null. */
+  private encodeTransient(): Buffer | null {
     const { recipientKey, reference, sequence } = this;
-    if (recipientKey === null || reference === null) return encodeDelivery(this, this.state, this.packetId);
+    if (recipientKey === null || reference === null) return null;
     return encodeTransient(sequence, sequence, Buffer.concat([reference, recipientKey]), null);
   }
 }
 
-/** A delivery's row as it was when its state changed: what happens later belongs to a later batch. */
-class ChangedRow implements Settlement {
-  private readonly key: Buffer;
-  private readonly value: Buffer;
+/** A delivery with the state that it came to: what happens later belongs to a later batch. */
+class ChangedState implements Settlement {
+  private readonly delivery: DeferredDelivery;
+  private readonly state: DeliveryState;
 
-  constructor(delivery: DeferredDelivery) {
-    this.key = deliveryKey(delivery.session, delivery.sequence);
-    this.value = delivery.encode();
+  constructor(delivery: DeferredDelivery, state: DeliveryState) {
+    this.delivery = delivery;
+    this.state = state;
   }
 
   writeSettlement(put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
-    put(Table.deliveries, this.key, this.value);
+    const { session, sequence } = this.delivery;
+    put(Table.deliveries, passingDeliveryKey(session, sequence), this.delivery.encodePassing(this.state));
   }
 }
 
@@ -128,15 +152,18 @@ export class DeferredMessage implements DeferredRows {
   private needs = 0;
   private isLogged = false;
   private readonly store: Store;
-  private readonly message: Message;
+  private readonly sequence: number;
+  /** The message, or its row; both null if none of the deliveries needs them. */
+  private readonly message: Message | null = null;
+  private readonly row: Buffer | null = null;
   private readonly first: DeferredDelivery;
 
-  constructor(message: Message, first: DeferredDelivery, references: MessageReferences, store: Store) {
-    this.message = message;
+  /** @param message taken now, if it is needed */
+  constructor(message: MessageSource, first: DeferredDelivery, references: MessageReferences, store: Store) {
+    this.sequence = message.sequence;
     this.first = first;
     this.references = references;
     this.store = store;
-    this.bytes = messageBytesMax(message);
     // What is tracked, and all at QoS 2, is sent when it has been written.
     let mayVanish = first.kind === DeliveryKind.message;
     for (let delivery: DeferredDelivery | null = first; delivery !== null; delivery = delivery.next) {
@@ -146,10 +173,21 @@ export class DeferredMessage implements DeferredRows {
       if (delivery.qos === 2) mayVanish = false;
     }
     this.mayVanish = mayVanish;
+    // Where the row most likely is never written, it is not made before.
+    if (this.needs > 0 && mayVanish) this.message = message.message();
+    else if (this.needs > 0) this.row = message.row();
+    if (this.message !== null) this.bytes = messageBytesMax(this.message);
+    else this.bytes = this.row === null ? 0 : this.row.length;
   }
 
   get isSettled(): boolean {
     return this.left === 0;
+  }
+
+  private encodedMessage(): Buffer {
+    if (this.row !== null) return this.row;
+    assert(this.message !== null, 'a message that is needed was kept');
+    return encodeMessage(this.message);
   }
 
   /** Called before something of it changes: an earlier batch must say what was, or a death after it would undo more. */
@@ -166,28 +204,24 @@ export class DeferredMessage implements DeferredRows {
   }
 
   /** A delivery has another state. */
-  change(delivery: DeferredDelivery): void {
-    if (this.isLogged) this.store.putSettlement(this, new ChangedRow(delivery));
+  change(delivery: DeferredDelivery, state: DeliveryState): void {
+    if (this.isLogged) this.store.putSettlement(this, new ChangedState(delivery, state));
   }
 
   log(put: PutRow): void {
     this.isLogged = true;
-    if (this.needs > 0) this.references.writeMessage(this.message, this.needs, put);
-    this.putDeliveries(put);
-  }
-
-  write(put: PutRow): void {
-    if (this.needs > 0) this.references.putMessage(this.message, this.needs, put);
-    this.putDeliveries(put);
+    if (this.needs > 0) this.references.logRow(this.sequence, this.encodedMessage(), this.needs, put);
     for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
-      delivery.rows = null;
+      if (!delivery.isSettled) delivery.log(put);
     }
   }
 
-  private putDeliveries(put: PutRow): void {
+  write(put: PutRow): void {
+    if (this.needs > 0) this.references.putDeferredRow(this.sequence, this.encodedMessage(), this.needs, put);
     for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
-      if (delivery.isSettled) continue;
-      put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
+      if (!delivery.isSettled)
+        put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
+      delivery.rows = null;
     }
   }
 }

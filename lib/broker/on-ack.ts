@@ -8,6 +8,7 @@ import { firstFailureCode, ReasonCode } from '../spec/reason-codes.js';
 import type { DeliveryFacts } from '../store/records.js';
 import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
+import { HeldIdentifier } from './held-identifier.js';
 import { removeRow, type SendWindow } from './send-window.js';
 
 /** Characters of a recipient's reason string that are recorded. */
@@ -84,11 +85,13 @@ export class OnAck {
 
   /** A publisher releases a QoS 2 packet identifier. [MQTT-4.3.3-11] */
   release(session: Session, link: Link, packetId: number): void {
-    const held = session.inboundCount > 0 && session.inbound.release(packetId);
-    if (held && session.stored) this.context.persistence.deleteInbound(session.number, packetId);
-    const reasonCode = held ? ReasonCode.success : ReasonCode.packetIdentifierNotFound;
+    const held = session.inboundCount > 0 ? session.inbound.release(packetId) : null;
+    if (held instanceof HeldIdentifier) held.release();
+    else if (held !== null && session.stored) this.context.persistence.deleteInbound(session.number, packetId);
+    const reasonCode = held === null ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     // PUBCOMP frees the identifier at the client: a restart must not find it held.
-    this.context.turns.answer(link, PacketType.pubcomp, packetId, reasonCode, null, held && session.stored);
+    const isRecorded = held !== null && session.stored;
+    this.context.turns.answer(link, PacketType.pubcomp, packetId, reasonCode, null, isRecorded);
   }
 
   private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {

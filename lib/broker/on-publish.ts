@@ -100,10 +100,11 @@ export class OnPublish {
 
   private publishQos2(session: Session, link: Link, view: PublishView, topicName: string): void {
     const { packetId } = view;
-    const held = session.inboundCount > 0 ? session.inbound.find(packetId) : undefined;
-    if (held !== undefined) {
+    const repeated = session.inboundCount > 0 ? session.inbound.find(packetId) : undefined;
+    if (repeated !== undefined) {
       // [MQTT-4.3.3-10] a repeat gets its answer again and goes nowhere
-      this.answer(link, PacketType.pubrec, packetId, { ...accepted, ...held }, false);
+      const { reasonCode, sequence, matched } = repeated;
+      this.answer(link, PacketType.pubrec, packetId, { ...accepted, reasonCode, sequence, matched }, false);
       return;
     }
     if (this.closesUnwell(link)) return;
@@ -121,8 +122,8 @@ export class OnPublish {
       }
     }
     const { reasonCode, sequence, matched } = answer;
-    session.inbound.hold(packetId, { reasonCode, sequence, matched });
-    if (session.stored) persistence.putInbound(session.number, { packetId, reasonCode, sequence, matched, kind: 0 });
+    const held = { reasonCode, sequence, matched };
+    session.inbound.hold(packetId, session.stored ? persistence.hold(session.number, packetId, held) : held);
     this.answer(link, PacketType.pubrec, packetId, answer, this.recorded !== before);
   }
 

@@ -1,5 +1,6 @@
 import type { Message } from '../base/message.js';
 import { sequenceReserveBlock } from '../base/sequence.js';
+import type { HeldPublish } from '../delivery/inbound-qos2.js';
 import { DeliveryState } from '../delivery/table.js';
 import { type Cause, causesByNumber } from '../receipts/causes.js';
 import { transientReference } from '../receipts/identities.js';
@@ -37,6 +38,7 @@ import { decodeMessage } from '../store/records-message.js';
 import { decodeSession, encodeSession } from '../store/records-session.js';
 import { type Store, type StoreEntry, Table } from '../store/store.js';
 import { DeferredMessage, encodeTransient } from './deferred-deliveries.js';
+import { HeldIdentifier } from './held-identifier.js';
 import type { Outgoing } from './outgoing.js';
 import { RestartRows } from './restart-rows.js';
 import type { SharedDelivery } from './shared-delivery.js';
@@ -235,7 +237,7 @@ export class Persistence {
   putFannedOut(out: Outgoing): void {
     const { references, deferred } = out;
     if (references === 0 && deferred !== null) {
-      this.store.putDeferred(new DeferredMessage(out.message(), deferred, this.references, this.store));
+      this.store.putDeferred(new DeferredMessage(out, deferred, this.references, this.store));
       return;
     }
     let all = references;
@@ -269,6 +271,13 @@ export class Persistence {
   /** The bytes of a message, for `Outgoing.fromRow`. */
   readMessageRow(sequence: number): Buffer | null {
     return this.store.get(Table.messages, messageKey(sequence));
+  }
+
+  /** A stored session holds a packet identifier at QoS 2. */
+  hold(session: number, packetId: number, answer: HeldPublish): HeldIdentifier {
+    const held = new HeldIdentifier(this.store, session, packetId, answer);
+    this.store.putDeferred(held);
+    return held;
   }
 
   putInbound(session: number, inbound: StoredInbound): void {

@@ -28,9 +28,12 @@ export class InboundQos2 {
     this.held.set(packetId, answer);
   }
 
-  /** Ends the flow at PUBREL; false if the identifier was not held. [MQTT-4.3.3-12] */
-  release(packetId: number): boolean {
-    return this.held.delete(packetId);
+  /** Ends the flow at PUBREL. @returns what was held; null if the identifier was not. [MQTT-4.3.3-12] */
+  release(packetId: number): HeldPublish | null {
+    const held = this.held.get(packetId);
+    if (held === undefined) return null;
+    this.held.delete(packetId);
+    return held;
   }
 
   packetIds(): IterableIterator<number> {

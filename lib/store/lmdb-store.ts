@@ -6,7 +6,7 @@ import { DeferredBatches } from './deferred-batches.js';
 import { ignoreCommitted, isSyncError, notFlushedError, writeError } from './lmdb-errors.js';
 import { type BinaryDatabase, type Environment, forgetDirectory, openEnvironment } from './lmdb-open.js';
 import { asBuffer, mergedCount, mergedRange, mergedRangeReverse } from './lmdb-reads.js';
-import type { Batch, LmdbStoreOptions, Transaction } from './lmdb-transaction.js';
+import { type Batch, countForTransaction, type LmdbStoreOptions, type Transaction } from './lmdb-transaction.js';
 import { isNewest, Overlay, type OverlayEntry } from './overlay.js';
 import { type DeferredRows, isNeeded, type Settlement, type Store, type StoreEntry, Table } from './store.js';
 import * as turnLog from './turn-log.js';
@@ -16,9 +16,6 @@ const defaultMapSizeBytes = 64 * 2 ** 30;
 const retryAfterMs = 1_000;
 /** A transaction that is committed and not on the disk after this long makes the store unwell. */
 const flushPatienceMs = 30_000;
-/** Sealed batches are merged into one transaction up to about this many keys and bytes; one batch is never split. */
-const transactionKeysMax = 20_000;
-const transactionBytesMax = 32 * 2 ** 20;
 /** Transactions handed to LMDB and not yet durable. The second begins when the first has committed, not before. */
 const transactionsInFlightMax = 2;
 
@@ -225,16 +222,7 @@ export class LmdbStore implements Store {
   }
 
   private takeBatches(): Batch[] {
-    let keys = 0;
-    let bytes = 0;
-    let count = 0;
-    while (count < this.waiting.length && keys < transactionKeysMax && bytes < transactionBytesMax) {
-      const { entries, deferred, settlements } = this.waiting[count++];
-      keys += entries.length + turnLog.keysPerRows * deferred.length + settlements.length;
-      for (const entry of entries) bytes += entry.key.length + (entry.value === null ? 0 : entry.value.length);
-      for (const rows of deferred) if (!rows.isSettled) bytes += rows.bytes;
-    }
-    return this.waiting.splice(0, count);
+    return this.waiting.splice(0, countForTransaction(this.waiting));
   }
 
   /**
@@ -258,19 +246,18 @@ export class LmdbStore implements Store {
     const rows: DeferredRows[] = [];
     const { put } = this.turnWriter;
     for (const batch of batches) {
-      if (isLast) this.deferredRows.writeOf(batch);
-      else this.deferredRows.logOf(batch, this.turnWriter, rows);
-      // Before the entries: what was settled first may have become rows later in the batch. The last transaction has
-      // retired whatever they are about.
-      if (!isLast) for (const settlement of batch.settlements) settlement.writeSettlement(put);
-      for (const entry of batch.entries) {
-        if (!isNewest(entry, last)) continue;
-        if (isLast || !turnLog.isLogged(entry)) this.writeToTable(entry);
-        else if (entry.value !== null || !entry.absentOnDisk) {
-          put(entry.table, entry.key, entry.value);
-          entries.push(entry);
-        }
+      if (isLast) {
+        this.deferredRows.writeOf(batch);
+        for (const entry of batch.entries) if (isNewest(entry, last)) this.writeToTable(entry);
+        continue;
       }
+      // Before the entries: what was settled first may have become rows later in the batch. Keys that were deleted
+      // may be used again by rows that still are deferred: so these come after both.
+      for (const settlement of batch.settlements) settlement.writeSettlement(put);
+      const before = batch.entries.length;
+      this.writeEntries(batch.entries, 0, last, entries);
+      this.deferredRows.logOf(batch, this.turnWriter, rows);
+      this.writeEntries(batch.entries, before, last, entries);
     }
     if (!this.turnWriter.isEmpty) {
       const value = this.turnWriter.finish();
@@ -281,6 +268,19 @@ export class LmdbStore implements Store {
     // lmdb-js makes one more promise when the turn ends, which it keeps to itself: no rejection may go unhandled.
     if (this.written !== null) setImmediate(ignoreCommitted, this.environment.root);
     return this.written;
+  }
+
+  /** Writes a batch's entries from a place on to the log or to their tables. @param logged receives those in the log */
+  private writeEntries(entries: readonly OverlayEntry[], from: number, last: number, logged: OverlayEntry[]): void {
+    for (let at = from; at < entries.length; at++) {
+      const entry = entries[at];
+      if (!isNewest(entry, last)) continue;
+      if (!turnLog.isLogged(entry)) this.writeToTable(entry);
+      else if (entry.value !== null || !entry.absentOnDisk) {
+        this.turnWriter.put(entry.table, entry.key, entry.value);
+        logged.push(entry);
+      }
+    }
   }
 
   private writeToTable(entry: OverlayEntry): void {

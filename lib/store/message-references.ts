@@ -3,7 +3,7 @@ import type { Message } from '../base/message.js';
 import { RecentMap } from '../base/recent-map.js';
 import { SequenceMap } from '../base/sequence-map.js';
 import { decodeNumber, encodeNumber } from './records.js';
-import { messageKey } from './records-keys.js';
+import { messageKey, passingMessageKey } from './records-keys.js';
 import { encodeMessage } from './records-message.js';
 import { type Store, Table } from './store.js';
 
@@ -25,24 +25,25 @@ export class MessageReferences {
     this.store = store;
   }
 
-  /**
-   * Stores a new message.
-   * @param references how many will be released, at least 1
-   * @param put where to; a row that was deferred goes with its own batch
-   */
-  putMessage(message: Message, references: number, put: Put = this.putPassing): void {
-    this.writeMessage(message, references, put);
-    this.counts.set(message.sequence, references);
+  /** Stores a new message. @param references how many will be released, at least 1 */
+  putMessage(message: Message, references: number): void {
+    this.putRow(message.sequence, encodeMessage(message), references, false);
   }
 
-  /** The rows of `putMessage`, for the log: the references are counted by the caller. */
-  writeMessage(message: Message, references: number, put: Put): void {
-    writeRow(message.sequence, encodeMessage(message), references, put);
+  /** Stores the row of a message that was deferred. @param put where to: it goes with its own batch */
+  putDeferredRow(sequence: number, row: Buffer, references: number, put: Put): void {
+    writeRow(sequence, row, references, put, messageKey);
+    this.counts.set(sequence, references);
   }
 
-  /** What releasing one of those references changes. @param left how many there are then */
-  writeReleased(sequence: number, left: number, put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
-    const key = messageKey(sequence);
+  /** The same for the log, which copies it: the references are counted by the caller. */
+  logRow(sequence: number, row: Buffer, references: number, put: Put): void {
+    writeRow(sequence, row, references, put, passingMessageKey);
+  }
+
+  /** What releasing one of those references changes, for the log. @param left how many there are then */
+  logReleased(sequence: number, left: number, put: (table: Table, key: Buffer, value: Buffer | null) => void): void {
+    const key = passingMessageKey(sequence);
     if (left === 0) put(Table.messages, key, null);
     else put(Table.references, key, left === 1 ? null : encodeNumber(left));
   }
@@ -52,7 +53,7 @@ export class MessageReferences {
    * @param isLasting true if it most likely stays for long
    */
   putRow(sequence: number, row: Buffer, references: number, isLasting: boolean): void {
-    writeRow(sequence, row, references, isLasting ? this.putLasting : this.putPassing);
+    writeRow(sequence, row, references, isLasting ? this.putLasting : this.putPassing, messageKey);
     this.counts.set(sequence, references);
   }
 
@@ -91,8 +92,14 @@ export class MessageReferences {
   }
 }
 
-function writeRow(sequence: number, row: Buffer, references: number, put: Put): void {
+function writeRow(
+  sequence: number,
+  row: Buffer,
+  references: number,
+  put: Put,
+  keyOf: (sequence: number) => Buffer,
+): void {
   assert(references >= 1, 'a stored message has a reference');
-  put(Table.messages, messageKey(sequence), row);
-  if (references > 1) put(Table.references, messageKey(sequence), encodeNumber(references));
+  put(Table.messages, keyOf(sequence), row);
+  if (references > 1) put(Table.references, keyOf(sequence), encodeNumber(references));
 }

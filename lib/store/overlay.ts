@@ -168,7 +168,8 @@ export class Overlay {
   }
 
   /**
-   * Adds a new key to a batch that may be sealed: no batch has an entry of it. The entry is the caller's to keep.
+   * Adds a key to a batch that may be sealed. Entries of it, if there are any, are of no later batch, and the last of
+   * them deletes it. The new one is the caller's to keep.
    * @param isOnlyThere true if no later batch holds the key in any other way, so that this entry's end is the key's
    */
   putLate(batch: number, table: Table, key: Buffer, value: Buffer, isOnlyThere: boolean): OverlayEntry {
@@ -176,7 +177,8 @@ export class Overlay {
     const text = sequenced === null ? keyText(key) : null;
     const group = text === null ? null : this.groupFor(table, key, text);
     const entry = new OverlayEntry(group, table, key, text, batch, value);
-    entry.absentOnDisk = isOnlyThere;
+    // Whatever deletes it may not have come to its table yet.
+    entry.absentOnDisk = isOnlyThere && !(group?.entries.has(entry.text) ?? false);
     group?.add(entry);
     sequenced?.put(key, entry);
     return entry;

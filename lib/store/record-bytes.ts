@@ -15,7 +15,7 @@ export function writeUint53(target: Buffer, value: number, offset: number): void
 }
 
 /** By hand: the methods of Buffer check more than is needed here, and it shows. */
-function writeUint32(target: Buffer, value: number, offset: number): void {
+export function writeUint32(target: Buffer, value: number, offset: number): void {
   target[offset] = value >>> 24;
   target[offset + 1] = (value >>> 16) & 0xff;
   target[offset + 2] = (value >>> 8) & 0xff;

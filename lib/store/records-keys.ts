@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { utf8Length, writeUtf8 } from '../base/bytes.js';
-import { corruptRecord, readUint53, writeUint53 } from './record-bytes.js';
+import { corruptRecord, readUint53, writeUint32, writeUint53 } from './record-bytes.js';
 
 /** Bounds for `Store.range`: `start <= key < end`. */
 export interface KeyRange {
@@ -14,6 +14,7 @@ const nameBytesMax = 1_500;
 const namePrefixBytes = 400;
 const sequenceKeyBytes = 8;
 const deliveryKeyBytes = 12;
+const inboundKeyBytes = 6;
 const timerPrefixBytes = 7;
 
 /** All keys that start with `prefix`. */
@@ -85,8 +86,28 @@ export function subscriptionKey(session: number, topicFilter: string): Buffer {
 
 /** Key of table `deliveries`: a session's queue and inflight window, in order. */
 export function deliveryKey(session: number, sequence: number): Buffer {
-  const key = Buffer.allocUnsafe(deliveryKeyBytes);
-  key.writeUInt32BE(session, 0);
+  return writeDeliveryKey(Buffer.allocUnsafe(deliveryKeyBytes), session, sequence);
+}
+
+const passingKeys = {
+  delivery: Buffer.alloc(deliveryKeyBytes),
+  message: Buffer.alloc(sequenceKeyBytes),
+  inbound: Buffer.alloc(inboundKeyBytes),
+};
+
+/** The same for whoever copies it at once: the memory is used again for the next. */
+export function passingDeliveryKey(session: number, sequence: number): Buffer {
+  return writeDeliveryKey(passingKeys.delivery, session, sequence);
+}
+
+/** A message's key for whoever copies it at once: the memory is used again for the next. */
+export function passingMessageKey(sequence: number): Buffer {
+  writeUint53(passingKeys.message, sequence, 0);
+  return passingKeys.message;
+}
+
+function writeDeliveryKey(key: Buffer, session: number, sequence: number): Buffer {
+  writeUint32(key, session, 0);
   writeUint53(key, sequence, 4);
   return key;
 }
@@ -103,14 +124,23 @@ export function deliveryRange(session: number, afterSequence = -1): KeyRange {
 
 /** Key of table `inbound`. */
 export function inboundKey(session: number, packetId: number): Buffer {
-  const key = Buffer.allocUnsafe(6);
-  key.writeUInt32BE(session, 0);
-  key.writeUInt16BE(packetId, 4);
+  return writeInboundKey(Buffer.allocUnsafe(inboundKeyBytes), session, packetId);
+}
+
+/** The same for whoever copies it at once: the memory is used again for the next. */
+export function passingInboundKey(session: number, packetId: number): Buffer {
+  return writeInboundKey(passingKeys.inbound, session, packetId);
+}
+
+function writeInboundKey(key: Buffer, session: number, packetId: number): Buffer {
+  writeUint32(key, session, 0);
+  key[4] = packetId >>> 8;
+  key[5] = packetId & 0xff;
   return key;
 }
 
 export function readInboundKey(key: Buffer): { session: number; packetId: number } {
-  if (key.length !== 6) throw corruptRecord('inbound key');
+  if (key.length !== inboundKeyBytes) throw corruptRecord('inbound key');
   return { session: key.readUInt32BE(0), packetId: key.readUInt16BE(4) };
 }
 

@@ -118,6 +118,21 @@ export function encodeDelivery(delivery: DeliveryFacts, state: number, packetId:
   return writer.finish();
 }
 
+const passingRow = Buffer.alloc(5);
+
+/** The same for whoever copies it at once: of most deliveries the memory is used again for the next. */
+export function encodePassingDelivery(delivery: DeliveryFacts, state: number, packetId: number): Buffer {
+  const { subscriptionIds, group, reference, messageSequence, sequence } = delivery;
+  const isPlain = subscriptionIds === null && group === null && reference === null && messageSequence === sequence;
+  if (!isPlain || packetId === 0) return encodeDelivery(delivery, state, packetId);
+  passingRow[0] = state;
+  passingRow[1] = delivery.qos | (delivery.retain ? deliveryRetain : 0) | deliveryPacketId;
+  passingRow[2] = delivery.kind;
+  passingRow[3] = packetId >>> 8;
+  passingRow[4] = packetId & 0xff;
+  return passingRow;
+}
+
 /** `reference` of the result is a view of `value`. */
 export function decodeDelivery(sequence: number, value: Buffer): StoredDelivery {
   const reader = new RecordReader(value, 'delivery');

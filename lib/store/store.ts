@@ -52,7 +52,8 @@ type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
 type PutOrDeleteRow = (table: Table, key: Buffer, value: Buffer | null) => void;
 
 /**
- * Rows of a message in flight, which most likely are not needed for long. They take as little work as they can:
+ * Rows of a message in flight, or of a packet identifier that is held: most likely they are not needed for long. They
+ * take as little work as they can:
  * ```
  *   putDeferred -> open --batch is written: log()--> logged --settled--> a settlement in a later batch
  *                    |                                 |
@@ -71,7 +72,10 @@ export interface DeferredRows {
   putIn: number;
   /** The store's own: number of the batch with the last settlement of them. */
   settledIn: number;
-  /** Tells what is needed now, under keys that are in no table. From now on what is settled needs `putSettlement`. */
+  /**
+   * Tells what is needed now, under keys that are in no table; `put` copies what it gets, which does not last longer
+   * than its call. From now on what is settled needs `putSettlement`.
+   */
   log(put: PutRow): void;
   /** The same, as rows which from now on are changed like any others. Called once at most. */
   write(put: PutRow): void;
@@ -79,6 +83,7 @@ export interface DeferredRows {
 
 /** What changes when something of logged rows is not needed any more. */
 export interface Settlement {
+  /** `put` copies what it gets, which does not last longer than its call. */
   writeSettlement(put: PutOrDeleteRow): void;
 }
 
@@ -87,7 +92,12 @@ export function isNeeded(rows: DeferredRows): boolean {
 }
 
 /** Tables that deferred rows may be in. */
-export const deferrableTables: ReadonlySet<Table> = new Set([Table.messages, Table.references, Table.deliveries]);
+export const deferrableTables: ReadonlySet<Table> = new Set([
+  Table.messages,
+  Table.references,
+  Table.deliveries,
+  Table.inbound,
+]);
 
 /** An ordered key-value store with read-your-writes and atomic commits; keys sort by their bytes. */
 export interface Store {

@@ -17,6 +17,11 @@ export interface Operation {
   readonly value: Buffer | null;
 }
 
+/** Keys and values that do not last are copied. */
+function copyOf(table: Table, key: Buffer, value: Buffer | null): Operation {
+  return { table, key: Buffer.from(key), value: value === null ? null : Buffer.from(value) };
+}
+
 interface Batch {
   readonly operations: Operation[];
   /** What joins the operations when the batch is written, if it is still needed then. */
@@ -218,12 +223,12 @@ export class CrashStore implements Store {
     const { operations, deferred, settlements } = batch;
     const settled: Operation[] = [];
     for (const settlement of settlements.splice(0)) {
-      settlement.writeSettlement((table, key, value) => settled.push({ table, key, value }));
+      settlement.writeSettlement((table, key, value) => settled.push(copyOf(table, key, value)));
     }
     operations.unshift(...settled);
     for (const rows of deferred) {
       if (rows.isSettled) continue;
-      rows.log((table, key, value) => operations.push({ table, key, value }));
+      rows.log((table, key, value) => operations.push(copyOf(table, key, value)));
       this.logged.push(rows);
     }
     batch.deferred = [];

@@ -18,8 +18,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'one map for packet identifiers of both directions',
     file: 'broker/on-publish.js',
-    find: 'const held = session.inboundCount > 0 ?',
-    replace: 'const held = session.outbound.state(packetId) > 0 ? accepted : session.inboundCount > 0 ?',
+    find: 'const repeated = session.inboundCount > 0 ?',
+    replace: 'const repeated = session.outbound.state(packetId) > 0 ? accepted : session.inboundCount > 0 ?',
   },
   {
     name: 'PUBREL after an error PUBREC',
@@ -49,14 +49,20 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a repeated QoS 2 PUBLISH forwarded as new',
     file: 'broker/on-publish.js',
-    find: 'if (held !== undefined) {',
-    replace: 'if (held !== undefined && !view.dup) {',
+    find: 'if (repeated !== undefined) {',
+    replace: 'if (repeated !== undefined && !view.dup) {',
   },
   {
     name: 'QoS 2 identifier of a publisher not recorded',
     file: 'broker/on-publish.js',
-    find: 'if (session.stored)\n            persistence.putInbound(',
-    replace: 'if (session.ended)\n            persistence.putInbound(',
+    find: 'session.stored ? persistence.hold(',
+    replace: 'session.ended ? persistence.hold(',
+  },
+  {
+    name: 'release of a QoS 2 identifier not recorded',
+    file: 'broker/held-identifier.js',
+    find: 'if (this.isLogged)',
+    replace: 'if (this.isRow)',
   },
   {
     name: 'window not given back by acknowledgements',
@@ -109,7 +115,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'PUBCOMP before PUBREL is recorded',
     file: 'broker/on-ack.js',
-    find: 'reasonCode, null, held && session.stored)',
+    find: 'reasonCode, null, isRecorded)',
     replace: 'reasonCode, null, false)',
   },
   {
@@ -265,7 +271,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a large cohort forgotten before its last outcome',
     file: 'broker/standing-cohorts.js',
-    find: 'this.isOffered && this.holds === 0 && this.deliveries.size === 0',
+    find: 'this.isOffered && this.holds === 0 && this.left === 0',
     replace: 'this.isOffered && this.holds === 0',
   },
   {

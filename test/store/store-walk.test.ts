@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { DeferredDelivery, DeferredMessage } from '../../lib/broker/deferred-deliveries.js';
+import { HeldIdentifier } from '../../lib/broker/held-identifier.js';
 import { DeliveryState } from '../../lib/delivery/table.js';
 import { LmdbStore } from '../../lib/store/lmdb-store.js';
 import { MessageReferences } from '../../lib/store/message-references.js';
-import { encodeDelivery } from '../../lib/store/records.js';
-import { deliveryKey, messageKey } from '../../lib/store/records-keys.js';
+import { encodeDelivery, encodeInbound } from '../../lib/store/records.js';
+import { deliveryKey, inboundKey, messageKey } from '../../lib/store/records-keys.js';
 import { encodeMessage } from '../../lib/store/records-message.js';
 import { type StoreEntry, Table } from '../../lib/store/store.js';
 import { decodeTurn } from '../../lib/store/turn-log.js';
@@ -18,15 +19,18 @@ import {
   examine,
   expected,
   first,
+  heldName,
+  type Kind,
   limit,
   messageOf,
   nameOf,
   type Open,
   type Plain,
-  plainSession,
+  plainPlace,
   rowOf,
   type Snapshot,
   same,
+  step,
   tables,
   transientBase,
 } from './walk-model.js';
@@ -36,15 +40,6 @@ t.teardown(() => rmSync(parent, { recursive: true, force: true }));
 let directories = 0;
 
 const { awaitPuback, awaitPubrec, awaitPubcomp } = DeliveryState;
-
-/** What happens next, and how often. A turn leaves the log with the ninth after it: what can go wrong does so then. */
-const weights = {
-  ...{ publish: 4, publishRows: 1, advance: 8, settle: 10, keep: 2, release: 3, put: 3, putNew: 3, remove: 4 },
-  ...{ peek: 4, read: 1, turn: 18, seal: 3, fail: 0.7, retry: 0.7, death: 0.4, reopen: 0.2 },
-};
-type Kind = keyof typeof weights;
-const kinds = Object.entries(weights).flatMap(([kind, weight]) => new Array(10 * weight).fill(kind) as Kind[]);
-const step = fc.record({ kind: fc.constantFrom(...kinds), which: fc.nat(9_999) });
 
 /** A store with what makes it fail. */
 interface Opened {
@@ -74,6 +69,8 @@ class Walk {
   private open: Open[] = [];
   private kept = new Map<number, number>();
   private rows = new Map<string, Plain>();
+  /** Packet identifiers that are held and have been since the start. */
+  private held = new Map<string, HeldIdentifier>();
   private sequence = 0;
   private values = 0;
   private told: Snapshot = { open: new Map(), kept: new Map(), rows: new Map() };
@@ -101,6 +98,7 @@ class Walk {
     else if (kind === 'keep' && this.sequence > 0) this.keep(Math.max(1, this.sequence - (which % 7)), 1 + (which % 2));
     else if (kind === 'release' && this.kept.size > 0) this.release([...this.kept.keys()][which % this.kept.size] ?? 0);
     else if (kind === 'put' || kind === 'putNew' || kind === 'remove') this.change(kind, which);
+    else if (kind === 'hold' || kind === 'free') this.changeHeld(kind, which);
     else if (kind === 'peek') this.peek(which);
     else if (kind === 'read') this.check('read');
     else if (kind === 'turn') await this.turn();
@@ -129,7 +127,8 @@ class Walk {
     const message = messageOf(++this.sequence);
     const deliveries = this.deliveries(message.sequence, which);
     const [last] = deliveries.slice(-1);
-    if (last !== undefined) store.putDeferred(new DeferredMessage(message, last, references, store));
+    const source = { sequence: message.sequence, message: () => message, row: () => encodeMessage(message) };
+    if (last !== undefined) store.putDeferred(new DeferredMessage(source, last, references, store));
   }
 
   /** The same as rows from the beginning. */
@@ -207,13 +206,7 @@ class Walk {
   /** Puts or deletes one of few plain rows. */
   private change(kind: 'put' | 'putNew' | 'remove', which: number): void {
     const { store } = this.opened;
-    const at = which % 4;
-    const places: readonly (readonly [Table, Buffer])[] = [
-      [Table.records, Buffer.alloc(13, at)],
-      [Table.sessions, Buffer.alloc(3, at)],
-      [Table.deliveries, deliveryKey(plainSession, at)],
-    ];
-    const [table, key] = places[(which >> 2) % places.length] ?? [Table.sessions, first];
+    const { table, key } = plainPlace(which);
     const name = nameOf(table, key);
     const value = `${++this.values}`;
     if (kind === 'remove') {
@@ -224,6 +217,29 @@ class Walk {
     if (kind === 'put' || this.rows.has(name)) store.put(table, key, Buffer.from(value));
     else store.putNew(table, key, Buffer.from(value), which % 5 < 2);
     this.rows.set(name, { table, key, value });
+  }
+
+  /** Holds one of few packet identifiers, some as rows from the beginning, or lets go of it. */
+  private changeHeld(kind: 'hold' | 'free', which: number): void {
+    const { store } = this.opened;
+    const [session, packetId] = [1 + (which % 2), 1 + ((which >> 1) % 2)];
+    const key = inboundKey(session, packetId);
+    const name = nameOf(Table.inbound, key);
+    const held = this.held.get(name);
+    if (kind === 'hold' && !this.rows.has(name)) {
+      const answer = { reasonCode: 0, sequence: ++this.values, matched: which % 3 === 0 ? -1 : 5 };
+      if (which % 5 === 0) store.put(Table.inbound, key, encodeInbound({ packetId, ...answer, kind: 1 }));
+      else {
+        const identifier = new HeldIdentifier(store, session, packetId, answer);
+        store.putDeferred(identifier);
+        this.held.set(name, identifier);
+      }
+      this.rows.set(name, { table: Table.inbound, key, value: heldName(answer.sequence) });
+    } else if (kind === 'free' && this.rows.delete(name)) {
+      this.held.delete(name);
+      if (held === undefined) store.delete(Table.inbound, key);
+      else held.release();
+    }
   }
 
   /** Every batch has something in it: one without is no turn of the log. */
@@ -302,6 +318,7 @@ class Walk {
 
   private takeOver(told: Snapshot, when: string): void {
     const rowsOf = (table: Table) => this.opened.store.range(table, first, null, limit);
+    this.held.clear();
     this.open = examine(told, this.early, rowsOf, when);
     this.early.clear();
     this.kept = new Map(told.kept);

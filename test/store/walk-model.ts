@@ -1,8 +1,9 @@
+import fc from 'fast-check';
 import type { Message } from '../../lib/base/message.js';
 import type { DeliveryState } from '../../lib/delivery/table.js';
 import type { Delivery } from '../../lib/session/delivery.js';
-import { decodeDelivery, decodeNumber } from '../../lib/store/records.js';
-import { deliveryKey, messageKey, readDeliveryKey } from '../../lib/store/records-keys.js';
+import { decodeDelivery, decodeInbound, decodeNumber } from '../../lib/store/records.js';
+import { deliveryKey, messageKey, readDeliveryKey, readInboundKey } from '../../lib/store/records-keys.js';
 import { encodeMessage } from '../../lib/store/records-message.js';
 import { type StoreEntry, Table } from '../../lib/store/store.js';
 
@@ -14,12 +15,22 @@ export const end = Buffer.alloc(20, 0xff);
 export const limit = 10_000;
 /** Where the walk has rows. */
 export const tables = [
-  ...[Table.messages, Table.references, Table.deliveries, Table.records, Table.publishers, Table.sessions],
+  ...[Table.messages, Table.references, Table.deliveries, Table.inbound],
+  ...[Table.records, Table.publishers, Table.sessions],
 ] as const;
 /** Of deliveries that no message goes with; its rows are put and deleted like those of other tables. */
 export const plainSession = 50;
 /** Sessions from this one on are not stored: their deliveries do not need the message. */
 export const transientBase = 100;
+
+/** What happens next, and how often. A turn leaves the log with the ninth after it: what can go wrong does so then. */
+const weights = {
+  ...{ publish: 4, publishRows: 1, advance: 8, settle: 10, keep: 2, release: 3, put: 3, putNew: 3, remove: 4 },
+  ...{ hold: 6, free: 6, peek: 4, read: 1, turn: 18, seal: 3, fail: 0.7, retry: 0.7, death: 0.4, reopen: 0.2 },
+};
+export type Kind = keyof typeof weights;
+const kinds = Object.entries(weights).flatMap(([kind, weight]) => new Array(10 * weight).fill(kind) as Kind[]);
+export const step = fc.record({ kind: fc.constantFrom(...kinds), which: fc.nat(9_999) });
 
 /** A delivery that is not at its end, as its session has it. */
 export interface Open {
@@ -43,6 +54,17 @@ export interface Plain {
   readonly table: Table;
   readonly key: Buffer;
   readonly value: string;
+}
+
+/** Where one of few plain rows is. */
+export function plainPlace(which: number): Pick<Plain, 'table' | 'key'> {
+  const at = which % 4;
+  const places: readonly Pick<Plain, 'table' | 'key'>[] = [
+    { table: Table.records, key: Buffer.alloc(13, at) },
+    { table: Table.sessions, key: Buffer.alloc(3, at) },
+    { table: Table.deliveries, key: deliveryKey(plainSession, at) },
+  ];
+  return places[(which >> 2) % places.length] as Pick<Plain, 'table' | 'key'>;
 }
 
 /**
@@ -80,6 +102,8 @@ export function expected(
   return wanted;
 }
 
+/** What is to be known of a held packet identifier. */
+export const heldName = (sequence: number): string => `held ${sequence}`;
 /** A row's name among those of all tables. */
 export const nameOf = (table: Table, key: Buffer): string => `${table} ${key.toString('hex')}`;
 const rowName = (key: Buffer, what: string): string => `${key.toString('hex')} ${what}`;
@@ -89,6 +113,8 @@ export function rowOf(table: Table): (entry: StoreEntry) => string {
   return ({ key, value }) => {
     if (table === Table.messages) return rowName(key, `${value.length} bytes`);
     if (table === Table.references) return rowName(key, `${decodeNumber(value)} references`);
+    if (table === Table.inbound)
+      return rowName(key, heldName(decodeInbound(readInboundKey(key).packetId, value).sequence));
     if (table !== Table.deliveries) return rowName(key, String(value));
     const { session, sequence } = readDeliveryKey(key);
     return rowName(key, session === plainSession ? String(value) : `state ${decodeDelivery(sequence, value).state}`);

@@ -5,6 +5,7 @@ import { DeliveryState } from '../../../lib/delivery/table.js';
 import { MessageReferences } from '../../../lib/store/message-references.js';
 import { decodeDelivery, decodeNumber } from '../../../lib/store/records.js';
 import { deliveryKey, messageKey } from '../../../lib/store/records-keys.js';
+import { encodeMessage } from '../../../lib/store/records-message.js';
 import { type Store, Table } from '../../../lib/store/store.js';
 import { CrashStore } from '../../helpers/crash-store.js';
 
@@ -13,6 +14,12 @@ const message: Message = {
   ...{ sequence, topicName: 'a', payload: Buffer.from('p'), properties: Buffer.alloc(0), qos: 2, retain: false },
   ...{ expiryAtMs: 0, publisherId: 'p', tracked: false },
 };
+
+const source = (message: Message) => ({
+  sequence: message.sequence,
+  message: () => message,
+  row: () => encodeMessage(message),
+});
 
 /** A message at QoS 2 for sessions 1 to `count`, on the disk. */
 function onDisk(store: CrashStore, count: number): DeferredDelivery[] {
@@ -24,7 +31,7 @@ function onDisk(store: CrashStore, count: number): DeferredDelivery[] {
   }
   const first = deliveries.at(-1);
   if (first === undefined) throw new Error('there is at least one');
-  store.putDeferred(new DeferredMessage(message, first, new MessageReferences(store), store));
+  store.putDeferred(new DeferredMessage(source(message), first, new MessageReferences(store), store));
   store.commit(() => undefined);
   store.flush();
   return deliveries;
@@ -72,8 +79,8 @@ t.test('what ends between its batch and the commit of that is in it: its outcome
   const tracked = [Buffer.from('record'), Buffer.from('recipient')] as const;
   const delivery = new DeferredDelivery(1, sequence, DeliveryState.awaitPuback, false, null, ...tracked, null);
   const stored = new DeferredDelivery(2, sequence + 1, DeliveryState.awaitPubrec, false, null, null, null, null);
-  store.putDeferred(new DeferredMessage(message, delivery, references, store));
-  store.putDeferred(new DeferredMessage({ ...message, sequence: sequence + 1 }, stored, references, store));
+  store.putDeferred(new DeferredMessage(source(message), delivery, references, store));
+  store.putDeferred(new DeferredMessage(source({ ...message, sequence: sequence + 1 }), stored, references, store));
   store.commit(() => undefined);
   t.notOk(delivery.settle(), 'there is a row to delete');
   t.notOk(stored.advance(DeliveryState.awaitPubcomp), 'or to change');
@@ -91,8 +98,8 @@ t.test('what ends with its own batch, or may vanish, is in none', async (t) => {
   const references = new MessageReferences(store);
   const own = new DeferredDelivery(1, sequence, DeliveryState.awaitPubrec, false, null, null, null, null);
   const passing = new DeferredDelivery(2, sequence + 1, DeliveryState.awaitPuback, false, null, null, null, null);
-  store.putDeferred(new DeferredMessage(message, own, references, store));
-  store.putDeferred(new DeferredMessage({ ...message, sequence: sequence + 1 }, passing, references, store));
+  store.putDeferred(new DeferredMessage(source(message), own, references, store));
+  store.putDeferred(new DeferredMessage(source({ ...message, sequence: sequence + 1 }), passing, references, store));
   t.ok(own.settle());
   store.commit(() => undefined);
   t.ok(passing.settle());
