@@ -109,7 +109,7 @@ export class BrokerCore {
       requests: new RequestReader(),
       budget,
       unrecorded: new UnrecordedSends(clock, turns, persistence),
-      cohorts: new StandingCohorts(clock, turns, persistence, tracker, sizes),
+      cohorts: new StandingCohorts(clock, turns, persistence, records, tracker, sizes),
       metrics: new Metrics(),
       timers: new Timers(clock),
       routes: new Routes(rights.isLimited ? mayFollow : null, (found) => budget.spend(found)),

@@ -24,12 +24,10 @@ import { UnwrittenRecipients } from './unwritten-recipients.js';
 const sliceMs = 6;
 /** But it has so much at least. */
 const leastSliceMs = 2;
-/** How long a slice waits once, where others have used up the turn. */
-const waitMs = 1;
-/** Offers in a slice where they have done so again: it goes on under any load. */
-const leastOffers = 100;
+/** Offers in a slice where others have used up the turn: it goes on under any load. */
+const leastOffers = 250;
 /** Slices that may wait for their commit. */
-const unrecordedMax = 2;
+const unrecordedMax = 4;
 /** Messages that may be under way, and their payload bytes; then their publishers are not read from. */
 const messagesMax = 1000;
 const bytesMax = 16 * 1024 * 1024;
@@ -76,8 +74,6 @@ export class LargeFanOuts {
   private readonly sizes: FanOutSizes;
   private readonly unwrittenRecipients: UnwrittenRecipients;
   private running = false;
-  /** True if the next slice has waited for a turn with room. */
-  private hasWaited = false;
   /** Slices whose commit is to come. */
   private unrecorded = 0;
 
@@ -221,20 +217,11 @@ export class LargeFanOuts {
     this.running = false;
     const [fanOut] = this.underWay;
     if (fanOut === undefined) return;
-    const { turns, budget, clock } = this.context;
+    const { turns, budget } = this.context;
+    const { sliceMax } = this.sizes;
     turns.begin();
     budget.enter(null);
-    // What has been offered before is dealt with first.
-    const isLate = budget.isSpent;
-    if (isLate && !this.hasWaited) {
-      this.running = true;
-      this.hasWaited = true;
-      // Not while the broker stops: then no turn ends any more.
-      clock.after(waitMs, () => clock.endOfTurn(() => this.run()));
-      return;
-    }
-    this.hasWaited = false;
-    if (this.slice(fanOut, isLate ? leastOffers : this.sizes.sliceMax)) this.finish(fanOut);
+    if (this.slice(fanOut, budget.isSpent ? Math.min(leastOffers, sliceMax) : sliceMax)) this.finish(fanOut);
     else if (fanOut.durable) this.putCursor(fanOut);
     if (fanOut.durable) this.awaitCommit(fanOut);
     this.schedule();
@@ -280,9 +267,6 @@ export class LargeFanOuts {
       this.unwrittenRecipients.lose(record, message.sequence, target, fanOut.cursor <= fanOut.doubtfulUntil);
       return;
     }
-    // Who is away has a row that says so.
-    const stands = carriage.cohort !== null && session.link !== null;
-    if (record !== null) tracker.joinLater(record, message.sequence, session, null, stands);
     const qos = this.offers.qosOf(target, this.out);
     // The hook that is asked may end sessions.
     const isPermitted = session.ended || rights.mayReceive(session, message.topicName);
@@ -297,6 +281,7 @@ export class LargeFanOuts {
       metrics.expired++;
       this.settle(fanOut, session, null, { outcome: Outcome.expired, cause: null, qos });
     } else {
+      if (record !== null && carriage.cohort === null) tracker.joinLater(record, message.sequence, session, null);
       this.offers.offer(target, this.out, carriage);
     }
   }
@@ -314,8 +299,10 @@ export class LargeFanOuts {
     verdict: Pick<Verdict, 'outcome' | 'cause' | 'qos'>,
   ): void {
     if (record === null) return;
+    const { tracker } = this.context;
     const reasonCode = reasonOfCause(verdict.cause);
-    this.context.tracker.outcome(record, message.sequence, session, group, {
+    tracker.joinLater(record, message.sequence, session, group);
+    tracker.outcome(record, message.sequence, session, group, {
       ...verdict,
       reasonCode,
       reasonString: null,
@@ -326,13 +313,13 @@ export class LargeFanOuts {
   private offerToGroup(fanOut: LargeFanOut, group: string): void {
     const { tracker, routes, metrics } = this.context;
     const { record, message } = fanOut;
-    if (record !== null) tracker.joinLater(record, message.sequence, null, group, false);
     if (this.hasExpired(message)) {
       metrics.expired++;
       this.settle(fanOut, null, group, { outcome: Outcome.expired, cause: null });
     } else if (routes.group(group) === null) {
       this.settle(fanOut, null, group, { outcome: Outcome.lost, cause: Cause.disconnected });
     } else {
+      if (record !== null) tracker.joinLater(record, message.sequence, null, group);
       this.fanOut.offerToGroup(group, this.out, record);
     }
   }

@@ -27,7 +27,7 @@ export interface Carriage {
   readonly reference: Buffer | null;
   /** Full name of the shared subscription, or null. */
   readonly group: string | null;
-  /** What stands for rows of deliveries that are sent, or null if there is no such thing. */
+  /** What stands for rows of deliveries that are sent, then the others have none yet; or null. */
   readonly cohort: StandingCohort | null;
 }
 
@@ -141,7 +141,7 @@ export class Offers {
     } else if (cohort === null) {
       this.putTransientRow(session, sequence, out, carriage);
     }
-    if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
+    if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null && cohort === null) {
       this.context.tracker.sent(carriage.reference, out.sequence, session, carriage.group, qos);
     }
     // What must not be repeated leaves once it is recorded.
@@ -233,6 +233,7 @@ export class Offers {
       this.putTransientRow(session, delivery.sequence, out, carriage);
     }
     if (carriage.kind === DeliveryKind.tracked && carriage.reference !== null) {
+      this.joinUnsent(session, out, carriage);
       tracker.queued(carriage.reference, out.sequence, session, carriage.group, qos, session.link === null);
     }
   }
@@ -310,6 +311,11 @@ export class Offers {
     return target.retainAsPublished && out.retain;
   }
 
+  /** Of who is not sent the message at QoS 1 or 2 the cohort does not speak. */
+  private joinUnsent(session: Session, out: Outgoing, { reference, cohort }: Carriage): void {
+    if (cohort !== null && reference !== null) this.context.tracker.joinLater(reference, out.sequence, session, null);
+  }
+
   private refuse(session: Session, out: Outgoing, carriage: Carriage, cause: Cause, qos: QoS): void {
     this.tell(session, out, carriage, outcomeOf(step(DeliveryState.new, DeliveryEvent.refuse)), cause, qos);
   }
@@ -323,6 +329,7 @@ export class Offers {
     qos: QoS,
   ): void {
     if (carriage.kind !== DeliveryKind.tracked || carriage.reference === null) return;
+    this.joinUnsent(session, out, carriage);
     this.context.tracker.outcome(carriage.reference, out.sequence, session, carriage.group, {
       outcome,
       reasonCode: reasonOfCause(cause),

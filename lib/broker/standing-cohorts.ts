@@ -1,4 +1,7 @@
 import type { Message } from '../base/message.js';
+import { identityKeyOf } from '../receipts/identities.js';
+import type { StandingRecipient, StandingRecipients } from '../receipts/recipient-rows.js';
+import type { RecordStore } from '../receipts/record-store.js';
 import type { Tracker } from '../receipts/tracker.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { Session } from '../session/session.js';
@@ -13,12 +16,14 @@ import type { TurnClock } from './turn-clock.js';
 
 /** Rows written in a turn when a cohort gives way. */
 const writeSlice = 500;
+/** Deliveries at their ends that a cohort keeps, beside as many as it has others. */
+const surplusMax = 1000;
 
 /**
  * A tracked delivery of which nobody but its cohort says that it was sent, as long as there is no outcome. To a session
  * that is not stored it has no row at all; to a stored one that of the session, and none in the message's record.
  */
-export class CohortDelivery implements Delivery {
+export class CohortDelivery implements Delivery, StandingRecipient {
   readonly session: Session;
   readonly sequence: number;
   readonly messageSequence: number;
@@ -29,6 +34,9 @@ export class CohortDelivery implements Delivery {
   readonly subscriptionIds: readonly number[] | null;
   readonly group: string | null = null;
   readonly reference: Buffer;
+  readonly sentAtMs: number;
+  readonly canAnswer: boolean;
+  isWritten = false;
   /** Null once the delivery has all its rows, or is at its end. */
   cohort: StandingCohort | null;
 
@@ -38,9 +46,12 @@ export class CohortDelivery implements Delivery {
     sequence: number,
     qos: QoS,
     retain: boolean,
+    sentAtMs: number,
   ) {
     this.cohort = cohort;
     this.session = session;
+    this.sentAtMs = sentAtMs;
+    this.canAnswer = session.version === 5;
     this.sequence = sequence;
     this.messageSequence = cohort.sequence;
     this.reference = cohort.record;
@@ -54,10 +65,16 @@ export class CohortDelivery implements Delivery {
     this.cohort?.giveWay(this);
   }
 
+  written(): void {
+    this.isWritten = true;
+    if (this.cohort !== null) this.cohort.lacking--;
+  }
+
   /** The delivery is at its end. @returns false if it has got all its rows by now */
   settle(): boolean {
     const { cohort } = this;
     if (cohort === null) return false;
+    cohort.putRow(this);
     this.cohort = null;
     cohort.settled(this);
     return true;
@@ -69,13 +86,19 @@ export class CohortDelivery implements Delivery {
  * those whose sessions are not stored are lost, the others have been sent it. So most get no row but that of their
  * outcome. The value goes when everybody has been offered the message and no such delivery is left.
  */
-export class StandingCohort {
+export class StandingCohort implements StandingRecipients {
   /** The message's. */
   readonly sequence: number;
   /** Key of its record. */
   readonly record: Buffer;
   private readonly owner: StandingCohorts;
-  private readonly deliveries = new Set<CohortDelivery>();
+  /** In the order in which they were sent, and more than `surplusMax` that are over only while as many are not. */
+  private deliveries: CohortDelivery[] = [];
+  /** Those that are not over. */
+  private left = 0;
+  lacking = 0;
+  /** The same by their recipients' keys as latin1, once somebody has asked. */
+  private byKey: Map<string, CohortDelivery> | null = null;
   /** Reasons to stay beside the deliveries. */
   private holds = 0;
   private isOffered = false;
@@ -84,12 +107,19 @@ export class StandingCohort {
     this.owner = owner;
     this.sequence = sequence;
     this.record = record;
+    owner.records.stand(sequence, this);
   }
 
   /** A delivery that is being sent. */
   deliver(target: Target, sequence: number, qos: QoS, retain: boolean): CohortDelivery {
-    const delivery = new CohortDelivery(this, target, sequence, qos, retain);
-    this.deliveries.add(delivery);
+    const { session } = target;
+    const delivery = new CohortDelivery(this, target, sequence, qos, retain, this.owner.clock.now());
+    // Whoever asks for all of them needs their keys at once.
+    const key = identityKeyOf(session);
+    this.deliveries.push(delivery);
+    this.left++;
+    this.lacking++;
+    this.byKey?.set(key.toString('latin1'), delivery);
     this.owner.unwritten++;
     return delivery;
   }
@@ -105,9 +135,28 @@ export class StandingCohort {
     this.end();
   }
 
+  putRow(delivery: CohortDelivery): void {
+    this.owner.putRow(delivery);
+  }
+
   settled(delivery: CohortDelivery): void {
-    if (this.deliveries.delete(delivery)) this.owner.unwritten--;
+    this.byKey?.delete(textOf(delivery));
+    this.left--;
+    this.owner.unwritten--;
+    if (this.deliveries.length > 2 * this.left + surplusMax) this.deliveries = [...this];
     this.end();
+  }
+
+  find(recipientKey: Buffer): CohortDelivery | null {
+    if (this.byKey === null) {
+      this.byKey = new Map();
+      for (const delivery of this) this.byKey.set(textOf(delivery), delivery);
+    }
+    return this.byKey.get(recipientKey.toString('latin1')) ?? null;
+  }
+
+  *[Symbol.iterator](): Generator<CohortDelivery> {
+    for (const delivery of this.deliveries) if (delivery.cohort !== null) yield delivery;
   }
 
   /** Everybody has been offered the message. */
@@ -119,7 +168,7 @@ export class StandingCohort {
   /** Gives deliveries rows, at most `limit`. @returns false when all have them */
   write(limit: number): boolean {
     let left = limit;
-    for (const delivery of this.deliveries) {
+    for (const delivery of this) {
       if (left-- === 0) return true;
       this.giveWay(delivery);
     }
@@ -132,15 +181,20 @@ export class StandingCohort {
   }
 
   private end(): void {
-    if (this.isOffered && this.holds === 0 && this.deliveries.size === 0) this.owner.end(this);
+    if (this.isOffered && this.holds === 0 && this.left === 0) this.owner.end(this);
   }
+}
+
+function textOf({ session }: CohortDelivery): string {
+  return identityKeyOf(session).toString('latin1');
 }
 
 /** All cohorts that stand, with limits to what they hold in memory and in the store. */
 export class StandingCohorts {
   /** Deliveries that lack rows. */
   unwritten = 0;
-  private readonly clock: TurnClock;
+  readonly clock: TurnClock;
+  readonly records: RecordStore;
   private readonly turns: Turns;
   private readonly persistence: Persistence;
   private readonly tracker: Tracker;
@@ -153,12 +207,14 @@ export class StandingCohorts {
     clock: TurnClock,
     turns: Turns,
     persistence: Persistence,
+    records: RecordStore,
     tracker: Tracker,
     sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>,
   ) {
     this.clock = clock;
     this.turns = turns;
     this.persistence = persistence;
+    this.records = records;
     this.tracker = tracker;
     this.sizes = sizes;
   }
@@ -182,6 +238,7 @@ export class StandingCohorts {
   /** Nobody is left for whom the cohort would stand. */
   end(cohort: StandingCohort): void {
     this.standing.delete(cohort);
+    this.records.standNoMore(cohort.sequence);
     this.persistence.store.delete(Table.fanOuts, messageKey(cohort.sequence));
   }
 
@@ -205,8 +262,17 @@ export class StandingCohorts {
   }
 
   /** What a delivery lacks. */
-  putRows({ session, sequence, messageSequence, reference }: CohortDelivery): void {
-    this.tracker.writeHeld(reference, messageSequence, session);
+  putRows(delivery: CohortDelivery): void {
+    this.putRow(delivery);
+    const { session, sequence, messageSequence, reference } = delivery;
     if (!session.stored) this.persistence.putTransient(session, sequence, messageSequence, reference, null);
+  }
+
+  /** Its row in the message's record. */
+  putRow(delivery: CohortDelivery): void {
+    if (delivery.isWritten) return;
+    this.tracker.writeStanding(delivery.reference, delivery.messageSequence, delivery);
+    // Without a record there is nothing to write to.
+    if (!delivery.isWritten) delivery.written();
   }
 }

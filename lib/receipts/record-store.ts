@@ -4,7 +4,7 @@ import { pages } from '../store/pages.js';
 import { type Store, Table } from '../store/store.js';
 import { FinishedRecords } from './finished-records.js';
 import { Publishers } from './publishers.js';
-import { RecipientRows } from './recipient-rows.js';
+import { RecipientRows, type StandingRecipient, type StandingRecipients } from './recipient-rows.js';
 import { decodeRecord, decodeRow, encodeRecord, encodeRow, type Row, type TrackedRecord } from './record.js';
 import * as keys from './record-keys.js';
 
@@ -212,15 +212,23 @@ export class RecordStore {
     this.recipientRows.put(record, recipientKey, row, true);
   }
 
-  /** Keeps a row that need not be written before there is more to say than that the message was sent. */
-  holdRow(record: TrackedRecord, recipientKey: Buffer, row: Row): void {
-    this.recipientRows.hold(record, recipientKey, row);
+  /**
+   * Recipients of a message need no rows before there is more to say than that it was sent to them.
+   * @param recipients as they are at any time, until `standNoMore`
+   */
+  stand(sequence: number, recipients: StandingRecipients): void {
+    this.recipientRows.stand(sequence, recipients);
   }
 
-  /** A row that was held, if it still is, is put with the turn's other changes. */
-  writeHeld(record: TrackedRecord, recipientKey: Buffer): void {
+  /** None of them is left. */
+  standNoMore(sequence: number): void {
+    this.recipientRows.standNoMore(sequence);
+  }
+
+  /** The row of a recipient that has none is put with the turn's other changes. */
+  writeStanding(record: TrackedRecord, recipient: StandingRecipient): void {
     this.changes++;
-    this.recipientRows.writeHeld(record, recipientKey);
+    this.recipientRows.writeStanding(record, recipient);
   }
 
   /** Rows of a record after a recipient's key, in the order of keys. @param after null for the first */
@@ -231,7 +239,7 @@ export class RecordStore {
         .filter(({ recipientKey }) => after === null || recipientKey.compare(after) > 0);
       return later.slice(0, limit);
     }
-    const last = this.recipientRows.writeHeldAfter(record, after, limit);
+    const last = this.recipientRows.writeStandingAfter(record, after, limit);
     if (this.hasChanges) this.putChanges();
     const prefix = keys.recordKey(record.publisherKey, record.sequence);
     const end = keys.afterPrefix(last === 0xff ? prefix : Buffer.concat([prefix, Buffer.of(last)]));

@@ -9,6 +9,7 @@ import { identityKeyBytes } from './names.js';
 import { newRow } from './new-row.js';
 import { receiptId, receiptIdLength, writeReceiptId } from './receipt-id.js';
 import { type ReceiptPacket, ReceiptPackets } from './receipt-message.js';
+import type { StandingRecipient } from './recipient-rows.js';
 import {
   hasVerdict,
   noCounts,
@@ -124,27 +125,18 @@ export class Tracker {
   }
 
   /**
-   * A recipient of a large cohort is about to be offered the message.
-   * @param stands true if the stored cohort speaks for the recipient until more is to be recorded than that it was sent
+   * A recipient of a large cohort is about to be offered the message, and to have a row: not those for whom the stored
+   * cohort speaks until more is to be recorded than that it was sent.
    */
-  joinLater(
-    publisherKey: Buffer,
-    sequence: number,
-    session: Session | null,
-    group: string | null,
-    stands: boolean,
-  ): void {
+  joinLater(publisherKey: Buffer, sequence: number, session: Session | null, group: string | null): void {
     const record = this.records.find(publisherKey, sequence);
-    if (record === null) return;
-    const recipientKey = recipientKeyOf(session, group);
-    if (stands) this.records.holdRow(record, recipientKey, newRow(session, group));
-    else this.records.addRow(record, recipientKey, newRow(session, group));
+    if (record !== null) this.records.addRow(record, recipientKeyOf(session, group), newRow(session, group));
   }
 
-  /** The stored cohort speaks for a recipient no more. */
-  writeHeld(publisherKey: Buffer, sequence: number, session: Session): void {
+  /** The stored cohort speaks no more for a recipient that has no row. */
+  writeStanding(publisherKey: Buffer, sequence: number, recipient: StandingRecipient): void {
     const record = this.records.find(publisherKey, sequence);
-    if (record !== null) this.records.writeHeld(record, identityKeyOf(session));
+    if (record !== null) this.records.writeStanding(record, recipient);
   }
 
   /**

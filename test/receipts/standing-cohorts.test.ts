@@ -4,6 +4,7 @@ import { Table } from '../../lib/store/store.js';
 import {
   acknowledge,
   begin,
+  type Client,
   count,
   dieWithFewStanding,
   recipients,
@@ -135,6 +136,81 @@ t.test('the replay of a cohort that stands writes its rows as it comes to them',
   const told = publisher.link.receipts().filter(({ state }) => state === 'sent');
   t.equal(told.length, many);
   t.equal(new Set(told.map(({ to }) => to)).size, many, 'each once');
+});
+
+t.test('who is sent the message at QoS 0 has a row at once', async (t) => {
+  const store = new CrashStore();
+  const world = worldOn(store);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], 0);
+  for (const client of crowd.slice(5)) world.subscribe(client, 'cmd/all', 0);
+  settle(world, store);
+  world.publish(publisher, 'cmd/all', [['receipt', 'delivered']]);
+  settle(world, store);
+  t.equal(count(store, Table.recipients), recipients - 5);
+  for (const client of crowd.slice(0, 5)) acknowledge(world, client);
+  settle(world, store);
+  t.match(publisher.link.receipts().at(-1), { delivered: 5, sent: recipients - 5, final: true });
+});
+
+t.test('acknowledgements of two messages that alternate are told apart', async (t) => {
+  const store = new CrashStore();
+  const world = worldOn(store);
+  const { publisher, crowd } = begin(world, store, ['a', 'b'], 0);
+  world.publish(publisher, 'a', [['receipt', 'delivered']]);
+  world.publish(publisher, 'b', [['receipt', 'delivered']]);
+  settle(world, store);
+  for (const [at, client] of crowd.entries()) {
+    acknowledge(world, client, at % 2);
+    if (at % 3 > 0) acknowledge(world, client, 1 - (at % 2));
+  }
+  settle(world, store);
+  const told = replayed(world, store);
+  for (const [topic, name] of ['a', 'b'].entries()) {
+    const acknowledged = crowd.map((_, at) => at % 3 > 0 || at % 2 === topic);
+    const delivered = acknowledged.filter(Boolean).length;
+    const [tally] = told.filter((receipt) => receipt.topic === name && 'final' in receipt);
+    t.match(tally, { delivered, pending: recipients - delivered });
+    for (const [at, isDelivered] of acknowledged.entries()) {
+      const [row, ...more] = told.filter(({ topic, to }) => topic === name && to === `device-${at}`);
+      t.same([row?.state, more], [isDelivered ? 'delivered' : 'sent', []], `${name} to device-${at}`);
+    }
+  }
+});
+
+t.test('applications that acknowledge before their clients, while most of the cohort is done', async (t) => {
+  const many = 2500;
+  const store = new CrashStore();
+  const world = worldOn(store, { ...sizes, sliceMax: 500, unwrittenMax: many });
+  const crowd = Array.from({ length: many }, (_, at) => world.connect(`device-${at}`, 0));
+  for (const client of crowd) world.subscribe(client, 'cmd/all', 1);
+  const publisher = world.connect('publisher');
+  world.subscribe(publisher, '$receipts/~/+', 0);
+  settle(world, store);
+  world.publish(publisher, 'cmd/all', [['receipt', 'processed']]);
+  const [first, second, last, ...others] = [...crowd.slice(0, 2), ...crowd.slice(-1), ...crowd.slice(2, -1)] as [
+    Client,
+    Client,
+    Client,
+    ...Client[],
+  ];
+  while (first.link.publishes.length === 0) {
+    world.clock.turn();
+    store.flush();
+  }
+  const [id] = publisher.link.receipts().map((receipt) => String(receipt.id));
+  const answer = (client: Client) => world.publish(client, '$receipts/ack', [['receipt-id', id ?? '']]);
+  t.equal(last.link.publishes.length, 0, 'others are sent the message later');
+  answer(first);
+  settle(world, store);
+  answer(last);
+  for (const client of others.slice(100)) acknowledge(world, client);
+  answer(second);
+  for (const client of others) answer(client);
+  answer(second);
+  for (const client of [first, second, last, ...others.slice(0, 100)]) acknowledge(world, client);
+  settle(world, store);
+  t.match(publisher.link.receipts().at(-1), { processed: many, failed: 0, pending: 0, final: true });
+  t.equal(count(store, Table.fanOuts), 0);
 });
 
 t.test('a message for nobody is not a large one: its tally is final at once', async (t) => {

@@ -14,7 +14,7 @@ import {
   sizes,
   worldOn,
 } from '../helpers/cohort-world.js';
-import { CoreWorld, ManualClock } from '../helpers/core-world.js';
+import { CoreWorld, connectPacket, FakeLink, ManualClock } from '../helpers/core-world.js';
 import { CrashStore } from '../helpers/crash-store.js';
 
 /** Large cohorts of stored sessions that are connected: the cohort says that they were sent the message. */
@@ -151,6 +151,28 @@ t.test('who loses the connection, or takes it over, has a row from then on', asy
   settle(world, store);
   t.match(publisher.link.receipts().at(-1), { delivered: recipients, failed: 0, pending: 0, final: true });
   isEmpty(t, store);
+});
+
+t.test('a client that could not answer when it was sent the message need not once it can', async (t) => {
+  const store = new CrashStore();
+  const world = worldOn(store);
+  const link = Object.assign(new FakeLink(), { version: 4 as const });
+  const accepted = world.core.connect(link, { ...connectPacket('device-old', expirySeconds), version: 4 }, null, null);
+  if (!('session' in accepted)) throw new Error('refused');
+  world.subscribe({ link, session: accepted.session }, 'cmd/all', 1);
+  const { publisher, crowd } = begin(world, store, ['cmd/all'], expirySeconds);
+  world.publish(publisher, 'cmd/all', [['receipt', 'processed']]);
+  settle(world, store);
+  const newcomer = world.connect('device-old', expirySeconds);
+  settle(world, store);
+  acknowledge(world, newcomer);
+  settle(world, store);
+  const [row] = replayed(world, store).filter(({ to }) => to === 'device-old');
+  t.match(row, { state: 'delivered' });
+  for (const client of crowd) acknowledge(world, client);
+  settle(world, store);
+  const [tally] = replayed(world, store).filter((receipt) => 'final' in receipt);
+  t.match(tally, { delivered: 1, pending: recipients }, 'the others are waited for');
 });
 
 t.test('a session deleted with a delivery in flight', async (t) => {
