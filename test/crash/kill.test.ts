@@ -8,7 +8,7 @@ const seed = Number(process.env.COUNTERSIGN_CRASH_SEED ?? 1);
 const durability = process.env.COUNTERSIGN_CRASH_DURABILITY ?? 'flushed';
 const cast = process.env.COUNTERSIGN_CRASH_CAST ?? 'everyone';
 
-t.setTimeout(kills * 120_000);
+t.setTimeout(kills * 600_000);
 
 t.test(
   `nothing is lost, repeated or left without an outcome in ${kills} kills (${cast}, ${durability}, seed ${seed})`,

@@ -25,7 +25,7 @@ const options = { COUNTERSIGN_RECEIPTS__ACCESS: 'all', COUNTERSIGN_RECEIPTS__REP
 /** Part of the restarts that are killed before they are ready, or right after. */
 const dyingPart = 0.3;
 /** A start may take so long on a machine that does much else. */
-const startLimitMs = 8 * deadlineMs;
+const startLimitMs = 2 * deadlineMs;
 
 /** How many packets the clients receive before the kill: from the first few after a start to a busy broker. */
 const instants = [30, 500, 5000, 20_000] as const;

@@ -2,7 +2,7 @@ import { deadlineMs, withDeadline } from '../helpers/deadline.js';
 import type { Random } from './random.js';
 
 /** How long clients may take to come to rest after a restart: some wait for seconds to pass, on a busy machine. */
-const restMs = 12 * deadlineMs;
+const restMs = 3 * deadlineMs;
 
 /**
  * What all clients of a run share: one clock that counts events, chance, and the list of broken promises. All clients

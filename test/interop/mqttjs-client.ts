@@ -43,7 +43,7 @@ export class JsClient {
 
   /** Begins to connect: for a CONNECT that the broker is to refuse. `options` may name another protocol than `mqtt`. */
   static start(t: Test, port: number, options: IClientOptions = {}): JsClient {
-    const all: IClientOptions = { protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 15_000, ...options };
+    const all: IClientOptions = { protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 60_000, ...options };
     // Listeners stand before the first byte: a queued message may come in one chunk with CONNACK.
     const client = new JsClient(connect({ protocol: 'mqtt', host: '127.0.0.1', port, ...all }));
     t.teardown(() => client.mqtt.endAsync(true));

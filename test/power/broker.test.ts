@@ -11,7 +11,7 @@ const rounds = Number(process.env.COUNTERSIGN_POWER_ROUNDS ?? 1);
 const seed = Number(process.env.COUNTERSIGN_POWER_SEED ?? 1);
 const skip = withoutFaultyDisk();
 
-t.setTimeout(rounds * 120_000);
+t.setTimeout(rounds * 600_000);
 
 t.test(`nothing acknowledged is lost in ${rounds} rounds with power losses (seed ${seed})`, { skip }, async (t) => {
   const machine = new PowerLosses(await temporaryDirectory(t), new Random(seed + 1000));

@@ -13,7 +13,7 @@ const instants = rounds > 2 ? 9 : 3;
 const seed = Number(process.env.COUNTERSIGN_POWER_SEED ?? 1);
 const skip = withoutFaultyDisk();
 
-t.setTimeout(rounds * instants * 60_000);
+t.setTimeout(rounds * instants * 600_000);
 
 for (const durability of ['flushed', 'committed'] as const) {
   t.test(`a power loss leaves whole batches and every batch that was told, ${durability}`, { skip }, async (t) => {

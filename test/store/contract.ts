@@ -180,7 +180,7 @@ export function testStoreContract(t: Test, make: () => StoreUnderTest): void {
     await store.close();
   });
 
-  t.test('a random walk agrees with a sorted map', { timeout: 120_000 }, async (t) => {
+  t.test('a random walk agrees with a sorted map', async (t) => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 150, size: 'max' }), (steps) => walk(make, steps)),
       {

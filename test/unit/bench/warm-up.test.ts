@@ -46,7 +46,7 @@ async function settled(broker: Broker): Promise<void> {
 
 async function generate(t: Test, options: Partial<LoadOptions>): Promise<LoadResult> {
   const running = new Running(t, process.execPath, [generatorPath, JSON.stringify(options)], cleanEnvironment());
-  const { code, stdout, stderr } = await running.finish(4 * deadlineMs);
+  const { code, stdout, stderr } = await running.finish();
   t.equal(code, 0, stderr);
   return JSON.parse(stdout) as LoadResult;
 }
