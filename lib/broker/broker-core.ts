@@ -19,7 +19,6 @@ import { ReasonCode } from '../spec/reason-codes.js';
 import type { Store } from '../store/store.js';
 import type { Context } from './context.js';
 import { FanOut } from './fan-out.js';
-import { fanOutSizes } from './fan-out-sizes.js';
 import { Holds } from './holds.js';
 import type { Hooks } from './hooks.js';
 import { LargeFanOuts } from './large-fan-outs.js';
@@ -41,6 +40,7 @@ import { type Published, type PublishRequest, ServerPublish } from './server-pub
 import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
 import { SessionSweeps } from './session-sweeps.js';
+import { type Sizes, usualSizes } from './sizes.js';
 import { StandingCohorts } from './standing-cohorts.js';
 import { awaitsReceipts } from './stored-queues.js';
 import { StoredTimers } from './stored-timers.js';
@@ -81,10 +81,19 @@ export class BrokerCore {
   private readonly subscriptions: Subscriptions;
   private readonly storedTimers: StoredTimers;
 
-  constructor(settings: Settings, store: Store, systemClock: Clock, log: Log, hooks: Hooks = {}, sizes = fanOutSizes) {
+  /** @param ownSizes other than the usual ones */
+  constructor(
+    settings: Settings,
+    store: Store,
+    systemClock: Clock,
+    log: Log,
+    hooks: Hooks = {},
+    ownSizes: Partial<Sizes> = {},
+  ) {
+    const sizes = { ...usualSizes, ...ownSizes };
     const persistence = new Persistence(store);
     const clock = new TurnClock(systemClock);
-    const turns = new Turns(clock, store);
+    const turns = new Turns(clock, store, sizes);
     const sequences = new SequenceSource(clock, persistence.sequenceFloor);
     const records = new RecordStore(store);
     const tracker = new Tracker(records, clock, settings.nodeNumber, {

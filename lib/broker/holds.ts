@@ -7,6 +7,7 @@ import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
 import type { Context } from './context.js';
+import { theCommit } from './turn-output.js';
 
 const defaultDeadlineSeconds = 30;
 /** Kind of an `inbound` row that is a held QoS 1 publish, not a QoS 2 identifier. */
@@ -154,13 +155,13 @@ export class Holds {
     if (link === null) return;
     if (link.version !== 5) {
       // The client came back with MQTT 3.1.1: its PUBACK has no room for an outcome.
-      this.context.turns.answer(link, PacketType.puback, packetId, ReasonCode.success, null, true);
+      this.context.turns.answer(link, PacketType.puback, packetId, ReasonCode.success, null, theCommit);
       return;
     }
     const reasonCode = reasonOf(record);
     const encoded = record === null || !link.problemInformation ? null : this.encode(hold, record, reasonCode);
     const fits = encoded !== null && (link.maximumPacketSize === 0 || encoded.length <= link.maximumPacketSize);
-    this.context.turns.answer(link, PacketType.puback, packetId, reasonCode, fits ? encoded : null, true);
+    this.context.turns.answer(link, PacketType.puback, packetId, reasonCode, fits ? encoded : null, theCommit);
   }
 
   private encode({ packetId }: Hold, record: TrackedRecord, reasonCode: number): Buffer {

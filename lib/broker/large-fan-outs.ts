@@ -12,11 +12,11 @@ import { putCohort } from './cohort-row.js';
 import { type Cohort, decodeCohort, endedSession } from './cohort-value.js';
 import type { Context } from './context.js';
 import type { FanOut } from './fan-out.js';
-import type { FanOutSizes } from './fan-out-sizes.js';
 import type { Offers } from './offers.js';
 import { Outgoing } from './outgoing.js';
 import type { Retired } from './persistence.js';
 import { grantedTargets, isEmpty, type Route } from './routes.js';
+import type { Sizes } from './sizes.js';
 import type { StandingCohort } from './standing-cohorts.js';
 import { UnwrittenRecipients } from './unwritten-recipients.js';
 
@@ -71,13 +71,13 @@ export class LargeFanOuts {
   private bytes = 0;
   private readonly topics = new Map<string, number>();
   private readonly out = new Outgoing();
-  private readonly sizes: FanOutSizes;
+  private readonly sizes: Sizes;
   private readonly unwrittenRecipients: UnwrittenRecipients;
   private running = false;
   /** Slices whose commit is to come. */
   private unrecorded = 0;
 
-  constructor(context: Context, offers: Offers, fanOut: FanOut, sizes: FanOutSizes) {
+  constructor(context: Context, offers: Offers, fanOut: FanOut, sizes: Sizes) {
     this.context = context;
     this.offers = offers;
     this.fanOut = fanOut;

@@ -10,6 +10,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { HeldIdentifier } from './held-identifier.js';
 import { removeRow, type SendWindow } from './send-window.js';
+import { nothing, theCommit } from './turn-output.js';
 
 /** Characters of a recipient's reason string that are recorded. */
 const reasonCharactersMax = 1024;
@@ -91,7 +92,7 @@ export class OnAck {
     const reasonCode = held === null ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     // PUBCOMP frees the identifier at the client: a restart must not find it held.
     const isRecorded = held !== null && session.stored;
-    this.context.turns.answer(link, PacketType.pubcomp, packetId, reasonCode, null, isRecorded);
+    this.context.turns.answer(link, PacketType.pubcomp, packetId, reasonCode, null, isRecorded ? theCommit : nothing);
   }
 
   private storeState(session: Session, packetId: number, sequence: number, delivery: Delivery | null): void {

@@ -22,6 +22,7 @@ import { receiptAccess } from './receipt-access.js';
 import type { Retained } from './retained.js';
 import type { Route } from './routes.js';
 import { type Tracking, trackingOf } from './tracking.js';
+import { type Awaited, nothing, theCommit } from './turn-output.js';
 
 /** What the broker answers a PUBLISH with. */
 export interface Answer {
@@ -57,6 +58,8 @@ export class OnPublish {
   private readonly largeFanOuts: LargeFanOuts;
   private readonly receiptAck: OnReceiptAck;
   private readonly out = new Outgoing();
+  /** What was put of the last message that may vanish again. */
+  private vanishing: Awaited | null = null;
 
   constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds, largeFanOuts: LargeFanOuts) {
     this.context = context;
@@ -81,6 +84,7 @@ export class OnPublish {
       if (this.closesUnwell(link)) return;
       this.countUnanswered(session, link);
     }
+    this.vanishing = null;
     const before = this.recorded;
     const answer = this.take(session, link, view, topicName);
     if (answer.reasonCode >= firstFailureCode) metrics.publishesRefused++;
@@ -90,12 +94,19 @@ export class OnPublish {
       this.holds.begin(session, link, view.packetId, answer.hold.record, answer.hold.deadlineSeconds);
       return;
     }
-    this.answer(link, PacketType.puback, view.packetId, answer, this.recorded !== before);
+    this.answer(link, PacketType.puback, view.packetId, answer, this.awaitedSince(before));
   }
 
-  /** Grows with whatever is put in the store: what is answered later than that waits for the commit. */
+  /** Grows with whatever is put in the store: what is answered later than that waits for it. */
   private get recorded(): number {
     return this.context.persistence.uncommitted + this.context.records.changes;
+  }
+
+  /** What an answer waits for. @param before `recorded` before the message was taken */
+  private awaitedSince(before: number): Awaited {
+    const { recorded, vanishing } = this;
+    if (recorded === before) return nothing;
+    return recorded === before + 1 && vanishing !== null ? vanishing : theCommit;
   }
 
   private publishQos2(session: Session, link: Link, view: PublishView, topicName: string): void {
@@ -104,7 +115,7 @@ export class OnPublish {
     if (repeated !== undefined) {
       // [MQTT-4.3.3-10] a repeat gets its answer again and goes nowhere
       const { reasonCode, sequence, matched } = repeated;
-      this.answer(link, PacketType.pubrec, packetId, { ...accepted, reasonCode, sequence, matched }, false);
+      this.answer(link, PacketType.pubrec, packetId, { ...accepted, reasonCode, sequence, matched }, nothing);
       return;
     }
     if (this.closesUnwell(link)) return;
@@ -117,14 +128,14 @@ export class OnPublish {
       this.context.metrics.publishesRefused++;
       // [MQTT-4.3.3-9] a refused identifier is free at once; 3.x knows no refusal and runs the whole flow
       if (link.version === 5) {
-        this.answer(link, PacketType.pubrec, packetId, answer, false);
+        this.answer(link, PacketType.pubrec, packetId, answer, nothing);
         return;
       }
     }
     const { reasonCode, sequence, matched } = answer;
     const held = { reasonCode, sequence, matched };
     session.inbound.hold(packetId, session.stored ? persistence.hold(session.number, packetId, held) : held);
-    this.answer(link, PacketType.pubrec, packetId, answer, this.recorded !== before);
+    this.answer(link, PacketType.pubrec, packetId, answer, this.recorded === before ? nothing : theCommit);
   }
 
   /**
@@ -219,7 +230,7 @@ export class OnPublish {
     }
     out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
-    if (out.references > 0 || out.deferred !== null) persistence.putFannedOut(out);
+    if (out.references > 0 || out.deferred !== null) this.vanishing = persistence.putFannedOut(out);
     if (record !== null && tracking !== null) return this.acceptTracked(out, record, tracking, matched);
     // The embedding program is told how many there were; clients are not, and need no object per packet.
     if (publisher.byServer) return { ...accepted, matched };
@@ -323,17 +334,16 @@ export class OnPublish {
     return null;
   }
 
-  /** @param waits true if the message put something in the store: then the answer follows its commit */
-  private answer(link: Link, packetType: number, packetId: number, answer: Answer, waits: boolean): void {
+  private answer(link: Link, packetType: number, packetId: number, answer: Answer, awaited: Awaited): void {
     if (answer.later !== null) {
       const now = { ...answer, later: null };
-      answer.later.done = () => this.answer(link, packetType, packetId, now, true);
+      answer.later.done = () => this.answer(link, packetType, packetId, now, theCommit);
       return;
     }
     const version5 = link.version === 5;
     const encoded = version5 ? this.answerProperties(link, packetType, packetId, answer) : null;
     const reasonCode = version5 ? answer.reasonCode : ReasonCode.success;
-    this.context.turns.answer(link, packetType, packetId, reasonCode, encoded, waits);
+    this.context.turns.answer(link, packetType, packetId, reasonCode, encoded, awaited);
   }
 
   /** The whole packet if it has properties that the client takes, else null. [MQTT-3.4.2-2] [MQTT-3.1.2-29] */

@@ -233,20 +233,22 @@ export class Persistence {
    * Records a message that has just been fanned out.
    * @param out rows are put already that refer to it, or its deliveries' rows can wait; if there are both, those are
    * put now
+   * @returns all that was put, if it may vanish; else null
    */
-  putFannedOut(out: Outgoing): void {
+  putFannedOut(out: Outgoing): DeferredMessage | null {
     const { references, deferred } = out;
     if (references === 0 && deferred !== null) {
-      this.store.putDeferred(new DeferredMessage(out, deferred, this.references, this.store));
-      return;
+      const rows = new DeferredMessage(out, deferred, this.references, this.store);
+      this.store.putDeferred(rows);
+      return rows.mayVanish ? rows : null;
     }
     let all = references;
     for (let delivery = deferred; delivery !== null; delivery = delivery.next) {
       if (delivery.recipientKey === null) all++;
       this.store.putNew(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
     }
-    if (all === 0) return;
-    this.references.putRow(out.sequence, out.row(), all, deferred === null && out.lasting === references);
+    if (all > 0) this.references.putRow(out.sequence, out.row(), all, deferred === null && out.lasting === references);
+    return null;
   }
 
   /** Adds references to a message that may or may not be stored already. */

@@ -9,8 +9,8 @@ import type { Target } from '../session/subscription.js';
 import type { QoS } from '../spec/packet-types.js';
 import { messageKey } from '../store/records-keys.js';
 import { Table } from '../store/store.js';
-import type { FanOutSizes } from './fan-out-sizes.js';
 import type { Persistence } from './persistence.js';
+import type { Sizes } from './sizes.js';
 import type { Turns } from './turn.js';
 import type { TurnClock } from './turn-clock.js';
 
@@ -200,7 +200,7 @@ export class StandingCohorts {
   private readonly tracker: Tracker;
   /** Those whose fan-outs are over, oldest first. */
   private readonly standing = new Set<StandingCohort>();
-  private readonly sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>;
+  private readonly sizes: Pick<Sizes, 'unwrittenMax' | 'standingMax'>;
   private isWriting = false;
 
   constructor(
@@ -209,7 +209,7 @@ export class StandingCohorts {
     persistence: Persistence,
     records: RecordStore,
     tracker: Tracker,
-    sizes: Pick<FanOutSizes, 'unwrittenMax' | 'standingMax'>,
+    sizes: Pick<Sizes, 'unwrittenMax' | 'standingMax'>,
   ) {
     this.clock = clock;
     this.turns = turns;

@@ -1,19 +1,17 @@
-import type { Wakeup } from '../base/clock.js';
 import { pingresp } from '../codec/ping.js';
 import type { PublishFrame } from '../codec/publish-frame.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
 import type { Store } from '../store/store.js';
+import { CommitPatience, Due } from './commit-patience.js';
+import { type Sizes, usualSizes } from './sizes.js';
 import type { TurnClock } from './turn-clock.js';
-import { numberMask, Operation, operationShift, TurnOutput } from './turn-output.js';
+import { type Awaited, nothing, numberMask, Operation, operationShift, TurnOutput, theCommit } from './turn-output.js';
 
 /** Commits under way before further turns are gathered into one. */
 const commitsInFlightMax = 2;
-/** A commit waits for acknowledgements if it would record at least so many messages, and for so long. */
-const waitFromMessages = 32;
-const waitMs = 2;
-/** Commits that do not wait after some did for nothing: twice as many each time, up to this. */
-const skippedWaitsMax = 64;
+/** Part of the waiting answers that must have become ready before they are looked through for these. */
+const readyPart = 8;
 /** Output up to this size, and for no more than so many, is written first at the end of a turn. */
 const littleBytes = 2048;
 const fewTargets = 8;
@@ -46,8 +44,9 @@ export interface TurnWatch {
  * goes. While commits are under way, turns merge.
  *
  * Nothing is acknowledged or told in a receipt before it is recorded, and nothing that must not be repeated is sent
- * before it is recorded: such output is given `afterCommit`. Output that need not wait still never overtakes what does
- * on the same link (its gates).
+ * before it is recorded: such output is given `afterCommit`. What all recipients have acknowledged meanwhile need not
+ * be recorded, and is acknowledged before the commit. Output that need not wait still never overtakes what does on the
+ * same link (its gates).
  */
 export class Turns {
   private readonly clock: TurnClock;
@@ -56,10 +55,10 @@ export class Turns {
   private openNumber = 1;
   private releasedNumber = 0;
   private scheduled = false;
-  private wait: Wakeup | null = null;
-  private isWaitOver = false;
-  private waitsToSkip = 0;
-  private skippedWaits = 0;
+  private readonly patience: CommitPatience;
+  /** Looks through what waits for the commit, so far; and rows of the open batch that were settled at the last one. */
+  private sweeps = 0;
+  private settledAtSweep = 0;
   private readonly spare: TurnOutput[] = [];
   private readonly dirty: Flushable[] = [];
   /** Where in `dirty` the targets begin of whoever works. */
@@ -79,9 +78,10 @@ export class Turns {
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
 
-  constructor(clock: TurnClock, store: Store) {
+  constructor(clock: TurnClock, store: Store, sizes: Sizes = usualSizes) {
     this.clock = clock;
     this.store = store;
+    this.patience = new CommitPatience(clock, sizes, () => this.begin());
   }
 
   /** Number of the turn being gathered. */
@@ -138,7 +138,7 @@ export class Turns {
       return;
     }
     link.publishGate = this.openNumber;
-    this.open.add(Operation.publish, link, frame.lasting(), (firstByte << 16) | packetId);
+    this.open.add(Operation.publish, link, frame.lasting(), (firstByte << 16) | packetId, theCommit);
     this.begin();
   }
 
@@ -149,13 +149,15 @@ export class Turns {
       return;
     }
     link.publishGate = this.openNumber;
-    this.open.add(Operation.ack, link, null, (PacketType.pubrel << 24) | (reasonCode << 16) | packetId);
+    const note = (PacketType.pubrel << 24) | (reasonCode << 16) | packetId;
+    this.open.add(Operation.ack, link, null, note, theCommit);
     this.begin();
   }
 
   /**
    * PUBACK, PUBREC or PUBCOMP to a publisher, in the order of what they answer. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
    * @param encoded the packet's bytes if it has properties, else null
+   * @param awaited what it waits for beside those
    */
   answer(
     link: Link,
@@ -163,14 +165,14 @@ export class Turns {
     packetId: number,
     reasonCode: number,
     encoded: Buffer | null,
-    afterCommit: boolean,
+    awaited: Awaited,
   ): void {
-    if (!afterCommit && link.answerGate <= this.releasedNumber) {
+    if (awaited === nothing && link.answerGate <= this.releasedNumber) {
       link.sendAck(packetType, packetId, reasonCode, encoded);
       return;
     }
-    link.answerGate = this.openNumber;
-    this.open.add(Operation.ack, link, encoded, (packetType << 24) | (reasonCode << 16) | packetId);
+    this.closeGate(link);
+    this.open.add(Operation.ack, link, encoded, (packetType << 24) | (reasonCode << 16) | packetId, awaited);
     this.begin();
   }
 
@@ -186,19 +188,26 @@ export class Turns {
       link.sendBytes(bytes);
       return;
     }
-    link.answerGate = this.openNumber;
-    this.open.add(Operation.bytes, link, bytes, 0);
+    this.closeGate(link);
+    this.open.add(Operation.bytes, link, bytes, 0, afterCommit ? theCommit : nothing);
     this.begin();
+  }
+
+  /** Answers on this link wait for the open turn. */
+  private closeGate(link: Link): void {
+    if (link.answerGate === this.openNumber) return;
+    link.earlierAnswerGate = link.answerGate;
+    link.answerGate = this.openNumber;
   }
 
   /** While nothing can be committed, QoS 0 and PINGRESP go past what waits for that; but never past CONNACK. */
   private mayOvertake(link: Link): boolean {
-    return !this.store.healthy && (link.greetingGate ?? 0) <= this.releasedNumber;
+    return !this.store.healthy && link.greetingGate <= this.releasedNumber;
   }
 
   /** Calls `callback` in order with what else this turn releases. */
   afterCommit(callback: () => void): void {
-    this.open.add(Operation.callback, null, callback, 0);
+    this.open.add(Operation.callback, null, callback, 0, theCommit);
     this.begin();
   }
 
@@ -232,62 +241,85 @@ export class Turns {
     this.clock.close();
     this.endedAtMs = this.clock.exactNow();
     const mayCommit = this.holds.size === 0 && this.store.commitsInFlight < commitsInFlightMax;
-    if (mayCommit && !this.isWorthWaiting()) this.seal();
+    if (mayCommit) this.sealDue();
     this.flushDirty();
     if (this.waitingWrites.length > 0) this.writeOn();
   };
 
-  /**
-   * True if the commit should wait a little: all it would record is what many recipients are acknowledging right now,
-   * and what they have acknowledged need not be recorded. The wait ends with the last acknowledgement, or soon.
-   */
-  private isWorthWaiting(): boolean {
-    const { store } = this;
-    const { deferred } = store;
-    if (deferred < waitFromMessages || deferred !== store.uncommitted) return false;
-    if (this.waitsToSkip > 0) {
-      this.waitsToSkip--;
-      return false;
+  /** Commits what should not wait any longer, and answers what is settled meanwhile. */
+  private sealDue(): void {
+    const { patience, store, open } = this;
+    const due = patience.due(store, open.needsCommit);
+    if (due === Due.all) {
+      this.seal();
+      return;
     }
-    const left = store.countDeferred();
-    if (left === 0) {
-      this.skippedWaits = 0;
-      return false;
-    }
-    if (this.isWaitOver) {
-      // If it was for nothing, the next ones would be too.
-      const wasForNothing = left * 2 > deferred;
-      this.skippedWaits = wasForNothing ? Math.min(skippedWaitsMax, Math.max(2, this.skippedWaits * 2)) : 0;
-      this.waitsToSkip = this.skippedWaits;
-      return false;
-    }
-    this.wait ??= this.clock.after(waitMs, this.onWaitOver);
-    return true;
+    if (due === Due.old) this.sealOld();
+    if (!patience.isWaiting) this.beginWait();
+    this.answerSettled();
   }
 
-  /** What has arrived meanwhile is still read before the turn ends. */
-  private readonly onWaitOver = (): void => {
-    this.wait = null;
-    this.isWaitOver = true;
-    this.begin();
-  };
+  private beginWait(): void {
+    this.open.markOld();
+    this.patience.begin(this.store.deferred);
+  }
+
+  /** Answers publishers whose messages all recipients have acknowledged: these will not be recorded. */
+  private answerSettled(): void {
+    const { store, open } = this;
+    const settled = store.deferred - store.countDeferred(store.deferred);
+    if ((settled - this.settledAtSweep) * readyPart < open.length) return;
+    this.settledAtSweep = settled;
+    const ready = this.spare.pop() ?? new TurnOutput();
+    open.takeReady(ready, this.releasedNumber, ++this.sweeps);
+    this.send(ready);
+    this.keepSpare(ready);
+  }
 
   private seal(): void {
-    if (this.wait !== null) this.clock.cancel(this.wait);
-    this.wait = null;
-    this.isWaitOver = false;
+    this.patience.end();
     this.beforeSeal();
     if (this.store.uncommitted === 0 && this.open.length === 0) return;
+    this.commit(this.spare.pop() ?? new TurnOutput(), 0);
+  }
+
+  /** Seals what was there when the last wait began: what has come since then has its own. */
+  private sealOld(): void {
+    const { open, patience, store } = this;
+    const young = store.deferred - patience.rows;
+    patience.end();
+    const next = this.spare.pop() ?? new TurnOutput();
+    open.moveYoung(next, this.openNumber, ++this.sweeps);
+    this.beforeSeal();
+    this.commit(next, young);
+  }
+
+  /** @param kept deferred rows that stay for the next turn, whose output is `next` */
+  private commit(next: TurnOutput, kept: number): void {
     const number = this.openNumber++;
     this.watch?.sealed(number);
     const released = this.open;
-    this.open = this.spare.pop() ?? new TurnOutput();
-    this.store.commit(() => this.release(number, released));
+    this.open = next;
+    this.settledAtSweep = 0;
+    this.store.commit(() => this.release(number, released), kept);
   }
 
   private release(number: number, released: TurnOutput): void {
     this.releasedNumber = number;
-    const { links, contents, notes } = released;
+    this.send(released);
+    const answers = this.watch !== null && released.answersPublishers();
+    this.keepSpare(released);
+    this.begin();
+    if (this.relief.length > 0 && !this.congested) {
+      const callbacks = this.relief;
+      this.relief = [];
+      for (const callback of callbacks) callback();
+    }
+    this.flushDirty();
+    this.watch?.released(number, answers);
+  }
+
+  private send({ links, contents, notes }: TurnOutput): void {
     for (let at = 0; at < notes.length; at++) {
       const link = links[at] as Link;
       const note = notes[at] as number;
@@ -307,17 +339,11 @@ export class Turns {
           break;
       }
     }
-    const answers = this.watch !== null && released.answersPublishers();
-    released.clear();
-    if (this.spare.length < 4) this.spare.push(released);
-    this.begin();
-    if (this.relief.length > 0 && !this.congested) {
-      const callbacks = this.relief;
-      this.relief = [];
-      for (const callback of callbacks) callback();
-    }
-    this.flushDirty();
-    this.watch?.released(number, answers);
+  }
+
+  private keepSpare(output: TurnOutput): void {
+    output.clear();
+    if (this.spare.length < 4) this.spare.push(output);
   }
 
   /** Another begins to work: what the last one has for few is written before what it has for many. */

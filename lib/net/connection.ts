@@ -10,7 +10,7 @@ import { type FrameSink, FrameSplitter } from '../codec/frame-splitter.js';
 import { decodePingreq } from '../codec/ping.js';
 import type { PublishFrame } from '../codec/publish-frame.js';
 import { decodeSubscribe, decodeUnsubscribe } from '../codec/subscribe.js';
-import type { Link } from '../session/link.js';
+import { type Link, LinkGates } from '../session/link.js';
 import type { Session, TimerHandle } from '../session/session.js';
 import { PacketType, type ProtocolVersion } from '../spec/packet-types.js';
 import { ReasonCode } from '../spec/reason-codes.js';
@@ -40,15 +40,15 @@ type Phase = (typeof Phase)[keyof typeof Phase];
  * One network connection: bytes in, packets to the broker; packets from the broker, bytes out. Owns what lives as long
  * as the socket: phase, keep alive, topic aliases, the client's limits.
  */
-export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Yielding, IncompleteHolder {
+export class Connection
+  extends LinkGates
+  implements Link, FrameSink, HandshakePort, StreamSink, Yielding, IncompleteHolder
+{
   version: ProtocolVersion = 5;
   maximumPacketSize = 0;
   problemInformation = true;
   readonly address: string;
   readonly mountPoint: MountPoint | null;
-  publishGate = 0;
-  answerGate = 0;
-  unansweredPublishes = 0;
   private readonly parts: ConnectionParts;
   private readonly stream: Duplex;
   private readonly splitter: FrameSplitter;
@@ -67,6 +67,7 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   private greeted = false;
 
   constructor(stream: Duplex, { address, certificateUser }: Origin, parts: ConnectionParts) {
+    super();
     const { settings, clock, timers, metrics } = parts.core.context;
     this.stream = stream;
     this.address = address;
@@ -317,12 +318,9 @@ export class Connection implements Link, FrameSink, HandshakePort, StreamSink, Y
   private onProtocolError(error: ProtocolError): void {
     if (this.closed) return;
     this.log.protocolError(error);
-    if (this.phase === Phase.connected) {
-      this.close(error.reasonCode, error.message);
-      return;
-    }
     if (error instanceof ConnectError) this.maximumPacketSize = error.maximumPacketSize;
-    this.handshake?.onProtocolError(error);
+    if (this.phase === Phase.connected) this.close(error.reasonCode, error.message);
+    else this.handshake?.onProtocolError(error);
   }
 
   private onBug(error: unknown): void {

@@ -2,11 +2,27 @@ import type { PublishFrame } from '../codec/publish-frame.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 
+/** What must happen before more is sent on a link. All are 0 at first. */
+export class LinkGates {
+  /** Turn whose commit must come before further PUBLISH and PUBREL packets on this link. */
+  publishGate = 0;
+  /** The same for acknowledgements and other answers. */
+  answerGate = 0;
+  /** The turn for which answers waited before any came to wait for `answerGate`. */
+  earlierAnswerGate = 0;
+  /** The turns' own: number of the last sweep that left an answer of this link waiting. */
+  sweptOver = 0;
+  /** Turn whose commit CONNACK waits for: nothing at all comes before it. */
+  greetingGate = 0;
+  /** QoS 1 publishes of the client that are not yet answered; part of its Receive Maximum. */
+  unansweredPublishes = 0;
+}
+
 /**
  * A session's port to its client: one network connection, seen from above. Implemented by `net/connection` and by the
  * simulator. Nothing here is recorded or decided; bytes given to a link leave with its next flush, in order.
  */
-export interface Link {
+export interface Link extends LinkGates {
   readonly version: ProtocolVersion;
   /** The client's Maximum Packet Size, 0 for none. [MQTT-3.1.2-24] */
   readonly maximumPacketSize: number;
@@ -18,14 +34,6 @@ export interface Link {
   readonly mountPoint: MountPoint | null;
   /** True from the moment nothing more can be sent; sends are then ignored. */
   readonly closed: boolean;
-  /** Turn whose commit must come before further PUBLISH and PUBREL packets on this link; 0 for none. */
-  publishGate: number;
-  /** The same for acknowledgements and other answers. */
-  answerGate: number;
-  /** Turn whose commit CONNACK waits for: nothing at all comes before it. Absent or 0 for none. */
-  greetingGate?: number;
-  /** QoS 1 publishes of the client that are not yet answered; part of its Receive Maximum. */
-  unansweredPublishes: number;
   /** True while the unsent bytes exceed the byte cap: QoS 0 is dropped, QoS 1 and 2 wait. */
   readonly slow: boolean;
 

@@ -1,6 +1,6 @@
 import type { Batch, Transaction } from './lmdb-transaction.js';
 import type { Overlay } from './overlay.js';
-import { type DeferredRows, deferrableTables, isNeeded, type Settlement, type Table } from './store.js';
+import { type DeferredRows, deferrableTables, type Settlement, type Table } from './store.js';
 import {
   forgetRows,
   type LoggedTurn,
@@ -38,9 +38,9 @@ export class DeferredBatches {
     return this.openVanishing;
   }
 
-  /** How many of them are still needed. */
-  countVanishing(): number {
-    return this.open.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
+  /** How many of the first `count` of them are still needed. */
+  countVanishing(count: number): number {
+    return countVanishing(this.open, count);
   }
 
   put(rows: DeferredRows): void {
@@ -55,12 +55,12 @@ export class DeferredBatches {
     this.openSettlements.push(settlement);
   }
 
-  /** Ends the open batch. */
-  seal(): Pick<Batch, 'deferred' | 'settlements'> {
+  /** Ends the open batch. @param kept how many of its last rows, all of which may vanish, are for the next one */
+  seal(kept: number): Pick<Batch, 'deferred' | 'settlements'> {
     const sealed = { deferred: this.open, settlements: this.openSettlements };
-    this.open = [];
+    this.open = kept === 0 ? [] : sealed.deferred.splice(-kept);
     this.openSettlements = [];
-    this.openVanishing = 0;
+    this.openVanishing = kept;
     return sealed;
   }
 
@@ -156,4 +156,17 @@ export class DeferredBatches {
       entries.push(entry);
     };
   }
+}
+
+/** How many of the first `count` deferred rows that may vanish are still needed. */
+export function countVanishing(deferred: readonly DeferredRows[], count: number): number {
+  let seen = 0;
+  let needed = 0;
+  for (let at = 0; at < deferred.length && seen < count; at++) {
+    const rows = deferred[at] as DeferredRows;
+    if (!rows.mayVanish) continue;
+    seen++;
+    if (!rows.isSettled) needed++;
+  }
+  return needed;
 }

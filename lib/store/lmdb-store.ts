@@ -137,8 +137,8 @@ export class LmdbStore implements Store {
     this.overlay.put(table, key, null, false);
   }
 
-  countDeferred(): number {
-    return this.deferredRows.countVanishing();
+  countDeferred(count: number): number {
+    return this.deferredRows.countVanishing(count);
   }
 
   putDeferred(rows: DeferredRows): void {
@@ -153,9 +153,9 @@ export class LmdbStore implements Store {
     this.deferredRows.putSettlement(rows, settlement);
   }
 
-  commit(done: () => void): void {
+  commit(done: () => void, kept = 0): void {
     assert(!this.isClosed, 'nothing is committed to a closed store');
-    this.seal(done);
+    this.seal(done, kept);
   }
 
   close(): Promise<void> {
@@ -163,15 +163,15 @@ export class LmdbStore implements Store {
     return new Promise((resolve, reject) => {
       this.closing = { resolve, reject };
       // The last transaction leaves no log behind, nor what one that is under way puts there.
-      if (this.uncommitted > 0 || this.log.length > 0 || this.inFlight > 0) this.seal(nothing);
+      if (this.uncommitted > 0 || this.log.length > 0 || this.inFlight > 0) this.seal(nothing, 0);
       // Unwell: one last attempt, which ends in `release` or in `turnUnwell`.
       if (this.retry !== null && !this.isStopped) this.retryNow();
       else this.finishClosing();
     });
   }
 
-  private seal(done: () => void): void {
-    const { deferred, settlements } = this.deferredRows.seal();
+  private seal(done: () => void, kept: number): void {
+    const { deferred, settlements } = this.deferredRows.seal(kept);
     const entries = this.overlay.seal();
     const batch: Batch = { number: this.overlay.lastSealed, entries, deferred, settlements, done };
     this.inFlight++;

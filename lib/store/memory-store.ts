@@ -1,5 +1,6 @@
 import BTreeModule from 'sorted-btree';
 import { assert } from '../base/assert.js';
+import { countVanishing } from './deferred-batches.js';
 import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
 import { PackedRows } from './packed-rows.js';
@@ -10,7 +11,6 @@ import {
   type Durability,
   deferrableTables,
   groupPrefixBytes,
-  isNeeded,
   keyBytesMax,
   type Settlement,
   type Store,
@@ -102,8 +102,8 @@ export class MemoryStore implements Store {
     this.tables[table].delete(key);
   }
 
-  countDeferred(): number {
-    return this.openDeferred.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
+  countDeferred(count: number): number {
+    return countVanishing(this.openDeferred, count);
   }
 
   putDeferred(rows: DeferredRows): void {
@@ -123,14 +123,14 @@ export class MemoryStore implements Store {
     });
   }
 
-  commit(done: () => void): void {
-    if (this.openDeferred.length > 0) {
-      this.lastDeferred.push(this.openDeferred);
-      this.openDeferred = [];
-      this.openVanishing = 0;
+  commit(done: () => void, kept = 0): void {
+    const sealed = this.openDeferred;
+    this.openDeferred = kept === 0 ? [] : sealed.splice(-kept);
+    this.openVanishing = this.uncommitted = kept;
+    if (sealed.length > 0) {
+      this.lastDeferred.push(sealed);
       if (this.lastDeferred.length > deferredBatchesMax) this.writeRows(this.lastDeferred.shift() ?? []);
     }
-    this.uncommitted = 0;
     done();
   }
 

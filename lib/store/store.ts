@@ -155,15 +155,16 @@ export interface Store {
   /** How many of `uncommitted` are deferred rows that may vanish. */
   readonly deferred: number;
 
-  /** How many of them are still needed. */
-  countDeferred(): number;
+  /** How many of the first `count` of them are still needed. */
+  countDeferred(count: number): number;
 
   /**
    * Seals all puts and deletes since the last call as one atomic batch, and calls `done` when it is as durable as
    * `durability` promises: in the order of calls; never within this call for LMDB, always within it for memory. With
    * nothing to commit, `done` is called after all earlier ones. While the store is unwell `done` waits.
+   * @param kept how many of the last deferred rows stay for the next batch: all of the open one may vanish then
    */
-  commit(done: () => void): void;
+  commit(done: () => void, kept?: number): void;
 
   /** Batches sealed and not yet durable. */
   readonly commitsInFlight: number;

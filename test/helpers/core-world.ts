@@ -1,13 +1,13 @@
 import type { Clock, Wakeup } from '../../lib/base/clock.js';
 import { silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
-import { fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
 import type { Hooks } from '../../lib/broker/hooks.js';
+import type { Sizes } from '../../lib/broker/sizes.js';
 import type { ConnectPacket } from '../../lib/codec/control-packets.js';
 import { decodePublish, encodeUserProperties, PublishView } from '../../lib/codec/publish.js';
 import { encodePublishFrame, type PublishFrame } from '../../lib/codec/publish-frame.js';
 import { type BrokerOptions, parseOptions } from '../../lib/config/schema.js';
-import type { Link } from '../../lib/session/link.js';
+import { type Link, LinkGates } from '../../lib/session/link.js';
 import type { Session } from '../../lib/session/session.js';
 import type { Store } from '../../lib/store/store.js';
 import { wholeOf } from './publish-fields.js';
@@ -60,16 +60,13 @@ export class ManualClock implements Clock {
 }
 
 /** A client's end of a connection without a socket: keeps what the broker sends. */
-export class FakeLink implements Link {
+export class FakeLink extends LinkGates implements Link {
   readonly version: 4 | 5;
   readonly maximumPacketSize = 0;
   readonly problemInformation = true;
   readonly address = 'nowhere';
   readonly mountPoint = null;
   closed = false;
-  publishGate = 0;
-  answerGate = 0;
-  unansweredPublishes = 0;
   readonly slow = false;
   readonly publishes: { readonly packetId: number; readonly firstByte: number; readonly bytes: Buffer }[] = [];
   /** Packets sent as bytes: CONNACK, SUBACK and the like, which are not looked into. */
@@ -77,6 +74,7 @@ export class FakeLink implements Link {
   readonly acks: { readonly packetType: number; readonly packetId: number; readonly reasonCode: number }[] = [];
 
   constructor(version: 4 | 5 = 5) {
+    super();
     this.version = version;
   }
 
@@ -137,7 +135,7 @@ export class CoreWorld {
     options: BrokerOptions = {},
     clock = new ManualClock(),
     hooks: Hooks = {},
-    sizes = fanOutSizes,
+    sizes: Partial<Sizes> = {},
   ) {
     this.clock = clock;
     const settings = parseOptions({ memory: true, sysInterval: 0, ...options }, '');

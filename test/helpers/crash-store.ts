@@ -1,8 +1,8 @@
+import { countVanishing } from '../../lib/store/deferred-batches.js';
 import { MemoryStore } from '../../lib/store/memory-store.js';
 import {
   type DeferredRows,
   deferrableTables,
-  isNeeded,
   type Settlement,
   type Store,
   type StoreEntry,
@@ -123,8 +123,8 @@ export class CrashStore implements Store {
     this.operations.push({ table, key, value: null });
   }
 
-  countDeferred(): number {
-    return this.openDeferred.filter((rows) => rows.mayVanish && isNeeded(rows)).length;
+  countDeferred(count: number): number {
+    return countVanishing(this.openDeferred, count);
   }
 
   putDeferred(rows: DeferredRows): void {
@@ -144,11 +144,11 @@ export class CrashStore implements Store {
     this.openSettlements.push(settlement);
   }
 
-  commit(done: () => void): void {
+  commit(done: () => void, kept = 0): void {
     const { operations, openDeferred: deferred, openSettlements: settlements } = this;
+    this.openDeferred = kept === 0 ? [] : deferred.splice(-kept);
     this.batches.push({ operations, deferred, settlements, done, isCommitted: false });
     this.operations = [];
-    this.openDeferred = [];
     this.openSettlements = [];
     this.batch++;
   }

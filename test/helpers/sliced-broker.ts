@@ -2,7 +2,7 @@ import type { Test } from 'tap';
 import { silentLog } from '../../lib/base/log.js';
 import { systemClock } from '../../lib/base/system-clock.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
-import type { FanOutSizes } from '../../lib/broker/fan-out-sizes.js';
+import type { Sizes } from '../../lib/broker/sizes.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import type { Listeners } from '../../lib/net/listeners.js';
 import { Table } from '../../lib/store/store.js';
@@ -16,13 +16,13 @@ import { listenersOf } from './timed-broker.js';
 export class SlicedBroker {
   port = 0;
   private readonly settings: Settings = parseOptions({ memory: true, sysInterval: 0 }, '');
-  private readonly sizes: FanOutSizes;
+  private readonly sizes: Partial<Sizes>;
   private store = new CrashStore();
   private core: BrokerCore | null = null;
   private listeners: Listeners | null = null;
   private disk: NodeJS.Immediate | null = null;
 
-  constructor(sizes: FanOutSizes) {
+  constructor(sizes: Partial<Sizes>) {
     this.sizes = sizes;
   }
 
@@ -69,7 +69,7 @@ export class SlicedBroker {
 }
 
 /** Starts such a broker; stopped when the test ends. */
-export async function startSlicedBroker(t: Test, sizes: Partial<FanOutSizes> = {}): Promise<SlicedBroker> {
+export async function startSlicedBroker(t: Test, sizes: Partial<Sizes> = {}): Promise<SlicedBroker> {
   const broker = new SlicedBroker({
     largeCohortMin: 5,
     writtenMax: 2,

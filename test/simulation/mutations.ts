@@ -12,8 +12,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'acknowledge before the commit',
     file: 'broker/on-publish.js',
-    find: 'turns.answer(link, packetType, packetId, reasonCode, encoded, waits)',
-    replace: 'turns.answer(link, packetType, packetId, reasonCode, encoded, false)',
+    find: 'turns.answer(link, packetType, packetId, reasonCode, encoded, awaited)',
+    replace: 'turns.answer(link, packetType, packetId, reasonCode, encoded, nothing)',
   },
   {
     name: 'one map for packet identifiers of both directions',
@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'PUBCOMP before PUBREL is recorded',
     file: 'broker/on-ack.js',
-    find: 'reasonCode, null, isRecorded)',
-    replace: 'reasonCode, null, false)',
+    find: 'reasonCode, null, isRecorded ? theCommit : nothing)',
+    replace: 'reasonCode, null, nothing)',
   },
   {
     name: 'SUBACK before the subscription is recorded',

@@ -1,4 +1,4 @@
-import { type FanOutSizes, fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
+import { type Sizes, usualSizes } from '../../lib/broker/sizes.js';
 import type { BrokerOptions } from '../../lib/config/schema.js';
 import { Random } from '../crash/random.js';
 import type { Role } from './role.js';
@@ -36,7 +36,7 @@ export interface Plan {
   readonly seed: number;
   readonly durability: 'flushed' | 'committed';
   readonly options: BrokerOptions;
-  readonly sizes: FanOutSizes;
+  readonly sizes: Sizes;
   /** Part of the messages of version 5 that ask for receipts. */
   readonly tracked: number;
   readonly roles: readonly Role[];
@@ -93,8 +93,8 @@ function newOptions(random: Random): BrokerOptions {
 }
 
 /** In half of the worlds any handful of recipients is a large cohort. */
-function newSizes(random: Random): FanOutSizes {
-  if (random.chance(0.5)) return fanOutSizes;
+function newCohortSizes(random: Random): Omit<Sizes, 'patientFrom' | 'patienceMs'> {
+  if (random.chance(0.5)) return usualSizes;
   const largeCohortMin = random.pick([1, 2, 3]);
   const sliceMax = random.pick([1, 2]);
   return {
@@ -146,6 +146,7 @@ export function planOf(seed: number): Plan {
   const options = newOptions(random);
   const durability = random.pick(['flushed', 'flushed', 'committed'] as const);
   const tracked = random.pick([0.35, 0.35, 0.9]);
-  const sizes = newSizes(random);
+  const cohortSizes = newCohortSizes(random);
+  const sizes = { ...cohortSizes, patientFrom: random.pick([1, 3, 32]), patienceMs: random.pick([2, 20, 100]) };
   return { seed, durability, options, sizes, tracked, roles, actions: [...beginning, ...rest] };
 }

@@ -1,11 +1,11 @@
 import { decodePublish, PublishView } from '../../lib/codec/publish.js';
 import type { PublishFrame } from '../../lib/codec/publish-frame.js';
 import type { ConnectionParts } from '../../lib/net/connection-parts.js';
-import type { Link } from '../../lib/session/link.js';
+import { type Link, LinkGates } from '../../lib/session/link.js';
 import { connectPacket } from '../helpers/core-world.js';
 
 /** A connection without a network: what the broker sends is there at once. */
-class ProbeLink implements Link {
+class ProbeLink extends LinkGates implements Link {
   readonly version = 5;
   readonly maximumPacketSize = 0;
   readonly problemInformation = true;
@@ -13,9 +13,6 @@ class ProbeLink implements Link {
   readonly mountPoint = null;
   readonly slow = false;
   closed = false;
-  publishGate = 0;
-  answerGate = 0;
-  unansweredPublishes = 0;
   readonly found = new Map<string, string>();
 
   sendPublish(frame: PublishFrame): void {

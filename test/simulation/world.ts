@@ -1,7 +1,7 @@
 import type { Packet } from 'mqtt-packet';
 import { type Log, silentLog } from '../../lib/base/log.js';
 import { BrokerCore } from '../../lib/broker/broker-core.js';
-import { fanOutSizes } from '../../lib/broker/fan-out-sizes.js';
+import { usualSizes } from '../../lib/broker/sizes.js';
 import { TopicCache } from '../../lib/codec/topic-cache.js';
 import { parseOptions, type Settings } from '../../lib/config/schema.js';
 import { BufferPool } from '../../lib/net/buffer-pool.js';
@@ -69,7 +69,7 @@ export class World implements Environment {
 
   constructor(plan: Plan) {
     this.plan = plan;
-    this.receipts = new Receipts(this.verdicts, plan.sizes !== fanOutSizes);
+    this.receipts = new Receipts(this.verdicts, plan.sizes.largeCohortMin !== usualSizes.largeCohortMin);
     this.settings = parseOptions(plan.options, '');
     this.turnRandom = this.randomFor('turns');
     this.disk = new SimulatedDisk(this.time, this.randomFor('disk'), plan.durability);

@@ -65,9 +65,9 @@ export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
     store.putDeferred(needed);
     t.equal(store.uncommitted, 2);
     t.equal(store.deferred, 2);
-    t.equal(store.countDeferred(), 2);
+    t.equal(store.countDeferred(2), 2);
     settled.isSettled = true;
-    t.equal(store.countDeferred(), 1);
+    t.same([store.countDeferred(2), store.countDeferred(1)], [1, 0]);
     await committed(store);
     t.equal(store.uncommitted, 0);
     t.equal(store.deferred, 0);
@@ -161,12 +161,36 @@ export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
     await store.close();
   });
 
+  t.test('the last rows of a batch can be kept for the next one', async (t) => {
+    const { open, reopen } = make();
+    let store = await open();
+    const [settled, needed, kept, last] = [new Rows(1), new Rows(2), new Rows(3), new Rows(4)];
+    for (const rows of [settled, needed, kept, last]) store.putDeferred(rows);
+    settled.isSettled = true;
+    await new Promise<void>((resolve) => store.commit(resolve, 2));
+    t.same([store.uncommitted, store.deferred, store.countDeferred(2)], [2, 2, 2]);
+    t.same(
+      [kept, last].map(({ logs, writes }) => logs + writes),
+      [0, 0],
+      'not even in the log',
+    );
+    last.isSettled = true;
+    await committed(store);
+    t.same([store.uncommitted, store.deferred, last.logs + last.writes], [0, 0, 0]);
+    t.same(rowsOf(store), ['2', '3']);
+    if (reopen !== null) {
+      store = await reopen(store);
+      t.same(rowsOf(store), ['2', '3']);
+    }
+    await store.close();
+  });
+
   t.test('rows that do not vanish are no reason for patience', async (t) => {
     const store = await make().open();
     const rows = new Rows(1);
     rows.mayVanish = false;
     store.putDeferred(rows);
-    t.same([store.uncommitted, store.deferred, store.countDeferred()], [1, 0, 0]);
+    t.same([store.uncommitted, store.deferred, store.countDeferred(1)], [1, 0, 0]);
     await committed(store);
     t.same(rowsOf(store), ['1']);
     await store.close();

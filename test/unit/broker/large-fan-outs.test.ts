@@ -1,12 +1,11 @@
 import t from 'tap';
-import { fanOutSizes } from '../../../lib/broker/fan-out-sizes.js';
 import { MemoryStore } from '../../../lib/store/memory-store.js';
 import { CoreWorld, ManualClock } from '../../helpers/core-world.js';
 
 const recipients = 500;
 
 t.test('a large fan-out goes on, if slowly, while others use up every turn', async (t) => {
-  const sizes = { ...fanOutSizes, largeCohortMin: 3 };
+  const sizes = { largeCohortMin: 3 };
   const world = new CoreWorld(new MemoryStore(true), {}, new ManualClock(), {}, sizes);
   const { turns, budget } = world.core.context;
   /** Connections that have more input than a turn takes, and come first in each. */
