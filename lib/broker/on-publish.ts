@@ -58,7 +58,7 @@ export class OnPublish {
   private readonly largeFanOuts: LargeFanOuts;
   private readonly receiptAck: OnReceiptAck;
   private readonly out = new Outgoing();
-  /** What was put of the last message that may vanish again. */
+  /** All that was put of the last message, if it may vanish again; else null. */
   private vanishing: Awaited | null = null;
 
   constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds, largeFanOuts: LargeFanOuts) {

@@ -24,7 +24,7 @@ export const theCommit: Awaited = { isSettled: false };
 
 type Content = PublishFrame | Buffer | (() => void) | null;
 
-/** What one turn releases once its commit is done, in order. Parallel arrays, reused: no object per packet. */
+/** Output that waits for its turn's commit, or for less, in order. Parallel arrays, reused: no object per packet. */
 export class TurnOutput {
   readonly links: (Link | null)[] = [];
   readonly contents: Content[] = [];
@@ -94,7 +94,7 @@ export class TurnOutput {
   }
 
   /**
-   * Moves all that is not old to the output of the next turn. Nothing of it waits for the commit.
+   * Moves all that is not old to the output of the next turn, if nothing here needs the commit.
    * @param number of this turn
    * @param sweep as for `takeReady`
    */

@@ -157,7 +157,7 @@ export class Turns {
   /**
    * PUBACK, PUBREC or PUBCOMP to a publisher, in the order of what they answer. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
    * @param encoded the packet's bytes if it has properties, else null
-   * @param awaited what it waits for beside those
+   * @param awaited what it waits for, beside earlier answers on the link
    */
   answer(
     link: Link,

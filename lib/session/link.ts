@@ -2,15 +2,15 @@ import type { PublishFrame } from '../codec/publish-frame.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import type { MountPoint } from '../topic/mount-point.js';
 
-/** What must happen before more is sent on a link. All are 0 at first. */
+/** What orders a link's output, and bounds its input. All are 0 at first. */
 export class LinkGates {
   /** Turn whose commit must come before further PUBLISH and PUBREL packets on this link. */
   publishGate = 0;
-  /** The same for acknowledgements and other answers. */
+  /** The last turn in whose output there were acknowledgements or other answers. */
   answerGate = 0;
-  /** The turn for which answers waited before any came to wait for `answerGate`. */
+  /** The one before it: its commit must come before any of `answerGate`'s are sent. */
   earlierAnswerGate = 0;
-  /** The turns' own: number of the last sweep that left an answer of this link waiting. */
+  /** The turns' own: number of the last walk through waiting output that left some of this link where it was. */
   sweptOver = 0;
   /** Turn whose commit CONNACK waits for: nothing at all comes before it. */
   greetingGate = 0;

@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import type { Batch, Transaction } from './lmdb-transaction.js';
 import type { Overlay } from './overlay.js';
 import { type DeferredRows, deferrableTables, type Settlement, type Table } from './store.js';
@@ -18,6 +19,8 @@ export class DeferredBatches {
   private open: DeferredRows[] = [];
   private openSettlements: Settlement[] = [];
   private openVanishing = 0;
+  /** Rows of the open batch that were settled or made entries, because somebody read. */
+  private openRead = 0;
   /** Rows of the open batch, the sealed ones, and those being written. */
   private count = 0;
   /** Number of the last batch that was committed. */
@@ -28,9 +31,9 @@ export class DeferredBatches {
     this.log = log;
   }
 
-  /** Rows and settlements of the open batch. */
+  /** Rows and settlements that were put with the open batch, whatever has become of them: it only grows. */
   get uncommitted(): number {
-    return this.open.length + this.openSettlements.length;
+    return this.open.length + this.openRead + this.openSettlements.length;
   }
 
   /** Rows of the open batch that may vanish. */
@@ -55,12 +58,14 @@ export class DeferredBatches {
     this.openSettlements.push(settlement);
   }
 
-  /** Ends the open batch. @param kept how many of its last rows, all of which may vanish, are for the next one */
+  /** Ends the open batch. @param kept how many of its last rows are for the next one: if any, all of them may vanish */
   seal(kept: number): Pick<Batch, 'deferred' | 'settlements'> {
+    assert(kept === 0 || this.openVanishing === this.open.length, 'what is kept waits for acknowledgements only');
     const sealed = { deferred: this.open, settlements: this.openSettlements };
     this.open = kept === 0 ? [] : sealed.deferred.splice(-kept);
     this.openSettlements = [];
     this.openVanishing = kept;
+    this.openRead = 0;
     return sealed;
   }
 
@@ -94,6 +99,7 @@ export class DeferredBatches {
     const { open } = this;
     this.open = [];
     this.openVanishing = 0;
+    this.openRead += open.length;
     this.count -= open.length;
     const put: PutRow = (to, key, value) => this.overlay.put(to, key, value, true);
     for (const rows of open) if (!rows.isSettled) rows.write(put);

@@ -68,7 +68,7 @@ export interface DeferredRows {
   readonly mayVanish: boolean;
   /** At least the bytes of the message's row, and about those of all. */
   readonly bytes: number;
-  /** The store's own: number of the batch that they were put with. */
+  /** The store's own: number of the batch that they were put with; not kept up for those that may vanish. */
   putIn: number;
   /** The store's own: number of the batch with the last settlement of them. */
   settledIn: number;
@@ -149,7 +149,10 @@ export interface Store {
   /** Puts what a change of logged rows means with the open batch. */
   putSettlement(rows: DeferredRows, settlement: Settlement): void;
 
-  /** Puts, deletes, deferred rows and settlements since the last `commit`. */
+  /**
+   * Puts, deletes, deferred rows and settlements since the last `commit`. Grows with each of them, and with nothing
+   * shrinks: who compares it knows whether anything was put in between.
+   */
   readonly uncommitted: number;
 
   /** How many of `uncommitted` are deferred rows that may vanish. */
@@ -162,7 +165,7 @@ export interface Store {
    * Seals all puts and deletes since the last call as one atomic batch, and calls `done` when it is as durable as
    * `durability` promises: in the order of calls; never within this call for LMDB, always within it for memory. With
    * nothing to commit, `done` is called after all earlier ones. While the store is unwell `done` waits.
-   * @param kept how many of the last deferred rows stay for the next batch: all of the open one may vanish then
+   * @param kept how many of the last deferred rows stay for the next batch: if any, all deferred ones may vanish
    */
   commit(done: () => void, kept?: number): void;
 

@@ -51,6 +51,8 @@ export class CrashStore implements Store {
   private operations: Operation[] = [];
   private openDeferred: DeferredRows[] = [];
   private openSettlements: Settlement[] = [];
+  /** Deferred rows of the open batch that were settled or made operations, because somebody read. */
+  private openRead = 0;
   /** Rows that were written, and are not known to be rows yet: as the log of the real store has them. */
   private logged: DeferredRows[] = [];
   private batches: Batch[] = [];
@@ -67,7 +69,7 @@ export class CrashStore implements Store {
   }
 
   get uncommitted(): number {
-    return this.operations.length + this.openDeferred.length + this.openSettlements.length;
+    return this.operations.length + this.openDeferred.length + this.openRead + this.openSettlements.length;
   }
 
   get deferred(): number {
@@ -150,6 +152,7 @@ export class CrashStore implements Store {
     this.batches.push({ operations, deferred, settlements, done, isCommitted: false });
     this.operations = [];
     this.openSettlements = [];
+    this.openRead = 0;
     this.batch++;
   }
 
@@ -244,6 +247,7 @@ export class CrashStore implements Store {
       batch.deferred = [];
     }
     this.writeRows(this.openDeferred, this.operations);
+    this.openRead += this.openDeferred.length;
     this.openDeferred = [];
   }
 

@@ -161,6 +161,23 @@ export function testDeferredRows(t: Test, make: () => StoreUnderTest): void {
     await store.close();
   });
 
+  t.test('who compares the number of what is uncommitted is not misled by a read', async (t) => {
+    const store = await make().open();
+    const [settled, needed] = [new Rows(1), new Rows(2)];
+    for (const rows of [settled, needed]) store.putDeferred(rows);
+    settled.isSettled = true;
+    const before = store.uncommitted;
+    store.get(Table.deliveries, deliveryKey(1, 9));
+    t.ok(store.uncommitted >= before, 'a settled row counts though it is forgotten');
+    const then = store.uncommitted;
+    store.put(Table.meta, Buffer.from('k'), Buffer.from('v'));
+    t.ok(store.uncommitted > then);
+    t.not(store.deferred, store.uncommitted);
+    await committed(store);
+    t.equal(store.uncommitted, 0);
+    await store.close();
+  });
+
   t.test('the last rows of a batch can be kept for the next one', async (t) => {
     const { open, reopen } = make();
     let store = await open();

@@ -124,3 +124,27 @@ t.test('when everything is acknowledged everybody is answered and nothing is lef
   );
   t.pass('200 histories');
 });
+
+t.test('a message for a queue that has to be read first is not answered before it is recorded', async (t) => {
+  const first = new CrashStore();
+  const before = new CoreWorld(first);
+  before.subscribe(before.connect('away'), 'q', 1);
+  while (before.clock.turn() || first.flush());
+  const store = first.crash(0);
+  const world = new CoreWorld(store);
+  const [subscriber, publisher, other] = ['subscriber', 'publisher', 'other'].map((name) => world.connect(name));
+  if (subscriber === undefined || publisher === undefined || other === undefined) return;
+  world.subscribe(subscriber, 'a', 1);
+  while (world.clock.turn() || store.flush());
+  // As many rows are forgotten by the read as the message then puts.
+  for (const packetId of [1, 2]) world.publish(publisher, 'a', [], packetId);
+  for (const { packetId } of subscriber.link.publishes) {
+    world.core.acknowledge(subscriber.session, subscriber.link, PacketType.puback, packetId, 0, null);
+  }
+  world.publish(other, 'q', [], 1);
+  world.clock.turn();
+  t.equal(other.link.acks.length, 0);
+  t.equal(store.crash(0).countRange(Table.messages, Buffer.alloc(0), null, 10), 0);
+  while (store.flush() || world.clock.turn());
+  t.equal(other.link.acks.length, 1);
+});
