@@ -16,6 +16,8 @@ export interface OnlineRun {
   readonly lastMs: number;
   /** When half of them had it. */
   readonly medianMs: number;
+  /** How long the broker's event loop stood still at most meanwhile. */
+  readonly stallMs: number;
   /** The final tally as the publisher got it, and how many packets it was told in; null when untracked. */
   readonly tally: { readonly delivered: number; readonly matched: number; readonly packets: number } | null;
 }
@@ -70,11 +72,16 @@ class Tallies {
 }
 
 /**
- * @param port of a broker on 127.0.0.1
+ * @param broker on 127.0.0.1; `longestStall` tells of the time since its last call
  * @param durable whether the subscribers' sessions outlive their connections
  * @param runs messages of each kind
  */
-export async function measureOnline(port: number, count: number, durable: boolean, runs: number): Promise<OnlineRun[]> {
+export async function measureOnline(
+  { port, longestStall }: { readonly port: number; longestStall(): Promise<number> },
+  count: number,
+  durable: boolean,
+  runs: number,
+): Promise<OnlineRun[]> {
   const options = completeOptions({ port, protocol: 5, qos: 1, durable });
   const traffic = new Traffic(1024);
   const arrivals = new Arrivals(count);
@@ -98,16 +105,19 @@ export async function measureOnline(port: number, count: number, durable: boolea
     arrivals.count = 0;
     const final = isTracked ? tallies.next() : null;
     const properties = isTracked ? { userProperties: { receipt: 'delivered' } } : {};
+    await longestStall();
     const startMs = performance.now();
     const acknowledged = publisher.publishAsync(topic, Buffer.alloc(64), { qos: 1, properties });
     const isDone = await traffic.when(() => arrivals.count >= count, idleSeconds);
     if (!isDone) throw new Error(`only ${arrivals.count} of ${count} got it`);
     await acknowledged;
     const tally = final === null ? null : await final;
+    const stallMs = await longestStall();
     return {
       isTracked,
       lastMs: (arrivals.times[count - 1] as number) - startMs,
       medianMs: (arrivals.times[count >> 1] as number) - startMs,
+      stallMs,
       tally: tally === null ? null : { delivered: tally.delivered, matched: tally.matched, packets: tallies.packets },
     };
   };

@@ -1,14 +1,17 @@
 // Receipts of large cohorts: `node --expose-gc dist/bench/cohorts/run.js [--online N] [--offline N] [--runs N]`.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Iteration, measureOffline } from './offline.js';
 import { measureOnline, type OnlineRun } from './online.js';
 
-const program = join(dirname(fileURLToPath(import.meta.url)), '../../bin/countersign.js');
+const here = dirname(fileURLToPath(import.meta.url));
+const program = join(here, '../../bin/countersign.js');
+const stallWatch = pathToFileURL(join(here, 'stall-watch.js')).href;
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const listed = (iterations: readonly Iteration[], of: keyof Iteration): string =>
   `${iterations.map((iteration) => iteration[of].toFixed(1)).join(', ')} ms`;
@@ -18,16 +21,29 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
-async function startBroker(data: string): Promise<{ port: number; stop: () => void }> {
-  const child = spawn(process.execPath, [program, 'start', '--port', '0', '--data', data, '--log-level', 'error']);
+interface MeasuredBroker {
+  readonly port: number;
+  /** How long its event loop stood still at most since the last call, in milliseconds. */
+  longestStall(): Promise<number>;
+  stop(): void;
+}
+
+async function startBroker(data: string): Promise<MeasuredBroker> {
+  const args = ['--import', stallWatch, program, 'start', '--port', '0', '--data', data, '--log-level', 'error'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
   const port = await new Promise<number>((resolve, reject) => {
     child.once('exit', () => reject(new Error('the broker did not start')));
-    child.stdout.on('data', (chunk: Buffer) => {
+    child.stdout?.on('data', (chunk: Buffer) => {
       const found = /mqtt:\/\/127\.0\.0\.1:(\d+)/.exec(chunk.toString());
       if (found !== null) resolve(Number(found[1]));
     });
   });
-  return { port, stop: () => child.kill('SIGKILL') };
+  const longestStall = async (): Promise<number> => {
+    const told = once(child, 'message') as Promise<[number]>;
+    child.send('stall');
+    return (await told)[0];
+  };
+  return { port, longestStall, stop: () => child.kill('SIGKILL') };
 }
 
 function describe(runs: readonly OnlineRun[], count: number, kind: string): void {
@@ -45,6 +61,9 @@ function describe(runs: readonly OnlineRun[], count: number, kind: string): void
   print(`1 → ${count} connected, ${kind} sessions, medians of ${plain.length}`);
   compare('last recipient', ({ lastMs }) => lastMs);
   compare('half of them', ({ medianMs }) => medianMs);
+  for (const [name, all] of Object.entries({ untracked: plain, tracked })) {
+    print(`  longest stall of the broker, ${name}: ${all.map(({ stallMs }) => stallMs.toFixed(1)).join(', ')} ms`);
+  }
   print(`  final tallies ${isRight ? 'right' : 'WRONG'}, told in ${packets} packets`);
 }
 
@@ -61,7 +80,7 @@ async function main(): Promise<void> {
     for (const durable of [false, true]) {
       const data = mkdtempSync(join(tmpdir(), 'bench-cohort-'));
       const broker = await startBroker(data);
-      describe(await measureOnline(broker.port, online, durable, runs), online, durable ? 'durable' : 'transient');
+      describe(await measureOnline(broker, online, durable, runs), online, durable ? 'durable' : 'transient');
       broker.stop();
       rmSync(data, { recursive: true, force: true });
     }
