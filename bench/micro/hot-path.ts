@@ -159,7 +159,7 @@ function ackEncoding(): MicroCase {
 
 function ackWithProperties(): MicroCase {
   const pairs = encodeUserProperties([['receipt-id', '0123456789abcdef']]);
-  const run = () => void encodeAckWithProperties(pubackType, 7, 0, null, pairs);
+  const run = () => void encodeAckWithProperties(pubackType, 0, null, pairs);
   return { name: 'encode PUBACK with a user property', bytesMax: 1500, operations: 1, run };
 }
 

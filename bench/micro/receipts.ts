@@ -1,10 +1,16 @@
+import { SoleOutput } from '../../lib/broker/sole-output.js';
+import type { PublishFrame } from '../../lib/codec/publish-frame.js';
 import { InlineRows } from '../../lib/receipts/inline-rows.js';
 import { clientIdentityKey } from '../../lib/receipts/names.js';
 import { receiptId } from '../../lib/receipts/receipt-id.js';
 import { ReceiptPackets } from '../../lib/receipts/receipt-message.js';
 import { decodeRecord, encodeRecord, noCounts, type Row, type TrackedRecord } from '../../lib/receipts/record.js';
 import { ReceiptKind, type ReceiptReference } from '../../lib/receipts/reference.js';
+import { SoleRecord } from '../../lib/receipts/sole-record.js';
+import { SoleRecordBytes } from '../../lib/receipts/sole-record-bytes.js';
 import { ReceiptState } from '../../lib/receipts/states.js';
+import type { Link } from '../../lib/session/link.js';
+import { Session, transientSessionBase } from '../../lib/session/session.js';
 import type { MicroCase } from './hot-path.js';
 
 /** Results go here, so that nothing is optimized away. */
@@ -70,6 +76,36 @@ function receiptWriting(isAnother: boolean, bytesMax: number): MicroCase {
   return { name: isAnother ? 'write receipt' : 'write receipt like the last', bytesMax, operations: 1, run };
 }
 
+/** A message with one recipient, which has acknowledged it. */
+function deliveredSole(): SoleRecord {
+  const [publisher, recipient] = ['console', 'device-0'].map((clientId, at) => {
+    return new Session(transientSessionBase + at, clientId, null, false, 5, 0);
+  }) as [Session, Session];
+  const sole = new SoleRecord(sequence, publisher, recipient, 'cmd/7/reboot', nowMs, false, null);
+  sole.deliveredAtMs = nowMs + 2;
+  return sole;
+}
+
+function soleEncoding(bytesMax: number): MicroCase {
+  const bytes = new SoleRecordBytes();
+  const sole = deliveredSole();
+  const run = () => {
+    kept.bytes += bytes.encode(sole).length;
+  };
+  return { name: 'encode sole record like the last', bytesMax, operations: 1, run };
+}
+
+/** The receipt of a sole record, as the turn's release writes it. */
+function soleReceipt(bytesMax: number): MicroCase {
+  const output = new SoleOutput(1);
+  const sole = deliveredSole();
+  const sendPublish = ({ end }: PublishFrame) => {
+    kept.bytes += end;
+  };
+  const link = { version: 5, sendPublish } as unknown as Link;
+  return { name: 'write sole receipt', bytesMax, operations: 1, run: () => output.sendReceipt(link, sole) };
+}
+
 /** What the record of a tracked message costs each time it is written, told, and asked for later. */
 export const receiptCases: readonly (() => MicroCase)[] = [
   () => encoding(1, 400),
@@ -78,4 +114,6 @@ export const receiptCases: readonly (() => MicroCase)[] = [
   () => decoding(16, 14_000),
   () => receiptWriting(true, 400),
   () => receiptWriting(false, 100),
+  () => soleEncoding(20),
+  () => soleReceipt(50),
 ];

@@ -55,6 +55,28 @@ export function writeUtf8(text: string, bytes: number, target: Buffer, at: numbe
   }
 }
 
+/** Writes a whole number from 0 to 2^53-1, seven bits a byte. @returns the position behind it */
+export function writeVarint(value: number, target: Buffer, position: number): number {
+  let at = position;
+  let low = value | 0;
+  if (value > int31Max) {
+    // Divided once, into two numbers that integer arithmetic can work on.
+    const high = Math.floor(value / int28);
+    low = value - high * int28;
+    for (let left = 4; left > 0; left--) {
+      target[at++] = (low & 0x7f) | 0x80;
+      low >>>= 7;
+    }
+    low = high;
+  }
+  while (low > 0x7f) {
+    target[at++] = (low & 0x7f) | 0x80;
+    low >>>= 7;
+  }
+  target[at++] = low;
+  return at;
+}
+
 /** Memory that a writer takes at once, unless told otherwise. */
 const writerBytes = 128;
 
@@ -75,6 +97,11 @@ export class ByteWriter {
     this.buffer = Buffer.allocUnsafe(chunkBytes);
   }
 
+  /** Bytes of the value at hand, so far. */
+  get length(): number {
+    return this.at - this.start;
+  }
+
   u8(value: number): this {
     if (this.at === this.buffer.length) this.grow(1);
     this.buffer[this.at++] = value;
@@ -84,25 +111,7 @@ export class ByteWriter {
   /** A whole number from 0 to 2^53-1, seven bits a byte. */
   varint(value: number): this {
     this.reserve(8);
-    const { buffer } = this;
-    let { at } = this;
-    let low = value | 0;
-    if (value > int31Max) {
-      // Divided once, into two numbers that integer arithmetic can work on.
-      const high = Math.floor(value / int28);
-      low = value - high * int28;
-      for (let left = 4; left > 0; left--) {
-        buffer[at++] = (low & 0x7f) | 0x80;
-        low >>>= 7;
-      }
-      low = high;
-    }
-    while (low > 0x7f) {
-      buffer[at++] = (low & 0x7f) | 0x80;
-      low >>>= 7;
-    }
-    buffer[at++] = low;
-    this.at = at;
+    this.at = writeVarint(value, this.buffer, this.at);
     return this;
   }
 

@@ -41,6 +41,8 @@ import { ServerReceipts } from './server-receipts.js';
 import { SessionLifecycle } from './session-lifecycle.js';
 import { SessionSweeps } from './session-sweeps.js';
 import { type Sizes, usualSizes } from './sizes.js';
+import { SoleOutput } from './sole-output.js';
+import { SoleRecipients } from './sole-recipients.js';
 import { StandingCohorts } from './standing-cohorts.js';
 import { awaitsReceipts } from './stored-queues.js';
 import { StoredTimers } from './stored-timers.js';
@@ -93,7 +95,8 @@ export class BrokerCore {
     const sizes = { ...usualSizes, ...ownSizes };
     const persistence = new Persistence(store);
     const clock = new TurnClock(systemClock);
-    const turns = new Turns(clock, store, sizes);
+    const soleOutput = new SoleOutput(settings.nodeNumber);
+    const turns = new Turns(clock, store, soleOutput, sizes);
     const sequences = new SequenceSource(clock, persistence.sequenceFloor);
     const records = new RecordStore(store);
     const tracker = new Tracker(records, clock, settings.nodeNumber, {
@@ -137,7 +140,10 @@ export class BrokerCore {
     this.largeFanOuts = new LargeFanOuts(context, offers, this.fanOut, sizes);
     this.retained = new Retained(context, offers);
     this.window = new SendWindow(context);
-    this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds, this.largeFanOuts);
+    const soles = new SoleRecipients(context, offers, this.receipts, soleOutput.answerBytes, (durationMs) =>
+      this.onTrackedFinished?.(durationMs),
+    );
+    this.onPublish = new OnPublish(context, this.fanOut, this.retained, this.holds, this.largeFanOuts, soles);
     this.serverPublish = new ServerPublish(context, this.onPublish, this.retained, this.serverReceipts);
     this.wills = new Wills(context, this.onPublish);
     this.subscriptions = new Subscriptions(context, this.receipts);
@@ -150,7 +156,7 @@ export class BrokerCore {
       this.largeFanOuts,
       this.sweeps,
     );
-    this.onAck = new OnAck(context, this.window);
+    this.onAck = new OnAck(context, this.window, soles);
     this.onSubscribe = new OnSubscribe(context, this.subscriptions, this.retained, this.replays);
     this.onConnect = new OnConnect(context, this.lifecycle, this.wills, this.window, this.holds, this.replays);
     this.storedTimers = new StoredTimers(context, this.retained);

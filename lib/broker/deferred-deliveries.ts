@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
 import { DeliveryState } from '../delivery/table.js';
+import type { SoleRecord } from '../receipts/sole-record.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
@@ -35,6 +36,8 @@ export class DeferredDelivery implements Delivery, Settlement {
   readonly recipientKey: Buffer | null;
   message: Message | null = null;
   packetId = 0;
+  /** What stands for the record, if that has no other recipient; else null. */
+  sole: SoleRecord | null = null;
   /** As long as there is no row: then it is the row's. */
   private state: DeliveryState;
   /** The other deliveries of the same message, as a list. */

@@ -1,5 +1,6 @@
 import { encodeAckWithProperties } from '../codec/acks.js';
 import { encodeUserProperties } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import { succeeded } from '../receipts/packets.js';
 import type { TrackedRecord } from '../receipts/record.js';
 import type { Link } from '../session/link.js';
@@ -159,12 +160,12 @@ export class Holds {
       return;
     }
     const reasonCode = reasonOf(record);
-    const encoded = record === null || !link.problemInformation ? null : this.encode(hold, record, reasonCode);
+    const encoded = record === null || !link.problemInformation ? null : this.encode(record, reasonCode);
     const fits = encoded !== null && (link.maximumPacketSize === 0 || encoded.length <= link.maximumPacketSize);
     this.context.turns.answer(link, PacketType.puback, packetId, reasonCode, fits ? encoded : null, theCommit);
   }
 
-  private encode({ packetId }: Hold, record: TrackedRecord, reasonCode: number): Buffer {
+  private encode(record: TrackedRecord, reasonCode: number): PublishFrame {
     const { matched, counts, sequence } = record;
     const reached = record.requested === 'processed' ? counts.processed : counts.delivered;
     const verb = record.requested === 'processed' ? 'processed by' : 'delivered to';
@@ -177,7 +178,7 @@ export class Holds {
     ];
     const reason = `${verb} ${reached} of ${matched}`;
     const pairs = encodeUserProperties(properties);
-    return encodeAckWithProperties(PacketType.puback, packetId, reasonCode, reason, pairs);
+    return encodeAckWithProperties(PacketType.puback, reasonCode, reason, pairs);
   }
 }
 

@@ -102,10 +102,8 @@ export class Offers {
     const { session } = target;
     const { link } = session;
     const { inflightBytes } = session;
-    const { unrecorded } = this.context;
-    if (unrecorded.size > 0) unrecorded.record(session);
-    const waits = link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0;
-    if (waits || (inflightBytes !== null && !inflightBytes.hasRoom(out.payloadLength))) {
+    const isFree = this.isFree(session, out.payloadLength);
+    if (link === null || !isFree) {
       this.enqueue(target, out, carriage, qos);
       return;
     }
@@ -150,6 +148,15 @@ export class Offers {
     this.context.turns.publish(link, frame, publishFirstByte(qos, retain), packetId, recordedFirst);
   }
 
+  /** True if a message at QoS 1 or 2 would go to the session's connection at once. */
+  isFree(session: Session, payloadLength: number): boolean {
+    const { unrecorded } = this.context;
+    if (unrecorded.size > 0) unrecorded.record(session);
+    const { link } = session;
+    if (link === null || session.sendQuota === 0 || link.slow || queueLength(this.context, session) > 0) return false;
+    return session.inflightBytes === null || session.inflightBytes.hasRoom(payloadLength);
+  }
+
   /** True for messages under their own numbers, where there is something to record. */
   private mayDefer({ kind, sequence, group }: Carriage, session: Session): boolean {
     if (sequence !== 0 || group !== null) return false;
@@ -166,15 +173,27 @@ export class Offers {
     link: Link,
     frame: PublishFrame,
   ): void {
-    const { session, subscriptionIds } = target;
+    const { session } = target;
     const record = carriage.reference;
-    const recipientKey = session.stored || record === null ? null : identityKeyOf(session);
     const retain = this.retainFlag(target, out);
-    const { number } = session;
-    const { sequence, deferred } = out;
+    const { sequence } = out;
     const state = nextState(step(DeliveryState.new, qos === 1 ? DeliveryEvent.sendQos1 : DeliveryEvent.sendQos2));
+    const delivery = this.defer(target, out, state, retain, record);
+    session.sendQuota--;
+    session.inflightBytes?.add(delivery.packetId, out.payloadLength);
+    if (record !== null) this.context.tracker.sent(record, sequence, session, null, qos);
+    // What must not be repeated leaves once it is recorded.
+    const waits = record !== null || qos === 2;
+    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), delivery.packetId, waits);
+  }
+
+  /** Takes an identifier for a delivery that has no row for now. */
+  defer(target: Target, out: Outgoing, state: DeliveryState, retain: boolean, record: Buffer | null): DeferredDelivery {
+    const { session, subscriptionIds } = target;
+    const recipientKey = session.stored || record === null ? null : identityKeyOf(session);
+    const { sequence, deferred } = out;
     const delivery = new DeferredDelivery(
-      number,
+      session.number,
       sequence,
       state,
       retain,
@@ -185,12 +204,7 @@ export class Offers {
     );
     out.deferred = delivery;
     delivery.packetId = session.outbound.take(state, sequence, delivery);
-    session.sendQuota--;
-    session.inflightBytes?.add(delivery.packetId, out.payloadLength);
-    if (record !== null) this.context.tracker.sent(record, sequence, session, null, qos);
-    // What must not be repeated leaves once it is recorded.
-    const waits = record !== null || qos === 2;
-    this.context.turns.publish(link, frame, publishFirstByte(qos, retain), delivery.packetId, waits);
+    return delivery;
   }
 
   /** Puts a delivery at the end of the session's queue, or refuses it if that is full. */

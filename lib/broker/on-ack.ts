@@ -10,6 +10,7 @@ import type { Context } from './context.js';
 import { DeferredDelivery } from './deferred-deliveries.js';
 import { HeldIdentifier } from './held-identifier.js';
 import { removeRow, type SendWindow } from './send-window.js';
+import { type SoleRecipients, soleOf } from './sole-recipients.js';
 import { nothing, theCommit } from './turn-output.js';
 
 /** Characters of a recipient's reason string that are recorded. */
@@ -33,10 +34,12 @@ function eventOf(packetType: number, reasonCode: number): DeliveryEvent {
 export class OnAck {
   private readonly context: Context;
   private readonly window: SendWindow;
+  private readonly soles: SoleRecipients;
 
-  constructor(context: Context, window: SendWindow) {
+  constructor(context: Context, window: SendWindow, soles: SoleRecipients) {
     this.context = context;
     this.window = window;
+    this.soles = soles;
   }
 
   /** A subscriber acknowledges a delivery. */
@@ -121,6 +124,10 @@ export class OnAck {
   ): void {
     if (delivery.kind !== DeliveryKind.tracked || delivery.reference === null) return;
     this.context.budget.tracked(1);
+    if (outcome === Outcome.delivered && reasonCode === ReasonCode.success && reasonString === null) {
+      const sole = soleOf(delivery);
+      if (sole !== null && this.soles.delivered(sole)) return;
+    }
     this.context.tracker.outcome(delivery.reference, delivery.messageSequence, session, delivery.group, {
       outcome,
       reasonCode,

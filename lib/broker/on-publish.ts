@@ -2,11 +2,13 @@ import { ProtocolError } from '../base/errors.js';
 import type { Message } from '../base/message.js';
 import { encodeAckWithProperties } from '../codec/acks.js';
 import type { PublishView } from '../codec/publish.js';
+import type { PublishFrame } from '../codec/publish-frame.js';
 import { identityKeyOf, ownerKeyOf, ownerOf } from '../receipts/identities.js';
 import { isReceiptsTopic } from '../receipts/names.js';
 import { encodeReceiptAnswer } from '../receipts/receipt-properties.js';
 import type { Owner, TrackedRecord } from '../receipts/record.js';
 import { recordKey } from '../receipts/record-keys.js';
+import type { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -21,6 +23,7 @@ import { TimerKind } from './persistence.js';
 import { receiptAccess } from './receipt-access.js';
 import type { Retained } from './retained.js';
 import type { Route } from './routes.js';
+import type { SoleRecipients } from './sole-recipients.js';
 import { type Tracking, trackingOf } from './tracking.js';
 import { type Awaited, nothing, theCommit } from './turn-output.js';
 
@@ -31,6 +34,8 @@ export interface Answer {
   /** Sequence of the tracked message, 0 if it is not tracked. */
   readonly sequence: number;
   readonly matched: number;
+  /** Of a tracked message with one recipient, which is what there is to tell of it. */
+  readonly sole: SoleRecord | null;
   /** Set if the answer waits for the message's outcome. */
   readonly hold: { readonly record: TrackedRecord; readonly deadlineSeconds: number } | null;
   /** Set if the answer waits for the end of the fan-out. */
@@ -42,6 +47,7 @@ const accepted: Answer = {
   reasonString: null,
   sequence: 0,
   matched: 0,
+  sole: null,
   hold: null,
   later: null,
 };
@@ -56,13 +62,24 @@ export class OnPublish {
   private readonly retained: Retained;
   private readonly holds: Holds;
   private readonly largeFanOuts: LargeFanOuts;
+  private readonly soles: SoleRecipients;
   private readonly receiptAck: OnReceiptAck;
   private readonly out = new Outgoing();
   /** All that was put of the last message, if it may vanish again; else null. */
   private vanishing: Awaited | null = null;
+  /** Of the last message that had a sole record: it is used again for the next. */
+  private readonly answerOfSole = { ...accepted, sequence: 0, matched: 1, sole: null as SoleRecord | null };
 
-  constructor(context: Context, fanOut: FanOut, retained: Retained, holds: Holds, largeFanOuts: LargeFanOuts) {
+  constructor(
+    context: Context,
+    fanOut: FanOut,
+    retained: Retained,
+    holds: Holds,
+    largeFanOuts: LargeFanOuts,
+    soles: SoleRecipients,
+  ) {
     this.context = context;
+    this.soles = soles;
     this.fanOut = fanOut;
     this.retained = retained;
     this.holds = holds;
@@ -210,7 +227,7 @@ export class OnPublish {
     const answer = this.distribute(out, session, ownerOf(session), tracking);
     // How many there are is told to those who may see receipts only.
     const isSilent = tracking !== null && !tracking.asked && receiptAccess(this.context, session) === 'none';
-    return isSilent ? { ...answer, sequence: 0 } : answer;
+    return isSilent ? { ...answer, sequence: 0, sole: null } : answer;
   }
 
   /** Takes a message of the broker's own: a will, `$SYS`, or one of the embedding program. */
@@ -222,12 +239,19 @@ export class OnPublish {
 
   private distribute(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking | null): Answer {
     const { settings, routes, persistence } = this.context;
-    const record = tracking === null ? null : this.beginTracking(out, session, publisher, tracking);
+    if (tracking !== null) {
+      out.tracked = true;
+      out.appendReceiptId(this.context.tracker.idBytes(out.sequence));
+    }
     if (out.retain) this.retained.store(out);
     const route = routes.route(out.topicName);
-    if (this.largeFanOuts.takes(out.topicName, route, session)) {
-      return this.distributeLarge(out, route, session, record, tracking);
+    const isLarge = this.largeFanOuts.takes(out.topicName, route, session);
+    if (tracking !== null && session !== null && !isLarge) {
+      const sole = this.soles.publish(out, route, session, tracking);
+      if (sole !== null) return this.acceptSole(out, sole);
     }
+    const record = tracking === null ? null : this.beginTracking(out, session, publisher, tracking);
+    if (isLarge) return this.distributeLarge(out, route, session, record, tracking);
     out.defers = true;
     const matched = this.fanOut.publish(out, route, session, record);
     if (out.references > 0 || out.deferred !== null) this.vanishing = persistence.putFannedOut(out);
@@ -239,14 +263,11 @@ export class OnPublish {
 
   /** @returns the publisher's key, which goes with every delivery of the message */
   private beginTracking(out: Outgoing, session: Session | null, publisher: Owner, tracking: Tracking): Buffer {
-    const { tracker } = this.context;
-    out.tracked = true;
-    out.appendReceiptId(tracker.idBytes(out.sequence));
     const { qos, sequence } = out;
     const topicName = session?.mountPoint?.shown(out.topicName) ?? out.topicName;
     const correlationData = out.correlationData();
     const publisherKey = session === null ? ownerKeyOf(publisher) : identityKeyOf(session);
-    tracker.begin(
+    this.context.tracker.begin(
       sequence,
       publisher,
       publisherKey,
@@ -255,6 +276,17 @@ export class OnPublish {
       tracking.deadlineSeconds,
     );
     return publisherKey;
+  }
+
+  /** The message is on its way to its only recipient. */
+  private acceptSole(out: Outgoing, sole: SoleRecord): Answer {
+    const { budget, persistence } = this.context;
+    budget.offers(1, out.payloadLength);
+    budget.tracked(1);
+    if (out.deferred !== null) persistence.putFannedOut(out);
+    this.answerOfSole.sequence = out.sequence;
+    this.answerOfSole.sole = sole;
+    return this.answerOfSole;
   }
 
   /** The message has been offered to everyone: the record is complete. */
@@ -272,7 +304,7 @@ export class OnPublish {
     const tracked = hold ? records.find(record, sequence) : null;
     if (deadlineSeconds > 0 && matched > 0) this.armDeadline(record, sequence, deadlineSeconds);
     const held = tracked === null ? null : { record: tracked, deadlineSeconds };
-    return { reasonCode, reasonString: null, sequence, matched, hold: held, later: null };
+    return { ...accepted, reasonCode, sequence, matched, hold: held };
   }
 
   /** The same for a cohort that is too large for one turn: the answer follows its last slice. */
@@ -340,18 +372,19 @@ export class OnPublish {
       answer.later.done = () => this.answer(link, packetType, packetId, now, theCommit);
       return;
     }
+    if (answer.sole !== null && this.soles.answer(link, packetId, answer.sole)) return;
     const version5 = link.version === 5;
-    const encoded = version5 ? this.answerProperties(link, packetType, packetId, answer) : null;
+    const encoded = version5 ? this.answerProperties(link, packetType, answer) : null;
     const reasonCode = version5 ? answer.reasonCode : ReasonCode.success;
     this.context.turns.answer(link, packetType, packetId, reasonCode, encoded, awaited);
   }
 
   /** The whole packet if it has properties that the client takes, else null. [MQTT-3.4.2-2] [MQTT-3.1.2-29] */
-  private answerProperties(link: Link, packetType: number, packetId: number, answer: Answer): Buffer | null {
+  private answerProperties(link: Link, packetType: number, answer: Answer): PublishFrame | null {
     if (!link.problemInformation || (answer.sequence === 0 && answer.reasonString === null)) return null;
     const { reasonCode, reasonString, sequence, matched } = answer;
     const userProperties = sequence === 0 ? null : encodeReceiptAnswer(this.context.tracker.idBytes(sequence), matched);
-    const encoded = encodeAckWithProperties(packetType, packetId, reasonCode, reasonString, userProperties);
+    const encoded = encodeAckWithProperties(packetType, reasonCode, reasonString, userProperties);
     return link.maximumPacketSize > 0 && encoded.length > link.maximumPacketSize ? null : encoded;
   }
 }

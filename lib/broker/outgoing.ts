@@ -226,6 +226,11 @@ export class Outgoing {
     return this.properties;
   }
 
+  /** True if the message may have Correlation Data. */
+  get mayHaveCorrelationData(): boolean {
+    return this.view === null || this.view.correlationDataStart !== -1;
+  }
+
   /** Correlation Data, a copy; null if there is none. */
   correlationData(): Buffer | null {
     const { view } = this;

@@ -1,8 +1,11 @@
+import { identityKeyOf } from '../receipts/identities.js';
 import { publisherSegment, recipientSegment } from '../receipts/receipt-message.js';
 import type { Row, TrackedRecord } from '../receipts/record.js';
 import { encodeReference, ReceiptKind, type ReceiptReference } from '../receipts/reference.js';
-import type { ReceiptState } from '../receipts/states.js';
+import type { SoleRecord } from '../receipts/sole-record.js';
+import { ReceiptState } from '../receipts/states.js';
 import { DeliveryKind } from '../session/delivery.js';
+import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
 import { DerivedTarget, type Subscription, type Target } from '../session/subscription.js';
 import { countLevels, filterMatches, parseSharedFilter } from '../topic/names.js';
@@ -137,6 +140,53 @@ export class ReceiptDelivery {
     if (first === null) return;
     const target = matching === null ? first.target : receiptTarget(session, matching);
     this.offer(target, null, referenceTo(record, kind, state, recipientKey, access === 'tally'));
+  }
+
+  /**
+   * True if what is told of a client's messages now is at most that each is delivered, to the client itself through one
+   * subscription. Of tallies, to whoever else watches, and to a session that follows it, records have to speak.
+   */
+  tellsDeliveriesAlone(publisher: Session): boolean {
+    if (publisher.ended || this.watchers.size > 0 || this.replays.size > 0) return false;
+    const own = this.own.get(publisher);
+    if (own === undefined) return true;
+    const [only] = own;
+    return own.length === 1 && only !== undefined && only.tallies === 'none' && only.receipts === 'all';
+  }
+
+  /** The same as `emit` for a delivery of which `tellsDeliveriesAlone` was true. */
+  emitSole(sole: SoleRecord): void {
+    const { publisher } = sole;
+    const only = this.own.get(publisher)?.[0];
+    if (only === undefined) return;
+    const { target, subscription } = only;
+    const access = receiptAccess(this.context, publisher);
+    const sees = access === 'own' || access === 'all';
+    if (!sees && !mayReadReceipts(access, subscription.topicFilter)) return;
+    const { link } = publisher;
+    if (sees && link !== null && this.isSimple(target, link)) {
+      this.context.metrics.receiptsSent++;
+      this.context.turns.receiptOfSole(link, sole);
+      return;
+    }
+    const { publisherKey, sequence, recipient } = sole;
+    const facts = { publisherKey, sequence, recipientKey: identityKeyOf(recipient) };
+    const { delivery: kind } = ReceiptKind;
+    const { delivered: state } = ReceiptState;
+    this.offer(target, null, { ...facts, kind, state, replay: false, foreign: false, brief: access === 'tally' });
+  }
+
+  /** True if a receipt is sent now or never, to a client that knows topics by our names. */
+  private isSimple({ session, qos, subscriptionIds }: Target, link: Link): boolean {
+    if (subscriptionIds !== null) return false;
+    return (
+      qos === 0 &&
+      !link.slow &&
+      link.maximumPacketSize === 0 &&
+      link.mountPoint === null &&
+      session.waitingReceipts === 0 &&
+      session.queueKnown
+    );
   }
 
   private emitToWatchers(record: TrackedRecord, reference: ReceiptReference, rest: string): void {

@@ -1,9 +1,10 @@
 import type { PublishFrame } from '../codec/publish-frame.js';
+import type { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
 
 /** What is done with it. */
-export const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3 } as const;
+export const Operation = { publish: 0, ack: 1, bytes: 2, callback: 3, soleAnswer: 4, soleReceipt: 5 } as const;
 export type Operation = (typeof Operation)[keyof typeof Operation];
 
 /** Where an operation is in what is noted with it: above packet type, reason code and packet identifier. */
@@ -22,23 +23,31 @@ export const nothing: Awaited = { isSettled: true };
 /** Of output that goes with its turn's commit, not before. */
 export const theCommit: Awaited = { isSettled: false };
 
-type Content = PublishFrame | Buffer | (() => void) | null;
+type Content = PublishFrame | Buffer | SoleRecord | (() => void) | null;
+
+/** Writes what is told of sole records, when it is sent: until then the record says it all. */
+export interface SoleWriter {
+  sendAnswer(link: Link, packetId: number, sole: SoleRecord): void;
+  sendReceipt(link: Link, sole: SoleRecord): void;
+}
+
+/** Room for so many is kept from turn to turn. */
+const keptCapacity = 16 * 1024;
+const firstCapacity = 64;
 
 /** Output that waits for its turn's commit, or for less, in order. Parallel arrays, reused: no object per packet. */
 export class TurnOutput {
-  readonly links: (Link | null)[] = [];
-  readonly contents: Content[] = [];
+  /** Places in use; what is behind them in the arrays is of no meaning, and holds nothing. */
+  length = 0;
+  links: (Link | null)[] = [];
+  contents: Content[] = [];
   /** Operation, and the numbers that it is about. */
-  readonly notes: number[] = [];
-  private readonly awaited: Awaited[] = [];
+  notes = new Int32Array(firstCapacity);
+  private awaited: (Awaited | null)[] = [];
   /** How many wait for the commit. */
   private committing = 0;
   /** How many were here when `markOld` was called, and are still. */
   private old = 0;
-
-  get length(): number {
-    return this.notes.length;
-  }
 
   /** True if something must not go before the commit, whatever has been acknowledged. */
   get needsCommit(): boolean {
@@ -51,11 +60,19 @@ export class TurnOutput {
   }
 
   private append(note: number, link: Link | null, content: Content, awaited: Awaited): void {
-    this.notes.push(note);
-    this.links.push(link);
-    this.contents.push(content);
-    this.awaited.push(awaited);
+    const at = this.length++;
+    if (at === this.notes.length) this.grow();
+    this.notes[at] = note;
+    this.links[at] = link;
+    this.contents[at] = content;
+    this.awaited[at] = awaited;
     if (awaited === theCommit) this.committing++;
+  }
+
+  private grow(): void {
+    const larger = new Int32Array(2 * this.notes.length);
+    larger.set(this.notes);
+    this.notes = larger;
   }
 
   /** What is here so far is old from now on. */
@@ -69,10 +86,10 @@ export class TurnOutput {
    * @param sweep number of this call, above 0 and different from all others
    */
   takeReady(ready: TurnOutput, released: number, sweep: number): void {
-    const { links, contents, notes, awaited } = this;
+    const { links, contents, notes, awaited, length } = this;
     let kept = 0;
     let oldKept = 0;
-    for (let at = 0; at < notes.length; at++) {
+    for (let at = 0; at < length; at++) {
       const link = links[at] as Link | null;
       const content = contents[at] as Content;
       const awaits = awaited[at] as Awaited;
@@ -99,12 +116,12 @@ export class TurnOutput {
    * @param sweep as for `takeReady`
    */
   moveYoung(next: TurnOutput, number: number, sweep: number): void {
-    const { links, contents, notes, awaited, old } = this;
+    const { links, contents, notes, awaited, old, length } = this;
     for (let at = 0; at < old; at++) {
       const link = links[at] as Link | null;
       if (link !== null) link.sweptOver = sweep;
     }
-    for (let at = old; at < notes.length; at++) {
+    for (let at = old; at < length; at++) {
       const link = links[at] as Link | null;
       next.append(notes[at] as number, link, contents[at] as Content, awaited[at] as Awaited);
       if (link === null) continue;
@@ -114,25 +131,53 @@ export class TurnOutput {
     this.truncate(old);
   }
 
+  /** Sends all of it, in order. */
+  send(soles: SoleWriter): void {
+    const { links, contents, notes, length } = this;
+    for (let at = 0; at < length; at++) {
+      const link = links[at] as Link;
+      const note = notes[at] as number;
+      const n = note & numberMask;
+      const operation = note >>> operationShift;
+      if (operation === Operation.callback) (contents[at] as () => void)();
+      else if (link.closed) continue;
+      else if (operation === Operation.publish) link.sendPublish(contents[at] as PublishFrame, n >>> 16, n & 0xffff);
+      else if (operation === Operation.ack) {
+        link.sendAck(n >>> 24, n & 0xffff, (n >>> 16) & 0xff, contents[at] as PublishFrame | null);
+      } else if (operation === Operation.soleAnswer) soles.sendAnswer(link, n, contents[at] as SoleRecord);
+      else if (operation === Operation.soleReceipt) soles.sendReceipt(link, contents[at] as SoleRecord);
+      else link.sendBytes(contents[at] as Buffer);
+    }
+  }
+
   /** True if PUBACK or PUBREC is among it. */
   answersPublishers(): boolean {
-    return this.notes.some((note) => {
+    for (let at = 0; at < this.length; at++) {
+      const note = this.notes[at] as number;
+      if (note >>> operationShift === Operation.soleAnswer) return true;
       const packetType = (note & numberMask) >>> 24;
       const isAnswer = packetType === PacketType.puback || packetType === PacketType.pubrec;
-      return isAnswer && note >>> operationShift === Operation.ack;
-    });
+      if (isAnswer && note >>> operationShift === Operation.ack) return true;
+    }
+    return false;
   }
 
   clear(): void {
     this.truncate(0);
     this.committing = 0;
     this.old = 0;
+    if (this.notes.length <= keptCapacity) return;
+    this.notes = new Int32Array(firstCapacity);
+    this.links = [];
+    this.contents = [];
+    this.awaited = [];
   }
 
+  /** Nothing behind the new end is held any longer; the room stays, which turn after turn takes. */
   private truncate(length: number): void {
-    this.links.length = length;
-    this.contents.length = length;
-    this.notes.length = length;
-    this.awaited.length = length;
+    this.links.fill(null, length, this.length);
+    this.contents.fill(null, length, this.length);
+    this.awaited.fill(null, length, this.length);
+    this.length = length;
   }
 }

@@ -1,12 +1,13 @@
 import { pingresp } from '../codec/ping.js';
 import type { PublishFrame } from '../codec/publish-frame.js';
+import type { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
 import type { Store } from '../store/store.js';
 import { CommitPatience, Due } from './commit-patience.js';
 import { type Sizes, usualSizes } from './sizes.js';
 import type { TurnClock } from './turn-clock.js';
-import { type Awaited, nothing, numberMask, Operation, operationShift, TurnOutput, theCommit } from './turn-output.js';
+import { type Awaited, nothing, Operation, type SoleWriter, TurnOutput, theCommit } from './turn-output.js';
 
 /** Commits under way before further turns are gathered into one. */
 const commitsInFlightMax = 2;
@@ -77,8 +78,10 @@ export class Turns {
   watch: TurnWatch | null = null;
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
+  private readonly soles: SoleWriter;
 
-  constructor(clock: TurnClock, store: Store, sizes: Sizes = usualSizes) {
+  constructor(clock: TurnClock, store: Store, soles: SoleWriter, sizes: Sizes = usualSizes) {
+    this.soles = soles;
     this.clock = clock;
     this.store = store;
     this.patience = new CommitPatience(clock, sizes, () => this.begin());
@@ -156,7 +159,7 @@ export class Turns {
 
   /**
    * PUBACK, PUBREC or PUBCOMP to a publisher, in the order of what they answer. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
-   * @param encoded the packet's bytes if it has properties, else null
+   * @param encoded the packet if it has properties, else null
    * @param awaited what it waits for, beside earlier answers on the link
    */
   answer(
@@ -164,7 +167,7 @@ export class Turns {
     packetType: number,
     packetId: number,
     reasonCode: number,
-    encoded: Buffer | null,
+    encoded: PublishFrame | null,
     awaited: Awaited,
   ): void {
     if (awaited === nothing && link.answerGate <= this.releasedNumber) {
@@ -173,6 +176,20 @@ export class Turns {
     }
     this.closeGate(link);
     this.open.add(Operation.ack, link, encoded, (packetType << 24) | (reasonCode << 16) | packetId, awaited);
+    this.begin();
+  }
+
+  /** PUBACK of a tracked message, to whose publisher its `receipt-id` says something. */
+  answerSole(link: Link, packetId: number, sole: SoleRecord): void {
+    this.closeGate(link);
+    this.open.add(Operation.soleAnswer, link, sole, packetId, theCommit);
+    this.begin();
+  }
+
+  /** The receipt of its delivery, at QoS 0. */
+  receiptOfSole(link: Link, sole: SoleRecord): void {
+    link.publishGate = this.openNumber;
+    this.open.add(Operation.soleReceipt, link, sole, 0, theCommit);
     this.begin();
   }
 
@@ -272,7 +289,7 @@ export class Turns {
     this.settledAtSweep = settled;
     const ready = this.spare.pop() ?? new TurnOutput();
     open.takeReady(ready, this.releasedNumber, ++this.sweeps);
-    this.send(ready);
+    ready.send(this.soles);
     this.keepSpare(ready);
   }
 
@@ -306,7 +323,7 @@ export class Turns {
 
   private release(number: number, released: TurnOutput): void {
     this.releasedNumber = number;
-    this.send(released);
+    released.send(this.soles);
     const answers = this.watch !== null && released.answersPublishers();
     this.keepSpare(released);
     this.begin();
@@ -317,28 +334,6 @@ export class Turns {
     }
     this.flushDirty();
     this.watch?.released(number, answers);
-  }
-
-  private send({ links, contents, notes }: TurnOutput): void {
-    for (let at = 0; at < notes.length; at++) {
-      const link = links[at] as Link;
-      const note = notes[at] as number;
-      const n = note & numberMask;
-      switch (note >>> operationShift) {
-        case Operation.publish:
-          if (!link.closed) link.sendPublish(contents[at] as PublishFrame, n >>> 16, n & 0xffff);
-          break;
-        case Operation.ack:
-          if (!link.closed) link.sendAck(n >>> 24, n & 0xffff, (n >>> 16) & 0xff, contents[at] as Buffer | null);
-          break;
-        case Operation.bytes:
-          if (!link.closed) link.sendBytes(contents[at] as Buffer);
-          break;
-        case Operation.callback:
-          (contents[at] as () => void)();
-          break;
-      }
-    }
   }
 
   private keepSpare(output: TurnOutput): void {

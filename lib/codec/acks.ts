@@ -2,7 +2,9 @@ import { copyBytes } from '../base/bytes.js';
 import type { ProtocolVersion } from '../spec/packet-types.js';
 import { PropertyId } from '../spec/properties.js';
 import { pubackCodes, pubrelCodes } from './allowed-reason-codes.js';
+import { frameSlab } from './frame-slab.js';
 import { pairEnd, readPacketId, stringEnd } from './property-block.js';
+import { PublishFrame } from './publish-frame.js';
 import { readVariableByteInteger, variableByteIntegerSize, writeVariableByteInteger } from './variable-byte-integer.js';
 import { malformed, violation } from './violations.js';
 
@@ -101,27 +103,31 @@ export function writeAck(
   return offset + simpleAckLength + 1;
 }
 
-function ackFirstByte(packetType: number): number {
+/** First byte of an acknowledgement. */
+export function ackFirstByte(packetType: number): number {
   // [MQTT-3.6.1-1]
   return (packetType << 4) | (packetType === pubrel ? 2 : 0);
 }
 
-/** Encodes an acknowledgement of MQTT 5 with properties; whether the client takes them is the caller's business. */
+/**
+ * Encodes an acknowledgement of MQTT 5 with properties; whether the client takes them is the caller's business.
+ * @returns the packet, with room for its identifier
+ */
 export function encodeAckWithProperties(
   packetType: number,
-  packetId: number,
   reasonCode: number,
   reasonString: string | null,
   userProperties: Buffer | null,
-): Buffer {
+): PublishFrame {
   const pairs = userProperties ?? noBytes;
   const reasonLength = reasonString === null ? 0 : Buffer.byteLength(reasonString);
   const propertiesSize = pairs.length + (reasonString === null ? 0 : 3 + reasonLength);
   const remaining = 3 + variableByteIntegerSize(propertiesSize) + propertiesSize;
-  const bytes = Buffer.allocUnsafe(1 + variableByteIntegerSize(remaining) + remaining);
-  bytes[0] = ackFirstByte(packetType);
-  let position = writeVariableByteInteger(bytes, 1, remaining);
-  position = bytes.writeUInt16BE(packetId, position);
+  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
+  const { bytes, view } = frameSlab;
+  bytes[start] = ackFirstByte(packetType);
+  const packetIdAt = writeVariableByteInteger(bytes, start + 1, remaining);
+  let position = packetIdAt + 2;
   bytes[position] = reasonCode;
   position = writeVariableByteInteger(bytes, position + 1, propertiesSize);
   if (reasonString !== null) {
@@ -130,5 +136,5 @@ export function encodeAckWithProperties(
     position += bytes.write(reasonString, position, 'utf8');
   }
   copyBytes(pairs, 0, pairs.length, bytes, position);
-  return bytes;
+  return new PublishFrame(bytes, view, start, position + pairs.length, packetIdAt);
 }

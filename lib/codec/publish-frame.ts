@@ -31,7 +31,10 @@ export interface PublishFields {
 
 const noBytes = Buffer.alloc(0);
 
-/** An encoded PUBLISH, `bytes[start, end)`, whose first byte and packet identifier are patched where it is copied. */
+/**
+ * An encoded PUBLISH, or acknowledgement, `bytes[start, end)`, whose first byte and packet identifier are patched where
+ * it is copied.
+ */
 export class PublishFrame {
   bytes: Buffer;
   /** `bytes` by words. */

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { ProtocolError } from '../base/errors.js';
 import type { Refusal } from '../broker/on-connect.js';
+import { ackFirstByte } from '../codec/acks.js';
 import { decodeAuth, encodeAuth } from '../codec/auth.js';
 import { encodeConnack } from '../codec/connack.js';
 import { ConnectError } from '../codec/connect.js';
@@ -278,12 +279,12 @@ export class Connection
     this.touch();
   }
 
-  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void {
+  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: PublishFrame | null): void {
     if (packetType === PacketType.puback) this.unansweredPublishes--;
     if (this.phase === Phase.closed) return;
     this.parts.core.context.metrics.countSent(packetType, reasonCode);
     if (encoded === null) this.outbox.ack(packetType, packetId, reasonCode, this.version);
-    else this.outbox.bytes(encoded);
+    else this.outbox.packet(encoded, ackFirstByte(packetType), packetId);
     this.touch();
   }
 

@@ -82,6 +82,11 @@ export class Outbox {
   publish(frame: PublishFrame, firstByte: number, packetId: number): void {
     // [MQTT-3.1.2-27] none for a client that takes none
     if (this.aliasMaximum > 0 && this.publishAliased(frame, firstByte, packetId)) return;
+    this.packet(frame, firstByte, packetId);
+  }
+
+  /** Appends any packet with its own first byte and packet identifier. */
+  packet(frame: PublishFrame, firstByte: number, packetId: number): void {
     const size = frame.end - frame.start;
     this.packets++;
     if (size >= sharedFrameBytes) {

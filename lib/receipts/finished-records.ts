@@ -1,5 +1,4 @@
 import { type Store, Table } from '../store/store.js';
-import type { TrackedRecord } from './record.js';
 import {
   afterKey,
   finishedEntryBytes,
@@ -13,6 +12,13 @@ import {
 const rowRecordsMax = 1000;
 /** So many more may be listed than there are, before the lists are tidied. */
 const surplusMax = 200;
+
+/** What is listed of a record. */
+export interface FinishedRecord {
+  readonly publisherKey: Buffer;
+  readonly sequence: number;
+  readonly finalAtMs: number;
+}
 
 /** A row being gone through, oldest records first. */
 interface Head {
@@ -28,7 +34,7 @@ interface Head {
 export class FinishedRecords {
   private readonly store: Store;
   /** Of the open turn. */
-  private added: TrackedRecord[] = [];
+  private added: FinishedRecord[] = [];
   private head: Head | null = null;
   /** Records listed, those that are gone included; after a start as many as there were then. */
   private listed: number;
@@ -48,7 +54,7 @@ export class FinishedRecords {
   }
 
   /** Lists a record; `putChanges` puts it. */
-  add(record: TrackedRecord): void {
+  add(record: FinishedRecord): void {
     this.listed++;
     this.added.push(record);
   }

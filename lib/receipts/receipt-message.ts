@@ -54,6 +54,16 @@ export interface ReceiptPacket {
   /** In wire form. */
   readonly properties: Buffer;
   readonly retain: boolean;
+  /** Where the things are in which the next one may differ; null if it may differ in others as well. */
+  readonly places: ReceiptPlaces | null;
+}
+
+/** Where the id is in the topic name of a receipt to its publisher, and where id and times are in its body. */
+export interface ReceiptPlaces {
+  readonly idInTopic: number;
+  readonly idInBody: number;
+  readonly timeInBody: number;
+  readonly sentTimeInBody: number;
 }
 
 /** What a PUBLISH has besides topic, properties and payload, at most, with some subscription identifiers. */
@@ -69,7 +79,8 @@ const firstTimeMs = 1e12;
 /** to here, in the year 2286. */
 const endTimeMs = 1e13;
 
-function hasThirteenDigits(timeMs: number): boolean {
+/** True for a time that takes as much room in a body as nearly all others. */
+export function hasThirteenDigits(timeMs: number): boolean {
   return timeMs >= firstTimeMs && timeMs < endTimeMs;
 }
 
@@ -85,8 +96,7 @@ interface Template {
   readonly matched: number;
   readonly topicEnd: number;
   readonly end: number;
-  readonly timeAt: number;
-  readonly sentTimeAt: number;
+  readonly places: ReceiptPlaces;
 }
 
 /** Writes receipts and tallies as they are published. */
@@ -131,13 +141,14 @@ export class ReceiptPackets {
       writer.at = topicEnd;
       writeReceiptBody(writer, { ...told, brief: true }, id, record, row);
     }
-    return { bytes: writer.bytes, topicEnd, end: writer.at, properties, retain: reference.replay };
+    const places = this.template?.places ?? null;
+    return { bytes: writer.bytes, topicEnd, end: writer.at, properties, retain: reference.replay, places };
   }
 
   /** The last packet with another id and other times. */
   private rewritten(template: Template, id: Buffer, { deliveredAtMs, sentAtMs }: Row): ReceiptPacket {
     const { writer } = this;
-    const { topicEnd, end } = template;
+    const { topicEnd, end, places } = template;
     writer.at = idInTopic;
     writer.raw(id);
     writer.at = topicEnd + idInBody;
@@ -145,25 +156,26 @@ export class ReceiptPackets {
     // Of those that come in a turn they are the same.
     if (deliveredAtMs !== template.timeMs) {
       template.timeMs = deliveredAtMs;
-      writer.at = template.timeAt;
+      writer.at = topicEnd + places.timeInBody;
       writer.integer(deliveredAtMs);
     }
     if (sentAtMs !== template.sentTimeMs) {
       template.sentTimeMs = sentAtMs;
-      writer.at = template.sentTimeAt;
+      writer.at = topicEnd + places.sentTimeInBody;
       writer.integer(sentAtMs);
     }
     writer.at = end;
-    return { bytes: writer.bytes, topicEnd, end, properties: plainProperties, retain: false };
+    return { bytes: writer.bytes, topicEnd, end, properties: plainProperties, retain: false, places };
   }
 
   private templateOf({ topicName, matched }: TrackedRecord, row: Row, topicEnd: number): Template {
     const { bytes, at: end } = this.writer;
     const { to, qos, reasonCode, deliveredAtMs: timeMs, sentAtMs: sentTimeMs } = row;
     // No text can have these in it: its quotation marks are escaped.
-    const timeAt = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length;
-    const sentTimeAt = bytes.indexOf(beforeSentTime, topicEnd) + beforeSentTime.length;
-    return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeMs, timeAt, sentTimeMs, sentTimeAt };
+    const timeInBody = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length - topicEnd;
+    const sentTimeInBody = bytes.indexOf(beforeSentTime, topicEnd) + beforeSentTime.length - topicEnd;
+    const places = { idInTopic, idInBody, timeInBody, sentTimeInBody };
+    return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeMs, sentTimeMs, places };
   }
 }
 

@@ -3,6 +3,8 @@ import { copyBytes } from '../base/bytes.js';
 import { identityKeyBytes } from './names.js';
 
 const sequenceBytes = 8;
+/** Bytes of a key of table `records`. */
+export const recordKeyBytes = identityKeyBytes + sequenceBytes;
 const highest = Number.MAX_SAFE_INTEGER;
 
 function writeSequence(key: Buffer, sequence: number, at: number): void {
@@ -16,10 +18,15 @@ function readSequence(key: Buffer, at: number): number {
 
 /** Key of table `records`: a publisher's messages, newest first. */
 export function recordKey(publisherKey: Buffer, sequence: number): Buffer {
-  const key = Buffer.allocUnsafe(identityKeyBytes + sequenceBytes);
-  key.set(publisherKey, 0);
-  writeSequence(key, highest - sequence, identityKeyBytes);
+  const key = Buffer.allocUnsafe(recordKeyBytes);
+  writeRecordKey(key, publisherKey, sequence);
   return key;
+}
+
+/** Writes the same to memory of `recordKeyBytes`. */
+export function writeRecordKey(key: Buffer, publisherKey: Buffer, sequence: number): void {
+  copyBytes(publisherKey, 0, identityKeyBytes, key, 0);
+  writeSequence(key, highest - sequence, identityKeyBytes);
 }
 
 export function readRecordKey(key: Buffer): { publisherKey: Buffer; sequence: number } {

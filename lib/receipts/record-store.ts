@@ -3,10 +3,13 @@ import { SequenceMap } from '../base/sequence-map.js';
 import { pages } from '../store/pages.js';
 import { type Store, Table } from '../store/store.js';
 import { FinishedRecords } from './finished-records.js';
+import { ownerOf } from './identities.js';
 import { Publishers } from './publishers.js';
 import { RecipientRows, type StandingRecipient, type StandingRecipients } from './recipient-rows.js';
 import { decodeRecord, decodeRow, encodeRecord, encodeRow, type Row, type TrackedRecord } from './record.js';
 import * as keys from './record-keys.js';
+import type { SoleRecord } from './sole-record.js';
+import { SoleRecords } from './sole-records.js';
 
 /** Cohorts up to this size keep their rows in the record's own value: one row to write for most messages. */
 export const inlineRowsMax = 16;
@@ -26,6 +29,8 @@ export class RecordStore {
   private readonly publishers: Publishers;
   private readonly recipientRows: RecipientRows;
   private readonly finished: FinishedRecords;
+  /** What stands for records of which nobody has asked more. */
+  private readonly soles: SoleRecords;
   /** Records with changes that are not put yet, by sequence. */
   private changedRecords = new SequenceMap<TrackedRecord>();
   /** Those that have had their final tallies in this turn. */
@@ -37,6 +42,7 @@ export class RecordStore {
     this.store = store;
     this.recipientRows = new RecipientRows(store);
     this.publishers = new Publishers(store);
+    this.soles = new SoleRecords(store);
     this.finished = new FinishedRecords(store, this.size);
   }
 
@@ -83,6 +89,30 @@ export class RecordStore {
     this.publishers.add(publisherKey, record.owner);
   }
 
+  /** Takes up what stands for a record. */
+  createSole(sole: SoleRecord): void {
+    if (this.soles.size >= changedRecordsMax) this.putChanges();
+    this.changes++;
+    this.soles.add(sole);
+    this.publishers.add(sole.publisherKey, ownerOf(sole.publisher));
+  }
+
+  /** Notes that one has been delivered, which is the end of it. */
+  deliverSole(sole: SoleRecord): void {
+    this.changes++;
+    this.finished.add(sole);
+    this.soles.deliver(sole);
+  }
+
+  /** Makes the record that one stood for. */
+  private recordOf(sole: SoleRecord): TrackedRecord {
+    const record = sole.toRecord();
+    const isFinished = record.finalAtMs > 0;
+    if (isFinished || !record.stored) this.changedRecords.set(record.sequence, record);
+    if (isFinished) this.finishedRecords.push(record);
+    return record;
+  }
+
   /** Puts a record that has changed, with the turn's other changes. */
   save(record: TrackedRecord): void {
     this.changes++;
@@ -93,6 +123,7 @@ export class RecordStore {
   /** Puts what the turn's commit is to hold, once however often it has changed. */
   putTurn(): void {
     this.publishers.putChanges();
+    this.soles.putDelivered();
     if (this.store.outlivesProcess) this.putRecords();
     else this.putFinished();
     this.recipientRows.putChanges();
@@ -101,6 +132,7 @@ export class RecordStore {
 
   /** Puts everything that has changed, before anything is read that may have. */
   private putChanges(): void {
+    this.soles.takeAll((sole) => this.recordOf(sole));
     this.putRecords();
     this.recipientRows.putChanges();
     this.finished.putChanges();
@@ -159,6 +191,12 @@ export class RecordStore {
     if (known !== undefined && (known.publisherKey === publisherKey || known.publisherKey.equals(publisherKey))) {
       this.last = known;
       return known;
+    }
+    const sole = this.soles.take(publisherKey, sequence);
+    if (sole !== null) {
+      const made = this.recordOf(sole);
+      this.remember(made);
+      return made;
     }
     const value = this.store.get(Table.records, keys.recordKey(publisherKey, sequence));
     if (value === null) return null;
@@ -251,7 +289,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `since`, the newest `limit` of them, oldest first. */
   sequencesAfter(publisherKey: Buffer, since: number, limit: number): number[] {
-    if (this.changedRecords.size > 0) this.putChanges();
+    if (this.changedRecords.size + this.soles.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, Number.MAX_SAFE_INTEGER);
     const end = keys.recordKey(publisherKey, since);
     const entries = this.store.range(Table.records, start, end, limit);
@@ -260,7 +298,7 @@ export class RecordStore {
 
   /** Sequences of a publisher's messages after `after` and up to `last`, oldest first. */
   oldestSequences(publisherKey: Buffer, after: number, limit: number, last = Number.MAX_SAFE_INTEGER): number[] {
-    if (this.changedRecords.size > 0) this.putChanges();
+    if (this.changedRecords.size + this.soles.size > 0) this.putChanges();
     const start = keys.recordKey(publisherKey, last);
     const end = keys.recordKey(publisherKey, after);
     const entries = this.store.rangeReverse(Table.records, start, end, limit);
@@ -298,7 +336,7 @@ export class RecordStore {
   /** Takes a slice of removed records off the lists of finished ones, if they are many; true if there is more to do. */
   tidyFinished(limit: number): boolean {
     return this.finished.tidy(this.size, limit, (publisherKey, sequence) => {
-      if (this.changedRecords.get(sequence) !== undefined) return true;
+      if (this.changedRecords.get(sequence) !== undefined || this.soles.has(sequence)) return true;
       return this.store.get(Table.records, keys.recordKey(publisherKey, sequence)) !== null;
     });
   }

@@ -108,6 +108,19 @@ export interface TrackedRecord extends Facts {
 const sharedBytes = 8 * 1024;
 const shared = new ByteWriter(sharedBytes);
 
+/** Where times are in the value that was encoded last; those of the last row: sent, delivered, ended. */
+export interface TimePlaces {
+  readonly accepted: number;
+  readonly final: number;
+  readonly sent: number;
+}
+
+const places = { accepted: 0, final: 0, sent: 0 };
+
+export function lastTimePlaces(): TimePlaces {
+  return { ...places };
+}
+
 /** Of most records: nothing failed, and no group was among the recipients. */
 export const noFailures: readonly Failure[] = [];
 export const noGroups: readonly string[] = [];
@@ -142,11 +155,11 @@ export function encodeRecord(record: TrackedRecord): Buffer {
     .string(owner.clientId)
     .optionalString(owner.userName)
     .string(record.topicName)
-    .optionalBytes(record.correlationData)
-    .varint(record.acceptedAtMs)
-    .varint(record.deadlineAtMs)
-    .varint(record.matched)
-    .varint(record.finalAtMs);
+    .optionalBytes(record.correlationData);
+  places.accepted = writer.length;
+  writer.varint(record.acceptedAtMs).varint(record.deadlineAtMs).varint(record.matched);
+  places.final = writer.length;
+  writer.varint(record.finalAtMs);
   writeCounts(writer, record.counts);
   if (record.overdue !== null) {
     writeCounts(writer, record.overdue);
@@ -235,7 +248,9 @@ function writeRow(writer: ByteWriter, row: Row): void {
     .u8(row.state)
     .u8(flags)
     .u8(row.qos)
-    .varint(row.queuedAtMs)
+    .varint(row.queuedAtMs);
+  places.sent = writer.length;
+  writer
     .varint(row.sentAtMs)
     .varint(row.deliveredAtMs)
     .varint(row.endedAtMs)

@@ -42,8 +42,8 @@ export interface Link extends LinkGates {
    * the frame when the call is over is `frame.lasting()`.
    */
   sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void;
-  /** Sends PUBACK, PUBREC, PUBREL or PUBCOMP; `encoded` is the whole packet where it has properties. */
-  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: Buffer | null): void;
+  /** Sends PUBACK, PUBREC, PUBREL or PUBCOMP; `encoded` is a frame of the packet where it has properties. */
+  sendAck(packetType: number, packetId: number, reasonCode: number, encoded: PublishFrame | null): void;
   /** Sends encoded packets. */
   sendBytes(bytes: Buffer): void;
   /** Ends the connection; to an MQTT 5 client a DISCONNECT with this reason goes first. */

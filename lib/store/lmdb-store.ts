@@ -133,6 +133,10 @@ export class LmdbStore implements Store {
     this.overlay.put(table, key, value, true, isLasting);
   }
 
+  putCopied(table: Table, key: Buffer, value: Buffer, isNew: boolean): void {
+    this.overlay.put(table, Buffer.from(key), Buffer.from(value), isNew);
+  }
+
   delete(table: Table, key: Buffer): void {
     this.overlay.put(table, key, null, false);
   }
@@ -202,7 +206,7 @@ export class LmdbStore implements Store {
       return;
     }
     const transaction: Transaction = {
-      ...{ batches: this.takeBatches(), logged: null, retired: [] },
+      ...{ batches: this.waiting.splice(0, countForTransaction(this.waiting)), logged: null, retired: [] },
       ...{ isFlushed: false, wakeup: null },
     };
     this.committing = transaction;
@@ -219,10 +223,6 @@ export class LmdbStore implements Store {
       () => this.onCommitted(transaction, flushed === null),
       (error: unknown) => this.onCommitFailed(transaction, error),
     );
-  }
-
-  private takeBatches(): Batch[] {
-    return this.waiting.splice(0, countForTransaction(this.waiting));
   }
 
   /**

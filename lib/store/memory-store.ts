@@ -35,9 +35,12 @@ interface Rows {
 /** Tables whose first rows are asked for again and again while keys come in any order. */
 const sortedTables: ReadonlySet<Table> = new Set([Table.timers, Table.finished]);
 
+/** Tables whose rows are copied out of the heap. */
+const copyingTables: ReadonlySet<Table> = new Set([Table.records]);
+
 function rowsOf(table: Table): Rows {
   // There may be millions of records, kept for a day: in the heap the collector would visit them again and again.
-  if (table === Table.records) return new PackedRows(table);
+  if (copyingTables.has(table)) return new PackedRows(table);
   if (sequenceTables.has(table)) return new NumberedRows(groupPrefixBytes[table] as number);
   return sortedTables.has(table) ? new SortedRows() : new GroupedRows(table);
 }
@@ -95,6 +98,11 @@ export class MemoryStore implements Store {
 
   putNew(table: Table, key: Buffer, value: Buffer): void {
     this.put(table, key, value);
+  }
+
+  putCopied(table: Table, key: Buffer, value: Buffer): void {
+    if (copyingTables.has(table)) this.put(table, key, value);
+    else this.put(table, Buffer.from(key), Buffer.from(value));
   }
 
   delete(table: Table, key: Buffer): void {

@@ -134,6 +134,12 @@ export interface Store {
    */
   putNew(table: Table, key: Buffer, value: Buffer, isLasting?: boolean): void;
 
+  /**
+   * `put`, or `putNew`, for a caller that uses both buffers again: what has to be kept of them is copied.
+   * @param isNew true if the caller knows the key to be absent
+   */
+  putCopied(table: Table, key: Buffer, value: Buffer, isNew: boolean): void;
+
   /** Deletes a key, absent or not. Takes ownership of the buffer. */
   delete(table: Table, key: Buffer): void;
 

@@ -120,6 +120,10 @@ export class CrashStore implements Store {
     this.put(table, key, value);
   }
 
+  putCopied(table: Table, key: Buffer, value: Buffer): void {
+    this.put(table, Buffer.from(key), Buffer.from(value));
+  }
+
   delete(table: Table, key: Buffer): void {
     this.live.delete(table, key);
     this.operations.push({ table, key, value: null });

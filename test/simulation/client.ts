@@ -21,7 +21,8 @@ interface Request {
 
 /** Type and length of a packet below 128 bytes. */
 const headerBytes = 2;
-export const receiptsFilter = '$receipts/~/#';
+const allFilter = '$receipts/~/#';
+const deliveriesFilter = '$receipts/~/+/+';
 
 /** A client: its half of every flow over connections and sessions, and a log of what it saw. */
 export class SimulatedClient {
@@ -69,7 +70,11 @@ export class SimulatedClient {
 
   /** True if it surely takes the receipts of its messages. */
   get isFollowing(): boolean {
-    return this.role.followsReceipts && this.account.isSure(receiptsFilter) && !this.account.isBlurred;
+    return this.role.followsReceipts && this.account.isSure(this.receiptsFilter) && !this.account.isBlurred;
+  }
+
+  private get receiptsFilter(): string {
+    return this.role.followsTallies ? allFilter : deliveriesFilter;
   }
 
   describe(): string {
@@ -304,11 +309,11 @@ export class SimulatedClient {
     if (will !== null && this.facts.expirySeconds > 0) will.isSure = true;
     this.isOnline = true;
     this.flows.resume();
-    if (this.role.followsReceipts && !this.account.isSure(receiptsFilter)) this.followReceipts();
+    if (this.role.followsReceipts && !this.account.isSure(this.receiptsFilter)) this.followReceipts();
   }
 
   private followReceipts(): void {
-    const filter = { topicFilter: receiptsFilter, qos: 2 as const, noLocal: false, retainAsPublished: false };
+    const filter = { topicFilter: this.receiptsFilter, qos: 2 as const, noLocal: false, retainAsPublished: false };
     this.subscribe([{ ...filter, subscriptionId: 0 }], 1);
   }
 

@@ -116,7 +116,7 @@ export class Inbox {
     const { env } = this;
     const { clientId } = this.role;
     if (topic.startsWith('$receipts/')) {
-      env.receipts.onArrived(clientId, topic, name, packet.retain, this.account.isBlurred);
+      env.receipts.onArrived(this.role, topic, name, packet.retain, this.account.isBlurred);
       return null;
     }
     // What clears a retained message has no name.

@@ -61,6 +61,7 @@ function newRole(random: Random, at: number): Role {
     refusesOneIn: random.pick([0, 0, 4]),
     // A receipt is larger than such a packet.
     followsReceipts: is5 && maximumPacketSize === 0 && random.chance(0.6),
+    followsTallies: at % 2 === 0,
     expirySeconds: random.pick([0, 20, 600, 1_000_000, 1_000_000]),
   };
 }

@@ -1,4 +1,5 @@
 import type { Lossy } from './deliveries.js';
+import type { Role } from './role.js';
 import type { Verdicts } from './verdicts.js';
 
 /** What is read of a receipt or a tally. */
@@ -85,17 +86,23 @@ export class Receipts implements Lossy {
    * A receipt or tally came to a session that takes all of its own, for the first time.
    * @param isBlurred true if what the session was told before is not certain
    */
-  onArrived(clientId: string, topic: string, payload: string, retain: boolean, isBlurred: boolean): void {
+  onArrived(
+    { clientId, followsTallies }: Role,
+    topic: string,
+    payload: string,
+    retain: boolean,
+    isBlurred: boolean,
+  ): void {
     this.receipts++;
     const [, , id = '', to = null] = topic.split('/');
     const body = JSON.parse(payload) as Body;
     const list = this.toldOf(clientId);
     const before = list.filter((told) => told.id === id);
-    if (!this.isBlurred && !isBlurred) this.check(clientId, { id, to, retain, body }, before);
+    if (!this.isBlurred && !isBlurred) this.check(clientId, { id, to, retain, body }, before, followsTallies);
     list.push({ id, to, retain, body });
   }
 
-  private check(clientId: string, { to, retain, body }: Told, before: readonly Told[]): void {
+  private check(clientId: string, { to, retain, body }: Told, before: readonly Told[], tallies: boolean): void {
     const text = `${clientId} is told ${JSON.stringify(body)}`;
     const { matched, processed, delivered, sent, failed, pending, final } = body;
     if (to === null) {
@@ -108,7 +115,7 @@ export class Receipts implements Lossy {
       this.verdicts.broken('the final tally comes last, once', `after it ${text}`);
     }
     // Who subscribes while a large cohort is being offered a message may be told of recipients before its tally.
-    const tallyIsFirst = !this.mayCollapse && !this.hasSlices;
+    const tallyIsFirst = tallies && !this.mayCollapse && !this.hasSlices;
     if (before.length === 0 && !retain && to !== null && tallyIsFirst) {
       this.verdicts.broken('the first tally comes first', text);
     }

@@ -15,6 +15,8 @@ export interface Role {
   readonly refusesOneIn: number;
   /** True if it takes the receipts of its own messages. */
   readonly followsReceipts: boolean;
+  /** True if it takes the tallies as well. */
+  readonly followsTallies: boolean;
   /** Session Expiry Interval that it usually asks for. */
   readonly expirySeconds: number;
 }

@@ -73,7 +73,7 @@ class Scene {
     const next = new TurnOutput();
     this.open.moveYoung(next, this.number, ++this.sweeps);
     this.sealed.push({ number: this.number++, output: this.open });
-    const numbers = this.open.notes.map((note) => note & 0xffff);
+    const numbers = [...this.open.notes.subarray(0, this.open.length)].map((note) => note & 0xffff);
     this.open = next;
     return numbers.every((number) => number <= this.oldUntil);
   }
@@ -85,8 +85,8 @@ class Scene {
     this.send(turn.output);
   }
 
-  private send({ notes, links }: TurnOutput): number[] {
-    return notes.map((note, at) => {
+  private send({ notes, links, length }: TurnOutput): number[] {
+    return [...notes.subarray(0, length)].map((note, at) => {
       const number = note & 0xffff;
       this.sent[this.links.indexOf(links[at] as FakeLink)]?.push(number);
       return number;

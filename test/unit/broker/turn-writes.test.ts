@@ -1,4 +1,5 @@
 import t from 'tap';
+import { SoleOutput } from '../../../lib/broker/sole-output.js';
 import { type Flushable, Turns } from '../../../lib/broker/turn.js';
 import { TurnClock } from '../../../lib/broker/turn-clock.js';
 import { MemoryStore } from '../../../lib/store/memory-store.js';
@@ -13,7 +14,7 @@ const little = 100;
 /** Turns on a clock that every write moves on by a millisecond; `written` has the names of the targets in order. */
 function scene() {
   const clock = new ManualClock();
-  const turns = new Turns(new TurnClock(clock), new MemoryStore());
+  const turns = new Turns(new TurnClock(clock), new MemoryStore(), new SoleOutput(1));
   const written: string[] = [];
   const target = (name: string, gatheredBytes: number): Flushable => ({
     outbox: { gatheredBytes },
@@ -75,7 +76,7 @@ t.test('the end of the broker writes everything', async (t) => {
 t.test('a commit that grows large is handed over before more is decided', async (t) => {
   const clock = new ManualClock();
   const store = new CrashStore();
-  const turns = new Turns(new TurnClock(clock), store);
+  const turns = new Turns(new TurnClock(clock), store, new SoleOutput(1));
   const put = (count: number): void => {
     for (let at = 0; at < count; at++) {
       const key = Buffer.alloc(4);

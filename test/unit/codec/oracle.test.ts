@@ -6,6 +6,7 @@ import * as publish from '../../../lib/codec/publish.js';
 import { encodeUserProperties } from '../../../lib/codec/publish.js';
 import * as publishFrame from '../../../lib/codec/publish-frame.js';
 import { PacketType, type ProtocolVersion } from '../../../lib/spec/packet-types.js';
+import { packetOf } from '../../helpers/packet-of.js';
 import { wholeOf } from '../../helpers/publish-fields.js';
 import { describe } from './describe-packet.js';
 import { oraclePacket } from './oracle.js';
@@ -174,7 +175,10 @@ t.test('acknowledgements as we write them are read by mqtt-packet as they were m
       if (target[end] !== 0xee || short.cmd !== ackNames[type - 4] || short.messageId !== packetId) return false;
       if (version !== 5) return end === 5 && short.reasonCode === undefined;
       const properties = encodeUserProperties(pairs);
-      const long = oraclePacket(encodeAckWithProperties(type, packetId, reasonCode, reasonString, properties), 5);
+      const long = oraclePacket(
+        packetOf(encodeAckWithProperties(type, reasonCode, reasonString, properties), packetId),
+        5,
+      );
       const expected: Record<string, unknown> = {};
       if (reasonString !== null) expected.reasonString = reasonString;
       if (pairs.length > 0) expected.userProperties = Object.fromEntries(pairs);

@@ -3,6 +3,7 @@ import { encodeAckWithProperties, writeAck } from '../../../lib/codec/acks.js';
 import { encodeUserProperties } from '../../../lib/codec/publish.js';
 import * as publishFrame from '../../../lib/codec/publish-frame.js';
 import { PacketType } from '../../../lib/spec/packet-types.js';
+import { packetOf } from '../../helpers/packet-of.js';
 import { wholeOf } from '../../helpers/publish-fields.js';
 import { comparable, describe, describeStream } from './describe-packet.js';
 import { oracle } from './oracle.js';
@@ -23,9 +24,8 @@ function encodePublish({ packet, version }: Vector): Buffer {
     topicAlias: packet.topicAlias as number,
   };
   const frame = publishFrame.encodePublishFrame(fields, version === 5, packet.qos !== 0);
-  const bytes = Buffer.from(frame.bytes.subarray(frame.start, frame.end));
+  const bytes = packetOf(frame, packet.packetId as number);
   bytes[0] |= (packet.dup ? 8 : 0) | ((packet.qos as number) << 1) | (packet.retain ? 1 : 0);
-  if (frame.packetIdAt !== -1) bytes.writeUInt16BE(packet.packetId as number, frame.packetIdAt - frame.start);
   return bytes;
 }
 
@@ -35,7 +35,7 @@ function encodeAck({ packet, version }: Vector): Buffer {
   const reasonCode = packet.reasonCode as number;
   if (packet.reasonString !== null) {
     const pairs = encodeUserProperties([['n', 'v']]);
-    return encodeAckWithProperties(type, packetId, reasonCode, packet.reasonString as string, pairs);
+    return packetOf(encodeAckWithProperties(type, reasonCode, packet.reasonString as string, pairs), packetId);
   }
   const target = Buffer.alloc(9, 0xee);
   return Buffer.from(target.subarray(2, writeAck(target, 2, type, packetId, reasonCode, version)));

@@ -1,0 +1,186 @@
+import fc from 'fast-check';
+import t from 'tap';
+import type { PublishFrame } from '../../../lib/codec/publish-frame.js';
+import { SoleRecord } from '../../../lib/receipts/sole-record.js';
+import { PacketType } from '../../../lib/spec/packet-types.js';
+import { MemoryStore } from '../../../lib/store/memory-store.js';
+import { Table } from '../../../lib/store/store.js';
+import { CoreWorld, FakeLink } from '../../helpers/core-world.js';
+import { packetOf } from '../../helpers/packet-of.js';
+
+const publishers = 2;
+const recipients = 3;
+
+/** A link that keeps every packet, in order. */
+class KeepingLink extends FakeLink {
+  readonly packets: string[] = [];
+
+  override sendPublish(frame: PublishFrame, firstByte: number, packetId: number): void {
+    super.sendPublish(frame, firstByte, packetId);
+    this.keep('publish', firstByte, packetOf(frame, packetId));
+  }
+
+  override sendAck(packetType: number, packetId: number, reasonCode: number, encoded?: PublishFrame | null): void {
+    super.sendAck(packetType, packetId, reasonCode);
+    this.keep(`ack ${packetId} ${reasonCode}`, packetType, encoded ? packetOf(encoded, packetId) : null);
+  }
+
+  private keep(what: string, first: number, bytes: Buffer | null): void {
+    this.packets.push(`${what} ${first} ${bytes?.toString('latin1', 1)}`);
+  }
+}
+
+const who = { publisher: fc.nat(publishers - 1), recipient: fc.nat(recipients - 1) };
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ what: fc.constant('publish' as const), ...who, qos: fc.constantFrom(1, 2) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      what: fc.constant('acknowledge' as const),
+      ...who,
+      place: fc.nat(3),
+      reasonCode: fc.constantFrom(0, 0, 0, 0, 0x10, 0x83),
+      reason: fc.constantFrom(null, null, null, 'why'),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ what: fc.constant('turn' as const), ...who, ms: fc.constantFrom(0, 0, 1, 2e12) }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('leave' as const), ...who }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('leavePublisher' as const), ...who }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('follow' as const), ...who }) },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('look' as const), ...who }) },
+);
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** Two publishers, of whom each has a topic for each of three recipients. */
+class Scene {
+  readonly store: MemoryStore;
+  readonly world: CoreWorld;
+  readonly links: KeepingLink[] = [];
+  private readonly publishers: { link: KeepingLink; session: ReturnType<CoreWorld['connect']>['session'] }[] = [];
+  private readonly recipients: { link: KeepingLink; session: ReturnType<CoreWorld['connect']>['session'] }[] = [];
+  private readonly open: number[][] = [];
+  private readonly expirySeconds: number;
+  private readonly isGeneral: boolean;
+  private published = 0;
+  soles = 0;
+
+  /**
+   * @param expirySeconds of the recipients' sessions
+   * @param outlivesProcess of the store
+   * @param isGeneral true if all is to take the general way: a second subscription, which matches nothing, sees to it
+   */
+  constructor(expirySeconds: number, outlivesProcess: boolean, isGeneral: boolean) {
+    this.expirySeconds = expirySeconds;
+    this.isGeneral = isGeneral;
+    this.store = new MemoryStore(outlivesProcess);
+    this.world = new CoreWorld(this.store);
+    for (let at = 0; at < publishers; at++) this.joinPublisher(at);
+    for (let at = 0; at < recipients; at++) this.join(at);
+    this.world.clock.settle();
+  }
+
+  private connect(clientId: string, expirySeconds: number) {
+    const link = new KeepingLink();
+    this.links.push(link);
+    const { session } = this.world.connect(clientId, expirySeconds, link);
+    return { link, session };
+  }
+
+  private joinPublisher(at: number): void {
+    const publisher = this.connect(`p${at}`, 0);
+    this.publishers[at] = publisher;
+    this.world.subscribe(publisher, '$receipts/~/+/+', 0);
+    if (this.isGeneral) this.world.subscribe(publisher, '$receipts/~/+/nobody', 0);
+  }
+
+  private join(at: number): void {
+    const recipient = this.connect(`r${at}`, this.expirySeconds);
+    this.recipients[at] = recipient;
+    this.open[at] = [];
+    this.world.subscribe(recipient, `to/${at}/+`, 1);
+  }
+
+  play(next: Step): void {
+    const { world } = this;
+    const publisher = this.publishers[next.publisher] as (typeof this.publishers)[0];
+    const recipient = this.recipients[next.recipient] as (typeof this.recipients)[0];
+    const { session, link } = recipient;
+    if (next.what === 'publish') {
+      const topic = `to/${next.recipient}/${next.publisher}`;
+      world.publish(
+        publisher,
+        topic,
+        [['receipt', 'delivered']],
+        (this.published++ % 60_000) + 1,
+        -1,
+        next.qos as 1 | 2,
+      );
+    }
+    if (next.what === 'acknowledge') {
+      const ids = session.outbound.inOrder();
+      const packetId = ids[Math.min(next.place, ids.length - 1)];
+      if (packetId === undefined || link.publishes.every((one) => one.packetId !== packetId)) return;
+      if (session.outbound.detail(packetId) instanceof SoleRecord) this.soles++;
+      world.core.acknowledge(session, link, PacketType.puback, packetId, next.reasonCode, next.reason);
+    }
+    if (next.what === 'turn') {
+      world.clock.advance(next.ms);
+      world.clock.turn();
+    }
+    if (next.what === 'leave') {
+      world.disconnect(recipient);
+      this.join(next.recipient);
+    }
+    if (next.what === 'leavePublisher') {
+      world.disconnect(publisher);
+      this.joinPublisher(next.publisher);
+    }
+    // Somebody takes all receipts, tallies among them, and leaves again.
+    if (next.what === 'follow') {
+      world.subscribe(publisher, '$receipts/~/#', 0);
+      world.clock.turn();
+      const packet = { packetId: 9, userProperties: [], topicFilters: ['$receipts/~/#'] };
+      world.core.unsubscribe(publisher.session, publisher.link, packet);
+    }
+    if (next.what === 'look') world.core.context.records.oldestSequences(Buffer.alloc(12), 0, 1);
+  }
+
+  /** All that came to anybody, and all that the store has of records. */
+  end(): { packets: readonly (readonly string[])[]; rows: readonly string[] } {
+    this.world.clock.settle();
+    const { records } = this.world.core.context;
+    records.sequencesAfter(Buffer.alloc(12), 0, 1);
+    const rows = [Table.records, Table.finished].flatMap((table) =>
+      this.store
+        .range(table, Buffer.alloc(0), null, 10_000)
+        .map(({ key, value }) => `${table} ${key.toString('hex')} ${value.toString('hex')}`),
+    );
+    return { packets: this.links.map(({ packets }) => packets.filter((packet) => !packet.includes('\x0d/#'))), rows };
+  }
+}
+
+t.test('a message with one recipient tells and records the same whichever way it takes', async (t) => {
+  let soles = 0;
+  fc.assert(
+    fc.property(
+      fc.array(step, { minLength: 5, maxLength: 60 }),
+      fc.constantFrom(0, 3600),
+      fc.boolean(),
+      (steps, expirySeconds, outlivesProcess) => {
+        const [short, general] = [false, true].map((isGeneral) => {
+          const scene = new Scene(expirySeconds, outlivesProcess, isGeneral);
+          for (const one of steps) scene.play(one);
+          soles += scene.soles;
+          return scene.end();
+        });
+        t.strictSame(short, general);
+        return t.passing();
+      },
+    ),
+    { numRuns: 300 },
+  );
+  t.ok(soles > 100, `${soles} messages took the short way`);
+});
