@@ -58,6 +58,8 @@ const held: ReceiptRequest = { receipt: 'delivered', deadline: longDeadlineSecon
 
 // Receipts at QoS 2, so that one that comes twice is the broker's doing.
 const ownReceipts: Filter = { topic: receiptsFilter, qos: 2 };
+/** Of a publisher that takes no tallies. */
+const ownDeliveries: Filter = { topic: '$receipts/~/+/+', qos: 2 };
 
 function publisher(name: string, version: 4 | 5, durable: boolean, tracked: number): Role {
   const plain: Outlet[] = [
@@ -148,13 +150,19 @@ const everyone: readonly Role[] = [
 
 const pairs = Array.from({ length: 50 }, (_, at) => String(at + 1).padStart(2, '0'));
 
-function tracker(name: string): Role {
+function tracker(name: string, at: number): Role {
   const publishes: Outlet[] = [
     { topic: `pair/${name}/1`, qos: 1, request: delivered },
     { topic: `pair/${name}/2`, qos: 2, request: delivered },
     { topic: `pair/${name}/p`, qos: 2, request: processed },
   ];
-  return { clientId: `track-${name}`, version: 5, durable: true, publishes, filters: [ownReceipts] };
+  return {
+    clientId: `track-${name}`,
+    version: 5,
+    durable: true,
+    publishes,
+    filters: [at % 2 === 0 ? ownReceipts : ownDeliveries],
+  };
 }
 
 function taker(name: string, at: number): Role {
@@ -170,3 +178,11 @@ export const casts: Readonly<Record<string, readonly Role[]>> = {
   everyone,
   pairs: [...pairs.map(tracker), ...pairs.map(taker)],
 };
+
+/** Publishers of any cast that take no tallies. */
+export const withoutTallies: ReadonlySet<string> = new Set(
+  Object.values(casts)
+    .flat()
+    .filter(({ filters = [] }) => filters.includes(ownDeliveries))
+    .map(({ clientId }) => clientId),
+);

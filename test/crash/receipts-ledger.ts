@@ -1,5 +1,5 @@
 import type { IPublishPacket } from 'mqtt-packet';
-import { longDeadlineSeconds } from './cast.js';
+import { longDeadlineSeconds, withoutTallies } from './cast.js';
 import type { Account } from './deliveries.js';
 import type { Publication } from './peer.js';
 import type { RecipientLog } from './recipient-log.js';
@@ -69,6 +69,7 @@ export class ReceiptsLedger {
     told.matched = matched;
     told.certain = certain.map((who) => (typeof who === 'string' ? who : who.clientId));
     for (const who of certain) if (typeof who !== 'string') told.sessions.set(who.clientId, who.session);
+    if (matched === 0) this.endWithoutTally(told);
     if (publication.request?.hold !== true) return;
     const counts = { delivered: number('delivered'), failed: number('failed'), pending: number('pending') };
     this.onHeldAnswered(told, publication, reasonCode, { matched, ...counts });
@@ -90,7 +91,8 @@ export class ReceiptsLedger {
     told.matched ??= body.matched;
     if (told.matched !== body.matched) this.world.violation(`${id} matched ${told.matched}, then ${payload}`);
     const segment = packet.topic.split('/')[3];
-    if (segment === undefined) this.onTally(told, body, payload);
+    if (segment === undefined && withoutTallies.has(publisher)) this.world.violation(`${publisher} got ${payload}`);
+    else if (segment === undefined) this.onTally(told, body, payload);
     else if (decodeURIComponent(segment) === recipientOf(body)) this.onReceipt(told, body, payload);
     else this.world.violation(`${packet.topic} tells ${payload}`);
   }
@@ -226,7 +228,8 @@ export class ReceiptsLedger {
   private onReceipt(told: Told, body: Body, payload: string): void {
     const { to = '', state = '' } = body;
     const name = recipientOf(body);
-    if (told.firstAtMs === null) this.world.violation(`a receipt before the first tally: ${payload}`);
+    const isFirst = told.firstAtMs === null && !withoutTallies.has(told.publisher);
+    if (isFirst) this.world.violation(`a receipt before the first tally: ${payload}`);
     const known = told.outcomes.get(name);
     if (known !== undefined) this.world.violation(`a second outcome, after ${known.state}: ${payload}`);
     const recipient = this.recipients.recipient(to);
@@ -241,10 +244,18 @@ export class ReceiptsLedger {
     } else {
       told.outcomes.set(name, { state, to, cause: body.cause ?? null });
       this.counts.set(state, (this.counts.get(state) ?? 0) + 1);
+      if (told.outcomes.size === told.matched) this.endWithoutTally(told);
     }
     if (state === 'queued' || recipient === undefined) return;
     const wrong = checkOutcome(told, body, recipient, this.recipients);
     if (wrong !== null) this.world.violation(`${wrong}: ${payload}`);
+  }
+
+  /** All recipients have their outcomes: who takes no tallies is told nothing more. */
+  private endWithoutTally(told: Told): void {
+    if (!withoutTallies.has(told.publisher) || told.hasFinal) return;
+    told.hasFinal = true;
+    this.open--;
   }
 
   private toldOf(id: string, publisher: string, key: string): Told {
