@@ -1,7 +1,7 @@
 import { copyOf } from '../base/bytes.js';
 import type { Message } from '../base/message.js';
 import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
-import { encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
+import { encodePassingFrame, encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
 import type { ReceiptPacket } from '../receipts/receipt-message.js';
 import { receiptIdPropertyBytes, writeReceiptIdProperty } from '../receipts/receipt-properties.js';
 import type { QoS } from '../spec/packet-types.js';
@@ -288,6 +288,12 @@ export class Outgoing {
     return this.bare[at] as PublishFrame;
   }
 
+  /** The PUBLISH with a packet identifier for one recipient alone: it is there until any other is asked for. */
+  passingFrame(version5: boolean, subscriptionIds: readonly number[] | null): PublishFrame {
+    this.gather(subscriptionIds, true);
+    return encodePassingFrame(this.fields, version5, true);
+  }
+
   private identifiedFrame(withPacketId: boolean, subscriptionIds: readonly number[]): PublishFrame {
     if (this.identifiedBy !== subscriptionIds) {
       this.identifiedBy = subscriptionIds;
@@ -312,6 +318,12 @@ export class Outgoing {
     subscriptionIds: readonly number[] | null,
     withReceipt: boolean,
   ): PublishFrame {
+    this.gather(subscriptionIds, withReceipt);
+    return encodePublishFrame(this.fields, version5, withPacketId);
+  }
+
+  /** Gathers what is to be encoded. */
+  private gather(subscriptionIds: readonly number[] | null, withReceipt: boolean): void {
     const { kept, source } = this;
     const isTopicThere = kept === null && this.topicEnd > this.topicStart;
     const topic = isTopicThere ? source : this.encodedTopic();
@@ -331,7 +343,6 @@ export class Outgoing {
     fields.payload = kept === null ? source : kept.payload;
     fields.payloadStart = kept === null ? this.payloadStart : 0;
     fields.payloadEnd = kept === null ? this.sourceEnd : kept.payload.length;
-    return encodePublishFrame(fields, version5, withPacketId);
   }
 
   private encodedTopic(): Buffer {

@@ -62,7 +62,7 @@ export class SoleRecipients {
     const { link } = session;
     if (link === null || link.mountPoint !== null || !this.offers.isFree(session, out.payloadLength)) return null;
     if (!this.receipts.tellsDeliveriesAlone(publisher)) return null;
-    const frame = out.frame(link.version === 5, true, subscriptionIds);
+    const frame = out.passingFrame(link.version === 5, subscriptionIds);
     if (link.maximumPacketSize > 0 && frame.end - frame.start > link.maximumPacketSize) return null;
     const { clock, records, turns, persistence } = this.context;
     const retain = false;

@@ -79,11 +79,14 @@ export class Turns {
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
   private readonly soles: SoleWriter;
+  /** What is committed dies with the process. */
+  private readonly isVolatile: boolean;
 
   constructor(clock: TurnClock, store: Store, soles: SoleWriter, sizes: Sizes = usualSizes) {
     this.soles = soles;
     this.clock = clock;
     this.store = store;
+    this.isVolatile = !store.outlivesProcess;
     this.patience = new CommitPatience(clock, sizes, () => this.begin());
   }
 
@@ -136,7 +139,7 @@ export class Turns {
 
   publish(link: Link, frame: PublishFrame, firstByte: number, packetId: number, afterCommit: boolean): void {
     const isQos0 = (firstByte & 0x06) === 0;
-    if (!afterCommit && (link.publishGate <= this.releasedNumber || (isQos0 && this.mayOvertake(link)))) {
+    if (this.mayGoOn(afterCommit) && (link.publishGate <= this.releasedNumber || (isQos0 && this.mayOvertake(link)))) {
       link.sendPublish(frame, firstByte, packetId);
       return;
     }
@@ -147,7 +150,7 @@ export class Turns {
 
   /** PUBREL, which keeps its place among the PUBLISH packets. */
   pubrel(link: Link, packetId: number, reasonCode: number, afterCommit: boolean): void {
-    if (!afterCommit && link.publishGate <= this.releasedNumber) {
+    if (this.mayGoOn(afterCommit) && link.publishGate <= this.releasedNumber) {
       link.sendAck(PacketType.pubrel, packetId, reasonCode, null);
       return;
     }
@@ -170,7 +173,7 @@ export class Turns {
     encoded: PublishFrame | null,
     awaited: Awaited,
   ): void {
-    if (awaited === nothing && link.answerGate <= this.releasedNumber) {
+    if (this.mayGoOn(awaited !== nothing) && link.answerGate <= this.releasedNumber) {
       link.sendAck(packetType, packetId, reasonCode, encoded);
       return;
     }
@@ -181,6 +184,10 @@ export class Turns {
 
   /** PUBACK of a tracked message, to whose publisher its `receipt-id` says something. */
   answerSole(link: Link, packetId: number, sole: SoleRecord): void {
+    if (this.mayGoOn(true) && link.answerGate <= this.releasedNumber) {
+      this.soles.sendAnswer(link, packetId, sole);
+      return;
+    }
     this.closeGate(link);
     this.open.add(Operation.soleAnswer, link, sole, packetId, theCommit);
     this.begin();
@@ -188,6 +195,10 @@ export class Turns {
 
   /** The receipt of its delivery, at QoS 0. */
   receiptOfSole(link: Link, sole: SoleRecord): void {
+    if (this.mayGoOn(true) && link.publishGate <= this.releasedNumber) {
+      this.soles.sendReceipt(link, sole);
+      return;
+    }
     link.publishGate = this.openNumber;
     this.open.add(Operation.soleReceipt, link, sole, 0, theCommit);
     this.begin();
@@ -208,6 +219,14 @@ export class Turns {
     this.closeGate(link);
     this.open.add(Operation.bytes, link, bytes, 0, afterCommit ? theCommit : nothing);
     this.begin();
+  }
+
+  /**
+   * True of what need not wait for the commit. None does where that makes nothing last, unless something that is called
+   * in its turn waits.
+   */
+  private mayGoOn(afterCommit: boolean): boolean {
+    return !afterCommit || (this.isVolatile && this.open.length === 0);
   }
 
   /** Answers on this link wait for the open turn. */

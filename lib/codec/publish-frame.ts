@@ -103,24 +103,63 @@ export class PublishFrame {
   }
 }
 
+/** Larger frames than this are not encoded in memory that is used again. */
+const passingBytesMax = 2 * 1024;
+const passingBytes = Buffer.allocUnsafeSlow(passingBytesMax);
+const passingFrame = PublishFrame.passing(passingBytes, viewOf(passingBytes), 0, 0, -1);
+
 /**
  * Encodes a PUBLISH with first byte 0x30 and packet identifier 0, to be patched. Properties stand in this order:
  * expiry, alias, Subscription Identifiers, `properties`, extra user properties. For 3.x all of them are left out.
  * @see MQTT 5 §3.3
  */
 export function encodePublishFrame(fields: PublishFields, version5: boolean, withPacketId: boolean): PublishFrame {
+  const propertiesSize = version5 ? sizeOfProperties(fields) : 0;
+  const remaining = remainingLength(fields, version5, withPacketId, propertiesSize);
+  const size = 1 + variableByteIntegerSize(remaining) + remaining;
+  const start = frameSlab.take(size);
+  const { bytes, view } = frameSlab;
+  const packetIdAt = write(fields, version5, withPacketId, propertiesSize, remaining, bytes, view, start);
+  return new PublishFrame(bytes, view, start, start + size, packetIdAt);
+}
+
+/** The same of a frame that is needed until the next one is encoded, and then no more, or in a copy. */
+export function encodePassingFrame(fields: PublishFields, version5: boolean, withPacketId: boolean): PublishFrame {
+  const propertiesSize = version5 ? sizeOfProperties(fields) : 0;
+  const remaining = remainingLength(fields, version5, withPacketId, propertiesSize);
+  const size = 1 + variableByteIntegerSize(remaining) + remaining;
+  if (size > passingBytesMax) return encodePublishFrame(fields, version5, withPacketId);
+  const { bytes, view } = passingFrame;
+  const packetIdAt = write(fields, version5, withPacketId, propertiesSize, remaining, bytes, view, 0);
+  passingFrame.receive(bytes, 0, size, packetIdAt);
+  return passingFrame;
+}
+
+function remainingLength(
+  { topicStart, topicEnd, payloadStart, payloadEnd }: PublishFields,
+  version5: boolean,
+  withPacketId: boolean,
+  propertiesSize: number,
+): number {
+  const head = 2 + topicEnd - topicStart + (withPacketId ? 2 : 0);
+  const properties = version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0;
+  return head + properties + payloadEnd - payloadStart;
+}
+
+/** @returns where the packet identifier is, or -1 */
+function write(
+  fields: PublishFields,
+  version5: boolean,
+  withPacketId: boolean,
+  propertiesSize: number,
+  remaining: number,
+  bytes: Buffer,
+  view: DataView,
+  start: number,
+): number {
   const { topic, topicStart, topicEnd, payload, payloadStart, payloadEnd } = fields;
   const topicLength = topicEnd - topicStart;
   assert(topicLength <= uint16Max, 'a topic name fits its length');
-  const propertiesSize = version5 ? sizeOfProperties(fields) : 0;
-  const remaining =
-    2 +
-    topicLength +
-    (withPacketId ? 2 : 0) +
-    (version5 ? variableByteIntegerSize(propertiesSize) + propertiesSize : 0) +
-    (payloadEnd - payloadStart);
-  const start = frameSlab.take(1 + variableByteIntegerSize(remaining) + remaining);
-  const { bytes, view } = frameSlab;
   bytes[start] = 0x30;
   let position = writeVariableByteInteger(bytes, start + 1, remaining);
   position = writeUint16(bytes, position, topicLength);
@@ -133,7 +172,7 @@ export function encodePublishFrame(fields: PublishFields, version5: boolean, wit
     if (propertiesSize > 0) position = writeProperties(bytes, position, fields);
   }
   copyOut(payload, payloadStart, payloadEnd, bytes, view, position);
-  return new PublishFrame(bytes, view, start, position + payloadEnd - payloadStart, packetIdAt);
+  return packetIdAt;
 }
 
 /** Bytes of Subscription Identifiers in wire form. */

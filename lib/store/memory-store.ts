@@ -5,6 +5,7 @@ import { GroupedRows } from './grouped-rows.js';
 import { keyText } from './overlay.js';
 import { PackedRows } from './packed-rows.js';
 import { deliveryKey, messageKey } from './records-keys.js';
+import { residentCopy } from './resident-memory.js';
 import { SequenceRows, sequenceTables } from './sequence-rows.js';
 import {
   type DeferredRows,
@@ -199,6 +200,9 @@ class NumberedRows implements Rows {
   }
 }
 
+/** Values from this size on are lists of finished records, a day's: like the records they need not be on the heap. */
+const largeValueBytes = 512;
+
 /** Rows of one table in a tree. */
 class SortedRows implements Rows {
   private readonly tree: Tree = new Tree<string, StoreEntry>(undefined, byText);
@@ -208,7 +212,7 @@ class SortedRows implements Rows {
   }
 
   put(key: Buffer, value: Buffer): void {
-    this.tree.set(keyText(key), { key, value });
+    this.tree.set(keyText(key), { key, value: value.length < largeValueBytes ? value : residentCopy(value) });
   }
 
   delete(key: Buffer): void {

@@ -1,3 +1,5 @@
+import { residentMemory } from './resident-memory.js';
+
 /** Numbers in one block: so few that making room among them takes no time that anybody would notice. */
 const blockNumbers = 1024;
 /** What the first block of an index has room for: there are many that never hold more than a number or two. */
@@ -5,6 +7,16 @@ const firstCapacity = 4;
 
 /** What `NumberIndex` returns for a number that it does not have. */
 export const noLocation = -1;
+
+function numbersOf(capacity: number): Float64Array {
+  if (capacity < blockNumbers) return new Float64Array(capacity);
+  return new Float64Array(residentMemory(capacity * Float64Array.BYTES_PER_ELEMENT));
+}
+
+function locationsOf(capacity: number): Int32Array {
+  if (capacity < blockNumbers) return new Int32Array(capacity);
+  return new Int32Array(residentMemory(capacity * Int32Array.BYTES_PER_ELEMENT));
+}
 
 /** Numbers from the highest to the lowest, `numbers[head, tail)`, and what is known of each under the same place. */
 class Block {
@@ -14,8 +26,8 @@ class Block {
   tail = 0;
 
   constructor(capacity: number) {
-    this.numbers = new Float64Array(capacity);
-    this.locations = new Int32Array(capacity);
+    this.numbers = numbersOf(capacity);
+    this.locations = locationsOf(capacity);
   }
 
   get count(): number {
@@ -79,8 +91,8 @@ class Block {
   /** Moves everything to the front of memory of another size, or of the same. */
   rebuild(capacity: number): void {
     const { head, tail } = this;
-    const numbers = capacity === this.numbers.length ? this.numbers : new Float64Array(capacity);
-    const locations = capacity === this.numbers.length ? this.locations : new Int32Array(capacity);
+    const numbers = capacity === this.numbers.length ? this.numbers : numbersOf(capacity);
+    const locations = capacity === this.numbers.length ? this.locations : locationsOf(capacity);
     numbers.set(this.numbers.subarray(head, tail));
     locations.set(this.locations.subarray(head, tail));
     this.numbers = numbers;
@@ -213,7 +225,8 @@ export class NumberIndex {
 
   /** Begins a block behind the others. */
   private addBlock(number: number, location: number): number {
-    const block = new Block(firstCapacity);
+    // Who has filled a block fills another.
+    const block = new Block(this.blocks.length === 0 ? firstCapacity : blockNumbers);
     block.insert(0, number, location);
     this.blocks.push(block);
     return noLocation;

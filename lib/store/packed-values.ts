@@ -1,4 +1,5 @@
 import { copyOf } from '../base/bytes.js';
+import { residentMemory } from './resident-memory.js';
 
 /** Before each value: its length as a number of 32 bits, its group likewise, its number as one of 64. */
 const headerBytes = 16;
@@ -24,7 +25,7 @@ class Chunk {
 
   constructor(id: number, size: number) {
     this.id = id;
-    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.bytes = Buffer.from(residentMemory(size));
     this.ints = new Int32Array(this.bytes.buffer);
     this.doubles = new Float64Array(this.bytes.buffer);
   }
