@@ -11,10 +11,8 @@ const loopStringMax = 64;
 /** Copies `source[start, end)` to `target[at, …)`. */
 export function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
   const length = end - start;
-  if (length === source.length) {
-    if (length > 0) target.set(source, at);
-  } else if (length > partBytesMax) {
-    target.set(source.subarray(start, end), at);
+  if (length > partBytesMax) {
+    target.set(length === source.length ? source : source.subarray(start, end), at);
   } else {
     let to = at;
     for (let from = start; from < end; from++) target[to++] = source[from] as number;

@@ -3,7 +3,7 @@ import type { Message } from '../base/message.js';
 import { forwardableProperties, type PublishView, readCorrelationData } from '../codec/publish.js';
 import { encodePassingFrame, encodePublishFrame, type PublishFields, PublishFrame } from '../codec/publish-frame.js';
 import type { ReceiptPacket } from '../receipts/receipt-message.js';
-import { receiptIdPropertyBytes, writeReceiptIdProperty } from '../receipts/receipt-properties.js';
+import { newReceiptIdProperty, writeIdOfProperty } from '../receipts/receipt-properties.js';
 import type { QoS } from '../spec/packet-types.js';
 import { encodeMessage, encodeReceivedMessage, MessageRow } from '../store/records-message.js';
 import type { MountPoint } from '../topic/mount-point.js';
@@ -187,8 +187,8 @@ export class Outgoing {
 
   /** Recipients are told the id by which receipts name the message. @param id in ASCII; copied */
   appendReceiptId(id: Buffer): void {
-    this.receiptBytes ??= Buffer.allocUnsafe(receiptIdPropertyBytes);
-    writeReceiptIdProperty(id, this.receiptBytes);
+    this.receiptBytes ??= newReceiptIdProperty();
+    writeIdOfProperty(id, this.receiptBytes);
     this.receiptProperty = this.receiptBytes;
   }
 

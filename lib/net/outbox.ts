@@ -38,6 +38,8 @@ export class Outbox {
   private length = 0;
   private chunks: Buffer[] | null = null;
   private chunkBytes = 0;
+  /** Those whose contents are among the chunks. */
+  private full: OutputBuffer[] = [];
   /** Bytes held back because the socket has not taken what it was given before. */
   private held = 0;
   private closed = false;
@@ -204,7 +206,7 @@ export class Outbox {
       return;
     }
     this.hold(0);
-    const { gatheredBytes, chunks, buffer } = this;
+    const { gatheredBytes, chunks, buffer, full } = this;
     this.metrics.bytesSent += gatheredBytes;
     this.isTalkative = gatheredBytes > smallOutputBufferBytes;
     if (chunks !== null) {
@@ -217,11 +219,13 @@ export class Outbox {
       stream.write(buffer.bytes.subarray(0, this.length));
       this.length = 0;
       this.buffer = null;
-      // The kernel has taken all of it: the buffer is free at once. Otherwise the socket keeps it.
-      if (stream.writableLength === 0) this.pool.give(buffer);
+      full.push(buffer);
     }
     if (chunks !== null) stream.uncork();
     this.mayBeUntaken = stream.writableLength > 0;
+    // If the kernel has taken all of it, the buffers are free at once. Otherwise the socket keeps them.
+    if (!this.mayBeUntaken) for (let at = 0; at < full.length; at++) this.pool.give(full[at] as OutputBuffer);
+    full.length = 0;
   }
 
   /** Drops what was not flushed. */
@@ -232,6 +236,7 @@ export class Outbox {
     this.length = 0;
     this.chunks = null;
     this.chunkBytes = 0;
+    this.full.length = 0;
     this.hold(0);
   }
 
@@ -266,6 +271,7 @@ export class Outbox {
   private appendBuffer(): void {
     if (this.buffer === null || this.length === 0) return;
     this.push(this.buffer.bytes.subarray(0, this.length));
+    this.full.push(this.buffer);
     this.buffer = null;
     this.length = 0;
   }

@@ -5,6 +5,8 @@ import type { PublishFrame } from '../codec/publish-frame.js';
 export const outputBufferBytes = 16 * 1024;
 /** Size of one for little output: those of a thousand sockets that get a few packets each lie closer together. */
 export const smallOutputBufferBytes = 4 * 1024;
+/** Above this length the engine's own copying is quicker than a loop, if it needs no object for a part of a buffer. */
+const loopBytesMax = 128;
 /** What is copied at once of packets that came behind each other. */
 const aheadBytes = 4096;
 
@@ -43,7 +45,9 @@ export class OutputBuffer {
     if (!follows || end > this.copiedEnd) {
       const ahead = Math.min(start + aheadBytes, finalEnd, start + this.size - at);
       const copyEnd = follows && ahead > end ? ahead : end;
-      copyWords(view, start, copyEnd, this.view, at);
+      const isWhole = start === 0 && copyEnd === bytes.length;
+      if (isWhole && copyEnd > loopBytesMax) this.bytes.set(bytes, at);
+      else copyWords(view, start, copyEnd, this.view, at);
       this.source = bytes;
       this.shift = at - start;
       this.copiedEnd = copyEnd;

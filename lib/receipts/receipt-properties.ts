@@ -4,8 +4,6 @@ import { receiptIdLength } from './receipt-id.js';
 const idProperty = encodeUserProperties([['receipt-id', ' '.repeat(receiptIdLength)]]);
 const idAt = idProperty.length - receiptIdLength;
 const matchedProperty = encodeUserProperties([['receipt-matched', '']]);
-/** Bytes of user property `receipt-id` in wire form. */
-export const receiptIdPropertyBytes = idProperty.length;
 const digitsAt = idProperty.length + matchedProperty.length;
 /** Answers by their number of digits: only id and digits differ. */
 const answers: Buffer[] = [];
@@ -15,10 +13,14 @@ function write(source: Buffer, target: Buffer, at: number): number {
   return at + source.length;
 }
 
-/** Writes user property `receipt-id` in wire form. @returns the position behind it */
-export function writeReceiptIdProperty(id: Buffer, target: Buffer): number {
-  write(idProperty, target, 0);
-  return write(id, target, idAt);
+/** Memory for user property `receipt-id` in wire form, complete but for the id. */
+export function newReceiptIdProperty(): Buffer {
+  return Buffer.from(idProperty);
+}
+
+/** Writes an id to what `newReceiptIdProperty` gave. */
+export function writeIdOfProperty(id: Buffer, property: Buffer): void {
+  write(id, property, idAt);
 }
 
 /**

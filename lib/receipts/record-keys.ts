@@ -64,7 +64,7 @@ export function readFinishedTime(key: Buffer): number {
 export const finishedEntryBytes = identityKeyBytes + sequenceBytes;
 
 export function writeFinishedEntry(value: Buffer, at: number, publisherKey: Buffer, sequence: number): void {
-  value.set(publisherKey, at);
+  copyBytes(publisherKey, 0, identityKeyBytes, value, at);
   writeSequence(value, sequence, at + identityKeyBytes);
 }
 

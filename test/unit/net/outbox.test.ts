@@ -6,7 +6,7 @@ import { Metrics } from '../../../lib/broker/metrics.js';
 import { PublishFrame } from '../../../lib/codec/publish-frame.js';
 import { BufferPool } from '../../../lib/net/buffer-pool.js';
 import { Outbox } from '../../../lib/net/outbox.js';
-import { outputBufferBytes } from '../../../lib/net/output-buffer.js';
+import { type OutputBuffer, outputBufferBytes } from '../../../lib/net/output-buffer.js';
 
 /** A socket that takes everything, or nothing more than it has, and what it was given. */
 class Sink extends PassThrough {
@@ -150,4 +150,43 @@ t.test('what follows a frame is copied only where it can not change any more', a
   outbox.publish(frameAt(20), 0x30, 0);
   outbox.flush();
   t.equal(Buffer.concat(sink.written).toString(), `0${'a'.repeat(9)}0${'a'.repeat(9)}0${'b'.repeat(9)}`);
+});
+
+t.test('buffers are free for others once the kernel has taken what they hold, each once', async (t) => {
+  const sink = new Sink();
+  const pool = new BufferPool();
+  const given: OutputBuffer[] = [];
+  const give = pool.give.bind(pool);
+  pool.give = (buffer) => {
+    given.push(buffer);
+    give(buffer);
+  };
+  const outbox = new Outbox(sink, pool, new Metrics());
+  const large = Buffer.alloc(outputBufferBytes);
+  const fill = (): void => {
+    for (let packet = 0; packet < 9; packet++) outbox.bytes(Buffer.alloc(outputBufferBytes / 4 - 4));
+    outbox.bytes(large);
+    outbox.bytes(Buffer.alloc(100));
+  };
+  fill();
+  sink.untaken = 1;
+  given.length = 0;
+  outbox.flush();
+  t.equal(given.length, 0, 'the socket still has them');
+  sink.untaken = 0;
+  fill();
+  given.length = 0;
+  outbox.flush();
+  t.equal(given.length, 4, 'two full ones, one that a large packet ended, and the last');
+  t.equal(new Set(given).size, given.length);
+  t.notOk(given.some(({ bytes }) => bytes.buffer === large.buffer));
+  outbox.bytes(Buffer.alloc(100));
+  given.length = 0;
+  outbox.flush();
+  t.equal(given.length, 1, 'what was free already is not given again');
+  fill();
+  given.length = 0;
+  outbox.discard();
+  outbox.flush(true);
+  t.equal(given.length, 1, 'of what is dropped only the open one');
 });
