@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.js';
 import type { Message } from '../base/message.js';
 import { DeliveryState } from '../delivery/table.js';
-import type { SoleRecord } from '../receipts/sole-record.js';
+import type { RowCarrier, SoleRecord } from '../receipts/sole-record.js';
+import { soleRecordBytes, soleRecordKey } from '../receipts/sole-record-bytes.js';
 import { type Delivery, DeliveryKind } from '../session/delivery.js';
 import type { QoS } from '../spec/packet-types.js';
 import type { MessageReferences } from '../store/message-references.js';
@@ -23,7 +24,7 @@ type PutRow = (table: Table, key: Buffer, value: Buffer) => void;
  * A delivery at QoS 1 or 2 that was sent at once, or will be with its commit. Its row waits: if the recipient has
  * acknowledged in time, there never is one.
  */
-export class DeferredDelivery implements Delivery, Settlement {
+export class DeferredDelivery implements Delivery, Settlement, RowCarrier {
   readonly session: number;
   readonly sequence: number;
   readonly kind: DeliveryKind;
@@ -104,9 +105,32 @@ export class DeferredDelivery implements Delivery, Settlement {
     if (this.recipientKey === null) this.settled?.references.logReleased(this.sequence, this.messageNeeds, put);
   }
 
-  /** Puts the row to the log. */
+  /** The record's row changes: what the log says of it stays there until that is recorded. */
+  releaseRecord(): void {
+    this.rows?.beforeChange();
+    this.rows?.keepLogged();
+  }
+
+  /** Puts the row to the log, and that of the record if it goes with it. */
   log(put: PutRow): void {
     put(Table.deliveries, passingDeliveryKey(this.session, this.sequence), this.encodePassing(this.state));
+    const record = this.carriedRecord;
+    if (record !== null) put(Table.records, soleRecordKey(record), soleRecordBytes.encode(record));
+  }
+
+  /** The same to the tables. */
+  write(put: PutRow): void {
+    put(Table.deliveries, deliveryKey(this.session, this.sequence), this.encode());
+    const record = this.carriedRecord;
+    if (record === null) return;
+    put(Table.records, Buffer.from(soleRecordKey(record)), Buffer.from(soleRecordBytes.encode(record)));
+    record.carrier = null;
+  }
+
+  /** The record whose row goes with this one; null if there is none, or another row of it has been put since. */
+  private get carriedRecord(): SoleRecord | null {
+    const { sole } = this;
+    return sole !== null && sole.carrier === this && sole.stands ? sole : null;
   }
 
   /** The row, where there has to be one. */
@@ -142,6 +166,8 @@ class ChangedState implements Settlement {
     put(Table.deliveries, passingDeliveryKey(session, sequence), this.delivery.encodePassing(this.state));
   }
 }
+
+const nothingSettled: Settlement = { writeSettlement: () => undefined };
 
 /** A message all of whose deliveries are deferred: it is stored if one of them is. */
 export class DeferredMessage implements DeferredRows {
@@ -206,6 +232,11 @@ export class DeferredMessage implements DeferredRows {
     return this.needs;
   }
 
+  /** Of what the log has, something is put with the open batch: the log has to stay until that is written. */
+  keepLogged(): void {
+    if (this.isLogged) this.store.putSettlement(this, nothingSettled);
+  }
+
   /** A delivery has another state. */
   change(delivery: DeferredDelivery, state: DeliveryState): void {
     if (this.isLogged) this.store.putSettlement(this, new ChangedState(delivery, state));
@@ -222,8 +253,7 @@ export class DeferredMessage implements DeferredRows {
   write(put: PutRow): void {
     if (this.needs > 0) this.references.putDeferredRow(this.sequence, this.encodedMessage(), this.needs, put);
     for (let delivery: DeferredDelivery | null = this.first; delivery !== null; delivery = delivery.next) {
-      if (!delivery.isSettled)
-        put(Table.deliveries, deliveryKey(delivery.session, delivery.sequence), delivery.encode());
+      if (!delivery.isSettled) delivery.write(put);
       delivery.rows = null;
     }
   }

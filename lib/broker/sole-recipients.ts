@@ -73,6 +73,7 @@ export class SoleRecipients {
     if (session.stored || persistence.keepsTransients) {
       const delivery = this.offers.defer(target, out, state, retain, sole.publisherKey);
       delivery.sole = sole;
+      if (persistence.keepsTransients) sole.carrier = delivery;
       packetId = delivery.packetId;
     } else {
       packetId = session.outbound.take(state, out.sequence, sole);

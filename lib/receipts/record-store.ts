@@ -108,7 +108,7 @@ export class RecordStore {
   private recordOf(sole: SoleRecord): TrackedRecord {
     const record = sole.toRecord();
     const isFinished = record.finalAtMs > 0;
-    if (isFinished || !record.stored) this.changedRecords.set(record.sequence, record);
+    if (isFinished || !record.stored || sole.carrier !== null) this.changedRecords.set(record.sequence, record);
     if (isFinished) this.finishedRecords.push(record);
     return record;
   }

@@ -1,6 +1,7 @@
 import { writeVarint } from '../base/bytes.js';
 import type { Session } from '../session/session.js';
 import { encodeRecord, lastTimePlaces, type TimePlaces } from './record.js';
+import { recordKeyBytes, writeRecordKey } from './record-keys.js';
 import type { SoleRecord } from './sole-record.js';
 
 /** Times take six bytes from here, in the year 1971, */
@@ -49,6 +50,17 @@ export class SoleRecordBytes {
     templates[at] = templateOf(bytes, sole);
     return bytes;
   }
+}
+
+/** One for all: whatever it encodes is copied before the next. */
+export const soleRecordBytes = new SoleRecordBytes();
+
+const key = Buffer.alloc(recordKeyBytes);
+
+/** Key of the record's row; the memory is used again for the next. */
+export function soleRecordKey({ publisherKey, sequence }: SoleRecord): Buffer {
+  writeRecordKey(key, publisherKey, sequence);
+  return key;
 }
 
 function templateOf(bytes: Buffer, sole: SoleRecord): Template | null {

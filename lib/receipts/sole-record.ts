@@ -8,6 +8,12 @@ import { newRow } from './new-row.js';
 import { noCounts, noFailures, noGroups, type TrackedRecord } from './record.js';
 import { ReceiptState } from './states.js';
 
+/** Rows of a delivery in flight, which the row of its record goes with until it changes. */
+export interface RowCarrier {
+  /** The record's row is put with the open batch, or left as it is, from now on. */
+  releaseRecord(): void;
+}
+
 /**
  * A tracked message with one recipient, handed to its connection at once at QoS 1: nearly every command. It stands for
  * the message's record, the recipient's row and the delivery, which would be several objects for some milliseconds.
@@ -36,8 +42,10 @@ export class SoleRecord implements Delivery {
   message: Message | null = null;
   /** False once a record was made of it, which is what changes from then on. */
   stands = true;
-  /** True once the store has it, if perhaps not as it is now. */
+  /** True once the store has it, if perhaps not as it is now; with the rows of its delivery it has it too. */
   isStored = false;
+  /** What its row goes with; null if it goes alone, or is in its table. */
+  carrier: RowCarrier | null = null;
 
   constructor(
     sequence: number,

@@ -1,8 +1,7 @@
 import { SequenceMap } from '../base/sequence-map.js';
 import { type Store, Table } from '../store/store.js';
-import { recordKeyBytes, writeRecordKey } from './record-keys.js';
 import type { SoleRecord } from './sole-record.js';
-import { SoleRecordBytes } from './sole-record-bytes.js';
+import { soleRecordBytes, soleRecordKey } from './sole-record-bytes.js';
 
 /** The sole records that stand for theirs, from acceptance until the end of the turn in which they are delivered. */
 export class SoleRecords {
@@ -10,9 +9,6 @@ export class SoleRecords {
   private bySequence = new SequenceMap<SoleRecord>();
   /** Those delivered in this turn; of some a record may have been made since. */
   private delivered: SoleRecord[] = [];
-  private readonly bytes = new SoleRecordBytes();
-  /** Memory for keys. */
-  private readonly key = Buffer.alloc(recordKeyBytes);
 
   constructor(store: Store) {
     this.store = store;
@@ -26,11 +22,10 @@ export class SoleRecords {
     return this.bySequence.get(sequence) !== undefined;
   }
 
-  /** Takes up one that was accepted; a store that outlives the process gets it at once. */
+  /** Takes up one that was accepted. A store that outlives the process gets its row with those of its delivery. */
   add(sole: SoleRecord): void {
     this.bySequence.set(sole.sequence, sole);
-    // Input pauses by what has been put and waits for the store.
-    if (this.store.outlivesProcess) this.put(sole);
+    if (sole.carrier !== null) sole.isStored = true;
   }
 
   /** One was delivered: `putDelivered` puts it. */
@@ -58,7 +53,7 @@ export class SoleRecords {
     const known = sole.publisherKey;
     if (known !== publisherKey && !known.equals(publisherKey)) return null;
     this.bySequence.delete(sequence);
-    sole.stands = false;
+    letGo(sole);
     return sole;
   }
 
@@ -67,15 +62,20 @@ export class SoleRecords {
     const { bySequence } = this;
     this.bySequence = new SequenceMap();
     bySequence.forEach(0, Number.MAX_SAFE_INTEGER, (_sequence, sole) => {
-      sole.stands = false;
+      letGo(sole);
       visit(sole);
       return true;
     });
   }
 
   private put(sole: SoleRecord): void {
-    writeRecordKey(this.key, sole.publisherKey, sole.sequence);
-    this.store.putCopied(Table.records, this.key, this.bytes.encode(sole), !sole.isStored);
+    this.store.putCopied(Table.records, soleRecordKey(sole), soleRecordBytes.encode(sole), !sole.isStored);
     sole.isStored = true;
   }
+}
+
+/** An earlier batch has to say what was before the record changes. */
+function letGo(sole: SoleRecord): void {
+  sole.carrier?.releaseRecord();
+  sole.stands = false;
 }
