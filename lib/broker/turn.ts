@@ -184,24 +184,22 @@ export class Turns {
 
   /** PUBACK of a tracked message, to whose publisher its `receipt-id` says something. */
   answerSole(link: Link, packetId: number, sole: SoleRecord): void {
-    if (this.mayGoOn(true) && link.answerGate <= this.releasedNumber) {
-      this.soles.sendAnswer(link, packetId, sole);
-      return;
+    if (this.mayGoOn(true) && link.answerGate <= this.releasedNumber) this.soles.sendAnswer(link, packetId, sole);
+    else {
+      this.closeGate(link);
+      this.open.add(Operation.soleAnswer, link, sole, packetId, theCommit);
+      this.begin();
     }
-    this.closeGate(link);
-    this.open.add(Operation.soleAnswer, link, sole, packetId, theCommit);
-    this.begin();
   }
 
   /** The receipt of its delivery, at QoS 0. */
   receiptOfSole(link: Link, sole: SoleRecord): void {
-    if (this.mayGoOn(true) && link.publishGate <= this.releasedNumber) {
-      this.soles.sendReceipt(link, sole);
-      return;
+    if (this.mayGoOn(true) && link.publishGate <= this.releasedNumber) this.soles.sendReceipt(link, sole);
+    else {
+      link.publishGate = this.openNumber;
+      this.open.add(Operation.soleReceipt, link, sole, 0, theCommit);
+      this.begin();
     }
-    link.publishGate = this.openNumber;
-    this.open.add(Operation.soleReceipt, link, sole, 0, theCommit);
-    this.begin();
   }
 
   /** PINGRESP, [MQTT-3.12.4-1]. */
@@ -212,19 +210,15 @@ export class Turns {
 
   /** Any other packet to a client. */
   bytes(link: Link, bytes: Buffer, afterCommit: boolean): void {
-    if (!afterCommit && link.answerGate <= this.releasedNumber) {
-      link.sendBytes(bytes);
-      return;
+    if (!afterCommit && link.answerGate <= this.releasedNumber) link.sendBytes(bytes);
+    else {
+      this.closeGate(link);
+      this.open.add(Operation.bytes, link, bytes, 0, afterCommit ? theCommit : nothing);
+      this.begin();
     }
-    this.closeGate(link);
-    this.open.add(Operation.bytes, link, bytes, 0, afterCommit ? theCommit : nothing);
-    this.begin();
   }
 
-  /**
-   * True of what need not wait for the commit. None does where that makes nothing last, unless something that is called
-   * in its turn waits.
-   */
+  /** True of what need not wait for the commit: of nothing where that makes nothing last, unless a callback waits. */
   private mayGoOn(afterCommit: boolean): boolean {
     return !afterCommit || (this.isVolatile && this.open.length === 0);
   }

@@ -69,7 +69,7 @@ export class SoleRecords {
   }
 
   private put(sole: SoleRecord): void {
-    this.store.putCopied(Table.records, soleRecordKey(sole), soleRecordBytes.encode(sole), !sole.isStored);
+    this.store.putLasting(Table.records, soleRecordKey(sole), soleRecordBytes.encode(sole), !sole.isStored);
     sole.isStored = true;
   }
 }

@@ -133,8 +133,8 @@ export class LmdbStore implements Store {
     this.overlay.put(table, key, value, true, isLasting);
   }
 
-  putCopied(table: Table, key: Buffer, value: Buffer, isNew: boolean): void {
-    this.overlay.put(table, Buffer.from(key), Buffer.from(value), isNew);
+  putLasting(table: Table, key: Buffer, value: Buffer, isNew: boolean): void {
+    this.overlay.put(table, Buffer.from(key), Buffer.from(value), isNew, true);
   }
 
   delete(table: Table, key: Buffer): void {
@@ -274,12 +274,11 @@ export class LmdbStore implements Store {
   private writeEntries(entries: readonly OverlayEntry[], from: number, last: number, logged: OverlayEntry[]): void {
     for (let at = from; at < entries.length; at++) {
       const entry = entries[at];
-      if (!isNewest(entry, last)) continue;
-      if (!turnLog.isLogged(entry)) this.writeToTable(entry);
-      else if (entry.value !== null || !entry.absentOnDisk) {
-        this.turnWriter.put(entry.table, entry.key, entry.value);
-        logged.push(entry);
-      }
+      if (!isNewest(entry, last) || (entry.value === null && entry.absentOnDisk)) continue;
+      const isLogged = turnLog.isLogged(entry);
+      if (isLogged || turnLog.isLoggedBeside(entry)) this.turnWriter.put(entry.table, entry.key, entry.value);
+      if (isLogged) logged.push(entry);
+      else this.writeToTable(entry);
     }
   }
 

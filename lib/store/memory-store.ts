@@ -101,7 +101,7 @@ export class MemoryStore implements Store {
     this.put(table, key, value);
   }
 
-  putCopied(table: Table, key: Buffer, value: Buffer): void {
+  putLasting(table: Table, key: Buffer, value: Buffer): void {
     if (copyingTables.has(table)) this.put(table, key, value);
     else this.put(table, Buffer.from(key), Buffer.from(value));
   }

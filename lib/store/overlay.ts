@@ -24,7 +24,7 @@ export class OverlayEntry {
   value: Buffer | null;
   /** True if the key is certainly not on disk, so that a delete need not be written. */
   absentOnDisk: boolean;
-  /** True for a new key that most likely stays: it goes to its table without having been in the log. */
+  /** True if it most likely stays as it is for long: it goes to its table at once. */
   isLasting: boolean;
   /** True if no entry preceded it, so that its key is not in the log. */
   isFirst: boolean;
@@ -140,7 +140,7 @@ export class Overlay {
   /**
    * @param value null to delete
    * @param isNew the key is known to be absent
-   * @param isLasting it is, and most likely stays for long
+   * @param isLasting the value most likely stays for long
    */
   put(table: Table, key: Buffer, value: Buffer | null, isNew: boolean, isLasting = false): void {
     assert(key.length > 0 && key.length <= keyBytesMax, 'a store key has 1 to 1978 bytes');
@@ -151,12 +151,13 @@ export class Overlay {
     const previous = sequenced === null ? group?.entries.get(text ?? '') : sequenced.get(key);
     if (previous !== undefined && previous.batch === this.batch) {
       previous.value = value;
+      previous.isLasting = isLasting;
       return;
     }
     const entry = new OverlayEntry(group, table, key, text, this.batch, value);
+    entry.isLasting = isLasting;
     if (previous === undefined) {
       entry.absentOnDisk = isNew;
-      entry.isLasting = isLasting;
       group?.add(entry);
     } else {
       entry.isFirst = false;

@@ -135,10 +135,11 @@ export interface Store {
   putNew(table: Table, key: Buffer, value: Buffer, isLasting?: boolean): void;
 
   /**
-   * `put`, or `putNew`, for a caller that uses both buffers again: what has to be kept of them is copied.
+   * `put`, or `putNew`, of a value that most likely stays as it is for long. Takes no ownership: what has to be kept of
+   * the buffers is copied.
    * @param isNew true if the caller knows the key to be absent
    */
-  putCopied(table: Table, key: Buffer, value: Buffer, isNew: boolean): void;
+  putLasting(table: Table, key: Buffer, value: Buffer, isNew: boolean): void;
 
   /** Deletes a key, absent or not. Takes ownership of the buffer. */
   delete(table: Table, key: Buffer): void;

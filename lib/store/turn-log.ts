@@ -35,6 +35,14 @@ export function isLogged(entry: OverlayEntry): boolean {
   return !(isLarge && entry.isFirst);
 }
 
+/**
+ * True if an entry that goes to its table at once is in the log too. A start takes what the log says, and an earlier
+ * turn may have the key.
+ */
+export function isLoggedBeside({ isLasting, absentOnDisk, table }: OverlayEntry): boolean {
+  return isLasting && !absentOnDisk && hotTables.has(table);
+}
+
 /** Entries of one transaction as one value: for each, table u8, key length u16, value length u32 + 1 (0: deleted). */
 export class TurnWriter {
   private buffer = Buffer.allocUnsafeSlow(initialBytes);

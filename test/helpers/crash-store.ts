@@ -120,7 +120,7 @@ export class CrashStore implements Store {
     this.put(table, key, value);
   }
 
-  putCopied(table: Table, key: Buffer, value: Buffer): void {
+  putLasting(table: Table, key: Buffer, value: Buffer): void {
     this.put(table, Buffer.from(key), Buffer.from(value));
   }
 

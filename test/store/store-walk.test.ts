@@ -27,6 +27,7 @@ import {
   type Open,
   type Plain,
   plainPlace,
+  putPlain,
   rowOf,
   type Snapshot,
   same,
@@ -212,11 +213,10 @@ class Walk {
     if (kind === 'remove') {
       store.delete(table, key);
       this.rows.delete(name);
-      return;
+    } else {
+      putPlain(store, { table, key, value }, kind === 'putNew' && !this.rows.has(name), which);
+      this.rows.set(name, { table, key, value });
     }
-    if (kind === 'put' || this.rows.has(name)) store.put(table, key, Buffer.from(value));
-    else store.putNew(table, key, Buffer.from(value), which % 5 < 2);
-    this.rows.set(name, { table, key, value });
   }
 
   /** Holds one of few packet identifiers, some as rows from the beginning, or lets go of it. */

@@ -5,7 +5,7 @@ import type { Delivery } from '../../lib/session/delivery.js';
 import { decodeDelivery, decodeInbound, decodeNumber } from '../../lib/store/records.js';
 import { deliveryKey, messageKey, readDeliveryKey, readInboundKey } from '../../lib/store/records-keys.js';
 import { encodeMessage } from '../../lib/store/records-message.js';
-import { type StoreEntry, Table } from '../../lib/store/store.js';
+import { type Store, type StoreEntry, Table } from '../../lib/store/store.js';
 
 /** Below all keys. */
 export const first = Buffer.alloc(0);
@@ -65,6 +65,14 @@ export function plainPlace(which: number): Pick<Plain, 'table' | 'key'> {
     { table: Table.deliveries, key: deliveryKey(plainSession, at) },
   ];
   return places[(which >> 2) % places.length] as Pick<Plain, 'table' | 'key'>;
+}
+
+/** Puts it in one of the ways that there are. */
+export function putPlain(store: Store, { table, key, value }: Plain, isNew: boolean, which: number): void {
+  const bytes = Buffer.from(value);
+  if (which % 5 === 0) store.putLasting(table, key, bytes, isNew);
+  else if (isNew) store.putNew(table, key, bytes, which % 5 === 1);
+  else store.put(table, key, bytes);
 }
 
 /**
