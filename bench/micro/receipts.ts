@@ -103,7 +103,12 @@ function soleReceipt(bytesMax: number): MicroCase {
     kept.bytes += end;
   };
   const link = { version: 5, sendPublish } as unknown as Link;
-  return { name: 'write sole receipt', bytesMax, operations: 1, run: () => output.sendReceipt(link, sole) };
+  return {
+    name: 'write sole receipt',
+    bytesMax,
+    operations: 1,
+    run: () => output.sendReceipt(link, sole, ReceiptKind.delivery),
+  };
 }
 
 /** What the record of a tracked message costs each time it is written, told, and asked for later. */

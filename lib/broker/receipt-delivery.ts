@@ -143,36 +143,37 @@ export class ReceiptDelivery {
   }
 
   /**
-   * True if what is told of a client's messages now is at most that each is delivered, to the client itself through one
-   * subscription. Of tallies, to whoever else watches, and to a session that follows it, records have to speak.
+   * True if what is told of a client's messages now is at most told to the client itself, through one subscription that
+   * takes all receipts or none, and all tallies or none. To whoever else watches, records have to speak.
    */
-  tellsDeliveriesAlone(publisher: Session): boolean {
+  tellsPublisherAlone(publisher: Session): boolean {
     if (publisher.ended || this.watchers.size > 0 || this.replays.size > 0) return false;
     const own = this.own.get(publisher);
     if (own === undefined) return true;
     const [only] = own;
-    return own.length === 1 && only !== undefined && only.tallies === 'none' && only.receipts === 'all';
+    return own.length === 1 && only !== undefined && only.tallies !== 'some' && only.receipts !== 'some';
   }
 
-  /** The same as `emit` for a delivery of which `tellsDeliveriesAlone` was true. */
-  emitSole(sole: SoleRecord): void {
+  /** The same as `emit` for a message of whose publisher `tellsPublisherAlone` was true. */
+  emitSole(sole: SoleRecord, kind: ReceiptKind): void {
     const { publisher } = sole;
     const only = this.own.get(publisher)?.[0];
     if (only === undefined) return;
-    const { target, subscription } = only;
+    const { target, subscription, receipts, tallies } = only;
+    const isReceipt = kind === ReceiptKind.delivery;
+    if ((isReceipt ? receipts : tallies) === 'none') return;
     const access = receiptAccess(this.context, publisher);
     const sees = access === 'own' || access === 'all';
     if (!sees && !mayReadReceipts(access, subscription.topicFilter)) return;
     const { link } = publisher;
     if (sees && link !== null && this.isSimple(target, link)) {
       this.context.metrics.receiptsSent++;
-      this.context.turns.receiptOfSole(link, sole);
+      this.context.turns.receiptOfSole(link, sole, kind);
       return;
     }
     const { publisherKey, sequence, recipient } = sole;
-    const facts = { publisherKey, sequence, recipientKey: identityKeyOf(recipient) };
-    const { delivery: kind } = ReceiptKind;
-    const { delivered: state } = ReceiptState;
+    const facts = { publisherKey, sequence, recipientKey: isReceipt ? identityKeyOf(recipient) : null };
+    const state = isReceipt ? ReceiptState.delivered : ReceiptState.accepted;
     this.offer(target, null, { ...facts, kind, state, replay: false, foreign: false, brief: access === 'tally' });
   }
 

@@ -3,7 +3,7 @@ import { encodeAckWithProperties } from '../codec/acks.js';
 import { PublishFrame } from '../codec/publish-frame.js';
 import { identityKeyOf } from '../receipts/identities.js';
 import { receiptId, receiptIdLength, writeReceiptId } from '../receipts/receipt-id.js';
-import { hasThirteenDigits, ReceiptPackets, type ReceiptPlaces } from '../receipts/receipt-message.js';
+import { hasThirteenDigits, placesIn, ReceiptPackets, type ReceiptPlaces } from '../receipts/receipt-message.js';
 import { encodeReceiptAnswer } from '../receipts/receipt-properties.js';
 import { ReceiptKind } from '../receipts/reference.js';
 import type { SoleRecord } from '../receipts/sole-record.js';
@@ -32,7 +32,7 @@ interface Template {
   readonly version5: boolean;
   /** Times in it. */
   sentAtMs: number;
-  deliveredAtMs: number;
+  timeMs: number;
 }
 
 /** Encodes what publishers get of their sole records: the answer with the id, and the receipt of the delivery. */
@@ -43,8 +43,10 @@ export class SoleOutput implements SoleWriter {
   private readonly answer: PublishFrame;
   /** Where the id is in the answer. */
   private readonly idInAnswer: number;
-  /** By the recipients' numbers. */
-  private readonly templates: (Template | null)[] = new Array(templatesMax).fill(null);
+  /** By kind, and by the recipients' numbers. */
+  private readonly templates: readonly (Template | null)[][] = Object.values(ReceiptKind).map(() =>
+    new Array(templatesMax).fill(null),
+  );
   private readonly receipt = PublishFrame.ofReceived();
 
   /** @param nodeNumber of the broker in its deployment */
@@ -69,47 +71,47 @@ export class SoleOutput implements SoleWriter {
     link.sendAck(PacketType.puback, packetId, ReasonCode.success, this.answer);
   }
 
-  sendReceipt(link: Link, sole: SoleRecord): void {
+  sendReceipt(link: Link, sole: SoleRecord, kind: ReceiptKind): void {
     const version5 = link.version === 5;
-    const template = this.templates[sole.recipient.number % templatesMax] ?? null;
-    const isLikeThat = template !== null && fits(template, sole, version5);
-    const bytes = isLikeThat ? this.rewritten(template, sole) : this.encoded(sole, version5);
+    const template = this.templates[kind]?.[sole.recipient.number % templatesMax] ?? null;
+    const isLikeThat = template !== null && fits(template, sole, version5, timeOf(sole, kind));
+    const bytes = isLikeThat ? this.rewritten(template, sole, timeOf(sole, kind)) : this.encoded(sole, version5, kind);
     this.receipt.receive(bytes, 0, bytes.length, -1);
     link.sendPublish(this.receipt, publishFirstByte(0, false), 0);
   }
 
-  /** The last receipt of the recipient with another id and other times. */
-  private rewritten(template: Template, { sequence, sentAtMs, deliveredAtMs }: SoleRecord): Buffer {
+  /** The last one of the recipient with another id and other times. */
+  private rewritten(template: Template, { sequence, sentAtMs }: SoleRecord, timeMs: number): Buffer {
     const { bytes, places, topicAt, bodyAt } = template;
     const idAt = topicAt + places.idInTopic;
     const idInBodyAt = bodyAt + places.idInBody;
     writeReceiptId(sequence, this.nodeNumber, bytes, idAt);
     for (let at = 0; at < receiptIdLength; at++) bytes[idInBodyAt + at] = bytes[idAt + at] as number;
     // Of those that come in a turn they are the same.
-    if (deliveredAtMs !== template.deliveredAtMs) {
-      template.deliveredAtMs = deliveredAtMs;
-      bytes.write(String(deliveredAtMs), bodyAt + places.timeInBody, 'latin1');
+    if (timeMs !== template.timeMs) {
+      template.timeMs = timeMs;
+      bytes.write(String(timeMs), bodyAt + places.timeInBody, 'latin1');
     }
-    if (sentAtMs !== template.sentAtMs) {
+    if (sentAtMs !== template.sentAtMs && places.sentTimeInBody >= 0) {
       template.sentAtMs = sentAtMs;
       bytes.write(String(sentAtMs), bodyAt + places.sentTimeInBody, 'latin1');
     }
     return bytes;
   }
 
-  private encoded(sole: SoleRecord, version5: boolean): Buffer {
+  private encoded(sole: SoleRecord, version5: boolean, kind: ReceiptKind): Buffer {
     const { out, packets } = this;
-    const { publisher, recipient, topicName, sequence, sentAtMs, deliveredAtMs } = sole;
+    const { publisher, recipient, topicName, sequence, sentAtMs } = sole;
     const record = sole.toRecord();
-    const recipientKey = identityKeyOf(recipient);
-    const { delivery: kind } = ReceiptKind;
-    const { delivered: state } = ReceiptState;
+    const isReceipt = kind === ReceiptKind.delivery;
+    const recipientKey = isReceipt ? identityKeyOf(recipient) : null;
+    const state = isReceipt ? ReceiptState.delivered : ReceiptState.accepted;
     const reference = { kind, state, sequence, recipientKey, replay: false, foreign: false, brief: false };
     const packet = packets.packet(
       { ...reference, publisherKey: sole.publisherKey },
       Buffer.from(receiptId(sequence, this.nodeNumber)),
       record,
-      record.rows?.get(recipientKey) ?? null,
+      recipientKey === null ? null : (record.rows?.get(recipientKey) ?? null),
       false,
       0,
     );
@@ -117,24 +119,37 @@ export class SoleOutput implements SoleWriter {
     out.fromReceipt(packet, 0);
     const frame = out.frame(version5, false, null);
     const bytes = Buffer.from(frame.bytes.subarray(frame.start, frame.end));
-    const { places, topicEnd, end } = packet;
-    if (places !== null) {
+    const { topicEnd, end } = packet;
+    const timeMs = timeOf(sole, kind);
+    if (hasThirteenDigits(sentAtMs) && hasThirteenDigits(timeMs)) {
       const bodyAt = bytes.length - (end - topicEnd);
       const topicAt = bytes.indexOf(packet.bytes.subarray(0, topicEnd));
-      const facts = { publisher, recipient, topicName, version5, sentAtMs, deliveredAtMs };
-      this.templates[recipient.number % templatesMax] = { bytes, places, topicAt, bodyAt, ...facts };
+      const places = placesIn(packet.bytes.subarray(0, end), topicEnd);
+      const facts = { publisher, recipient, topicName, version5, sentAtMs, timeMs };
+      (this.templates[kind] as Template[])[recipient.number % templatesMax] = {
+        bytes,
+        places,
+        topicAt,
+        bodyAt,
+        ...facts,
+      };
     }
     return bytes;
   }
 }
 
-function fits(template: Template, sole: SoleRecord, version5: boolean): boolean {
+/** The time that it tells first: of the first tally, of acceptance. */
+function timeOf({ sentAtMs, deliveredAtMs }: SoleRecord, kind: ReceiptKind): number {
+  return kind === ReceiptKind.firstTally ? sentAtMs : deliveredAtMs;
+}
+
+function fits(template: Template, sole: SoleRecord, version5: boolean, timeMs: number): boolean {
   return (
     template.recipient === sole.recipient &&
     template.publisher === sole.publisher &&
     template.topicName === sole.topicName &&
     template.version5 === version5 &&
     hasThirteenDigits(sole.sentAtMs) &&
-    hasThirteenDigits(sole.deliveredAtMs)
+    hasThirteenDigits(timeMs)
   );
 }

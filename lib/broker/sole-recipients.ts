@@ -1,4 +1,5 @@
 import { DeliveryEvent, DeliveryState, nextState, step } from '../delivery/table.js';
+import { ReceiptKind } from '../receipts/reference.js';
 import { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import type { Session } from '../session/session.js';
@@ -61,7 +62,7 @@ export class SoleRecipients {
     const { session, subscriptionIds } = target;
     const { link } = session;
     if (link === null || link.mountPoint !== null || !this.offers.isFree(session, out.payloadLength)) return null;
-    if (!this.receipts.tellsDeliveriesAlone(publisher)) return null;
+    if (!this.receipts.tellsPublisherAlone(publisher)) return null;
     const frame = out.passingFrame(link.version === 5, subscriptionIds);
     if (link.maximumPacketSize > 0 && frame.end - frame.start > link.maximumPacketSize) return null;
     const { clock, records, turns, persistence } = this.context;
@@ -83,6 +84,7 @@ export class SoleRecipients {
     // Nothing that must not be repeated leaves before it is recorded.
     turns.publish(link, frame, publishFirstByte(1, retain), packetId, true);
     records.createSole(sole);
+    this.receipts.emitSole(sole, ReceiptKind.firstTally);
     return sole;
   }
 
@@ -98,11 +100,12 @@ export class SoleRecipients {
 
   /** The recipient has acknowledged a delivery without any reason. @returns false if nothing was done */
   delivered(sole: SoleRecord): boolean {
-    if (!sole.stands || !this.receipts.tellsDeliveriesAlone(sole.publisher)) return false;
+    if (!sole.stands || !this.receipts.tellsPublisherAlone(sole.publisher)) return false;
     const { clock, records } = this.context;
     sole.deliveredAtMs = clock.now();
     records.deliverSole(sole);
-    this.receipts.emitSole(sole);
+    this.receipts.emitSole(sole, ReceiptKind.delivery);
+    this.receipts.emitSole(sole, ReceiptKind.finalTally);
     this.onFinished(sole.deliveredAtMs - sole.sentAtMs);
     return true;
   }

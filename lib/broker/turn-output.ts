@@ -1,4 +1,5 @@
 import type { PublishFrame } from '../codec/publish-frame.js';
+import type { ReceiptKind } from '../receipts/reference.js';
 import type { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -28,7 +29,7 @@ type Content = PublishFrame | Buffer | SoleRecord | (() => void) | null;
 /** Writes what is told of sole records, when it is sent: until then the record says it all. */
 export interface SoleWriter {
   sendAnswer(link: Link, packetId: number, sole: SoleRecord): void;
-  sendReceipt(link: Link, sole: SoleRecord): void;
+  sendReceipt(link: Link, sole: SoleRecord, kind: ReceiptKind): void;
 }
 
 /** Room for so many is kept from turn to turn. */
@@ -145,8 +146,9 @@ export class TurnOutput {
       else if (operation === Operation.ack) {
         link.sendAck(n >>> 24, n & 0xffff, (n >>> 16) & 0xff, contents[at] as PublishFrame | null);
       } else if (operation === Operation.soleAnswer) soles.sendAnswer(link, n, contents[at] as SoleRecord);
-      else if (operation === Operation.soleReceipt) soles.sendReceipt(link, contents[at] as SoleRecord);
-      else link.sendBytes(contents[at] as Buffer);
+      else if (operation === Operation.soleReceipt) {
+        soles.sendReceipt(link, contents[at] as SoleRecord, n as ReceiptKind);
+      } else link.sendBytes(contents[at] as Buffer);
     }
   }
 

@@ -1,5 +1,6 @@
 import { pingresp } from '../codec/ping.js';
 import type { PublishFrame } from '../codec/publish-frame.js';
+import type { ReceiptKind } from '../receipts/reference.js';
 import type { SoleRecord } from '../receipts/sole-record.js';
 import type { Link } from '../session/link.js';
 import { PacketType } from '../spec/packet-types.js';
@@ -79,14 +80,11 @@ export class Turns {
   /** Called before a turn's puts are sealed, to add what every commit must hold. */
   beforeSeal: () => void = () => undefined;
   private readonly soles: SoleWriter;
-  /** What is committed dies with the process. */
-  private readonly isVolatile: boolean;
 
   constructor(clock: TurnClock, store: Store, soles: SoleWriter, sizes: Sizes = usualSizes) {
     this.soles = soles;
     this.clock = clock;
     this.store = store;
-    this.isVolatile = !store.outlivesProcess;
     this.patience = new CommitPatience(clock, sizes, () => this.begin());
   }
 
@@ -192,12 +190,12 @@ export class Turns {
     }
   }
 
-  /** The receipt of its delivery, at QoS 0. */
-  receiptOfSole(link: Link, sole: SoleRecord): void {
-    if (this.mayGoOn(true) && link.publishGate <= this.releasedNumber) this.soles.sendReceipt(link, sole);
+  /** The receipt of its delivery, or a tally, at QoS 0. */
+  receiptOfSole(link: Link, sole: SoleRecord, kind: ReceiptKind): void {
+    if (this.mayGoOn(true) && link.publishGate <= this.releasedNumber) this.soles.sendReceipt(link, sole, kind);
     else {
       link.publishGate = this.openNumber;
-      this.open.add(Operation.soleReceipt, link, sole, 0, theCommit);
+      this.open.add(Operation.soleReceipt, link, sole, kind, theCommit);
       this.begin();
     }
   }
@@ -218,9 +216,9 @@ export class Turns {
     }
   }
 
-  /** True of what need not wait for the commit: of nothing where that makes nothing last, unless a callback waits. */
+  /** True of what need not wait for the commit: of all that goes where nothing lasts, unless a callback waits. */
   private mayGoOn(afterCommit: boolean): boolean {
-    return !afterCommit || (this.isVolatile && this.open.length === 0);
+    return !afterCommit || (!this.store.outlivesProcess && this.open.length === 0);
   }
 
   /** Answers on this link wait for the open turn. */

@@ -58,12 +58,22 @@ export interface ReceiptPacket {
   readonly places: ReceiptPlaces | null;
 }
 
-/** Where the id is in the topic name of a receipt to its publisher, and where id and times are in its body. */
+/** Where the id is in the topic name of what a publisher is told, and where id and times are in its body. */
 export interface ReceiptPlaces {
   readonly idInTopic: number;
   readonly idInBody: number;
   readonly timeInBody: number;
+  /** -1 in a tally, which has no such time. */
   readonly sentTimeInBody: number;
+}
+
+/** Places in a receipt or tally to the message's publisher. @param bytes `bytes[topicEnd, …)` is the body */
+export function placesIn(bytes: Buffer, topicEnd: number): ReceiptPlaces {
+  // No text can have these in it: its quotation marks are escaped.
+  const timeInBody = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length - topicEnd;
+  const sentTimeAt = bytes.indexOf(beforeSentTime, topicEnd);
+  const sentTimeInBody = sentTimeAt < 0 ? -1 : sentTimeAt + beforeSentTime.length - topicEnd;
+  return { idInTopic, idInBody, timeInBody, sentTimeInBody };
 }
 
 /** What a PUBLISH has besides topic, properties and payload, at most, with some subscription identifiers. */
@@ -171,10 +181,7 @@ export class ReceiptPackets {
   private templateOf({ topicName, matched }: TrackedRecord, row: Row, topicEnd: number): Template {
     const { bytes, at: end } = this.writer;
     const { to, qos, reasonCode, deliveredAtMs: timeMs, sentAtMs: sentTimeMs } = row;
-    // No text can have these in it: its quotation marks are escaped.
-    const timeInBody = bytes.indexOf(beforeTime, topicEnd) + beforeTime.length - topicEnd;
-    const sentTimeInBody = bytes.indexOf(beforeSentTime, topicEnd) + beforeSentTime.length - topicEnd;
-    const places = { idInTopic, idInBody, timeInBody, sentTimeInBody };
+    const places = placesIn(bytes.subarray(0, end), topicEnd);
     return { topicName, to, qos, reasonCode, matched, topicEnd, end, timeMs, sentTimeMs, places };
   }
 }
