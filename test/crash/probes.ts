@@ -91,11 +91,16 @@ export async function readRecords(
   return found;
 }
 
-/** What is wrong with records, by what their publisher was told. @param atRest true if it was told everything */
+/**
+ * What is wrong with records, by what their publisher was told.
+ * @param atRest true if it was told everything
+ * @param takesTallies false if it was told nothing of a message for nobody whose answer it lost
+ */
 export function compareRecords(
   told: ReadonlyMap<string, Told>,
   records: ReadonlyMap<string, Replayed>,
   atRest: boolean,
+  takesTallies: boolean,
 ): string[] {
   const wrongs: string[] = [];
   for (const [id, { matched, outcomes, hasFinal }] of told) {
@@ -109,7 +114,9 @@ export function compareRecords(
     if (hasFinal && tally?.final !== true) wrongs.push(`${id} was final, its record is not`);
     if (atRest && states.size !== outcomes.size) wrongs.push(`${id} has rows that its publisher was not told of`);
   }
-  const extra = [...records.keys()].filter((id) => !told.has(id));
+  const extra = [...records]
+    .filter(([id, { tally }]) => !told.has(id) && (takesTallies || tally?.matched !== 0))
+    .map(([id]) => id);
   if (atRest && extra.length > 0) wrongs.push(`records of which nobody was told: ${extra.join(', ')}`);
   return wrongs;
 }
